@@ -1,0 +1,1 @@
+"""The equation: geometry, frequencies, lengths, regions, rotation, loss. Needs torch alone."""

@@ -1,0 +1,115 @@
+"""Length policies: which context length L a row and its keys see.
+
+A length-dependent encoding has one more degree of freedom than its formula shows: at
+position m of a sequence that will end at N, is L the m + 1 tokens so far, N, or what the
+serving engine allocated? And is a key turned with its own L or with its reader's? Each
+policy is one answer. L never falls below the trained length L0, where frequencies are
+constant by contract.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ropewalk.core.errors import RopewalkError
+
+
+class LengthPolicy(ABC):
+    """L of a row from its position and from the length of its sequence at this call."""
+
+    path_independent: ClassVar[bool]
+    """A row's result does not depend on how its sequence was split into calls."""
+    keys_settle_at_birth: ClassVar[bool] = False
+    """A key's L is settled when it is written, unlike its readers' L."""
+
+    @property
+    def settled_length(self) -> int | None:
+        """The one L of every row and key, whatever the call; None where there is none."""
+        return None
+
+    @abstractmethod
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        """L ``[b, m]`` (int64) of rows at ``positions`` ``[b, m]``.
+
+        ``sequence_lengths`` ``[b]``: tokens of each sequence up to the end of this call.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerQuery(LengthPolicy):
+    """L = L0 up to m + 1 = L0; beyond, L0 + step * ceil((m + 1 - L0) / step).
+
+    What token-by-token decoding with un-rotated keys computes; the row's keys see the
+    row's L. Rows of one step share a base, so a larger step makes a full pass cheaper.
+    """
+
+    trained_length: int
+    step: int = 1
+    path_independent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.step < 1:
+            raise RopewalkError(f"step={self.step}: expected at least 1 token")
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        beyond = (positions + 1 - self.trained_length).clamp(min=0)
+        steps = torch.div(beyond + self.step - 1, self.step, rounding_mode="floor")
+        return self.trained_length + self.step * steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed(LengthPolicy):
+    """One L for every row and key: what engines with tables built at load compute."""
+
+    length: int
+    path_independent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.length < 2:
+            raise RopewalkError(f"length={self.length}: expected at least 2 tokens")
+
+    @property
+    def settled_length(self) -> int | None:
+        return self.length
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        return torch.full_like(positions, self.length)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeSequence(LengthPolicy):
+    """L = the sequence so far, for all rows of the call and all their keys.
+
+    Depends on the split into calls: an early row of a long call sees a larger L than it
+    would have seen while decoding.
+    """
+
+    trained_length: int
+    path_independent: ClassVar[bool] = False
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        lengths = sequence_lengths.clamp(min=self.trained_length)
+        return lengths[:, None].expand(positions.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtBirth(LengthPolicy):
+    """L = m + 1 for a row; a key keeps the L of the call that wrote it.
+
+    What decoding with rotated keys in the cache computes: queries and keys of one score
+    disagree about the base. Kept to measure it, never a default.
+    """
+
+    trained_length: int
+    path_independent: ClassVar[bool] = False
+    keys_settle_at_birth: ClassVar[bool] = True
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        return (positions + 1).clamp(min=self.trained_length)
+
+    def birth_lengths(self, sequence_lengths: Tensor) -> Tensor:
+        """L ``[b]`` of all keys that this call writes."""
+        return sequence_lengths.clamp(min=self.trained_length)

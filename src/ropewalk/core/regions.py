@@ -1,0 +1,64 @@
+"""Position maps: which distance a pair of tokens is shown.
+
+A map splits the causal triangle into disjoint regions. Inside one region every query has
+one position and every key has one position, so that a region is an ordinary rotary
+attention under a mask.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class Region(ABC):
+    """Part of the causal triangle with positions of its own. Pure; positions are float64."""
+
+    @abstractmethod
+    def query_positions(self, rows: Tensor) -> Tensor:
+        """Position of each query, same shape as ``rows`` (true indices m)."""
+
+    @abstractmethod
+    def key_positions(self, keys: Tensor) -> Tensor:
+        """Position of each key, same shape as ``keys`` (true indices n)."""
+
+    @abstractmethod
+    def covers(self, rows: Tensor, keys: Tensor) -> Tensor:
+        """Bool, broadcast of ``rows`` and ``keys``: the pairs of this region.
+
+        Called with pairs of the causal triangle only (n <= m).
+        """
+
+
+class PositionMap(ABC):
+    """Regions that cover the causal triangle exactly once."""
+
+    @property
+    @abstractmethod
+    def regions(self) -> tuple[Region, ...]:
+        """The regions, in no particular order."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeTriangle(Region):
+    """Every pair, at its true positions."""
+
+    def query_positions(self, rows: Tensor) -> Tensor:
+        return rows.double()
+
+    def key_positions(self, keys: Tensor) -> Tensor:
+        return keys.double()
+
+    def covers(self, rows: Tensor, keys: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(rows.shape, keys.shape)
+        return torch.ones(shape, dtype=torch.bool, device=rows.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(PositionMap):
+    """A pair is shown its true distance m - n."""
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        return (WholeTriangle(),)

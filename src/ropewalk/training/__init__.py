@@ -1,0 +1,1 @@
+"""Small decoders trained from scratch: tokenizer, schedule, optimizer, resumable trainer."""

@@ -1,0 +1,142 @@
+"""Train a small causal decoder, stop at any moment, go on later with the same numbers.
+
+Matrices of the blocks are updated by Muon with the rate of AdamW (Liu et al. 2025,
+arXiv:2502.16982, section 2.2), everything else by AdamW. Forward and backward run in
+bfloat16 autocast over float32 weights.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW, Muon, Optimizer
+
+from ropewalk.training.checkpoint import Checkpoint
+from ropewalk.training.corpus import Windows
+from ropewalk.training.schedule import WarmupStableDecay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides the weights, besides the model's shape and the corpus."""
+
+    windows: Windows
+    schedule: WarmupStableDecay
+    peak_lr: float = 3e-3
+    weight_decay: float = 0.1
+    gradient_clip: float = 1.0
+    checkpoint_every_steps: int = 100
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.windows.length * self.windows.batch_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One line of the training log. ``loss`` in nats per token."""
+
+    step: int
+    tokens: int
+    loss: float
+    lr: float
+    seconds: float
+
+
+def causal_loss(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Mean loss in nats of ids ``[b, n + 1]``; worth a ``torch.compile`` (twice as fast)."""
+
+    def loss_of(batch: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(batch[:, :-1], use_cache=False).logits
+        return functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
+
+    return loss_of
+
+
+def train(
+    model: nn.Module,
+    loss_of: Callable[[Tensor], Tensor],
+    tokens: Tensor,
+    recipe: Recipe,
+    folder: Path,
+) -> Iterator[StepRecord]:
+    """Train ``model`` in place from the checkpoint in ``folder``, if there is one.
+
+    ``loss_of`` is ``causal_loss(model)``, compiled or not. Yields a record after each step;
+    the caller draws progress, or stops early by leaving the loop. ``folder`` gets
+    ``checkpoint.safetensors`` and ``log.jsonl``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optimizers = _optimizers(model, recipe)
+    checkpoint = Checkpoint(folder / "checkpoint.safetensors")
+    first_step = checkpoint.restore(model, optimizers)
+    _write_recipe(recipe, folder)
+    model.train()
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        for step in range(first_step, recipe.schedule.total_steps):
+            record = _step(model, loss_of, optimizers, recipe, tokens, step)
+            log.write(json.dumps(asdict(record)) + "\n")
+            log.flush()
+            done = step + 1
+            if done % recipe.checkpoint_every_steps == 0 or done == recipe.schedule.total_steps:
+                checkpoint.save(model, optimizers, done)
+            yield record
+
+
+def _step(
+    model: nn.Module,
+    loss_of: Callable[[Tensor], Tensor],
+    optimizers: list[Optimizer],
+    recipe: Recipe,
+    tokens: Tensor,
+    step: int,
+) -> StepRecord:
+    started = time.perf_counter()
+    lr = recipe.peak_lr * recipe.schedule.multiplier(step)
+    loss = loss_of(recipe.windows.batch(tokens, step))
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    if not math.isfinite(value := loss.item()):
+        raise FloatingPointError(f"step {step}: the loss is {value}; lower peak_lr={recipe.peak_lr}")
+    return StepRecord(
+        step=step,
+        tokens=(step + 1) * recipe.tokens_per_step,
+        loss=round(value, 5),
+        lr=lr,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+def _optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
+    matrices, others, vectors = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim != 2:
+            vectors.append(parameter)
+        elif "embed" in name or "lm_head" in name:
+            others.append(parameter)
+        else:
+            matrices.append(parameter)
+    decay = recipe.weight_decay
+    groups = [{"params": others, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [
+        Muon(
+            matrices, lr=recipe.peak_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+        ),
+        AdamW(groups, lr=recipe.peak_lr, betas=(0.9, 0.95), fused=True),
+    ]
+
+
+def _write_recipe(recipe: Recipe, folder: Path) -> None:
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", "utf-8")
