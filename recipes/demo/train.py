@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import typer
-from rich.progress import Progress, TextColumn, BarColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -30,14 +30,19 @@ def main(texts: Path, run: Path, steps: int = 3000, threads: int = 2) -> None:
     files = sorted(texts.glob("*.txt"))
     tokenizer = _tokenizer(files, run / "tokenizer.json")
     tokens = encode_files(tokenizer, files)
-    model = LlamaForCausalLM(_config(tokenizer))
+    model = LlamaForCausalLM(demo_config(tokenizer))
     parameters = sum(p.numel() for p in model.parameters())
     typer.echo(f"{len(tokens):,} tokens, {parameters:,} parameters")
     recipe = Recipe(
         windows=Windows(length=TRAINED_LENGTH, batch_size=32, seed=SEED),
         schedule=WarmupStableDecay(total_steps=steps),
     )
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
         bar = progress.add_task("training", total=steps)
         for record in train(model, torch.compile(causal_loss(model)), tokens, recipe, run):
@@ -52,7 +57,7 @@ def _tokenizer(files: list[Path], path: Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def _config(tokenizer: Tokenizer) -> LlamaConfig:
+def demo_config(tokenizer: Tokenizer) -> LlamaConfig:
     end = tokenizer.token_to_id(END_OF_TEXT)
     return LlamaConfig(
         vocab_size=VOCAB_SIZE,

@@ -1,0 +1,73 @@
+"""Make transformer contexts longer, and prove that the result is right.
+
+The names below are imported on first use: ``import ropewalk`` alone does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ropewalk.api import compare as compare
+    from ropewalk.api import extend as extend
+    from ropewalk.api import inspect as inspect
+    from ropewalk.api import perplexity as perplexity
+    from ropewalk.attention.reference import attend_reference as attend_reference
+    from ropewalk.attention.tiled import attend as attend
+    from ropewalk.core.encoding import relative_positions as relative_positions
+    from ropewalk.core.errors import RopewalkError as RopewalkError
+    from ropewalk.core.geometry import RopeGeometry as RopeGeometry
+    from ropewalk.core.rotation import rotate as rotate
+    from ropewalk.methods.build import encoding as encoding
+    from ropewalk.methods.table import METHODS as METHODS
+
+_HOMES = {
+    "METHODS": "ropewalk.methods.table",
+    "RopeGeometry": "ropewalk.core.geometry",
+    "RopewalkError": "ropewalk.core.errors",
+    "attend": "ropewalk.attention.tiled",
+    "attend_reference": "ropewalk.attention.reference",
+    "compare": "ropewalk.api",
+    "encoding": "ropewalk.methods.build",
+    "extend": "ropewalk.api",
+    "inspect": "ropewalk.api",
+    "perplexity": "ropewalk.api",
+    "relative_positions": "ropewalk.core.encoding",
+    "rotate": "ropewalk.core.rotation",
+}
+
+__all__ = [
+    "METHODS",
+    "RopeGeometry",
+    "RopewalkError",
+    "attend",
+    "attend_reference",
+    "compare",
+    "encoding",
+    "extend",
+    "inspect",
+    "perplexity",
+    "relative_positions",
+    "rotate",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _version()
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES, "__version__"])
+
+
+def _version() -> str:
+    """Version of the installed package; a source tree that is not installed has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ropewalk")
+    except PackageNotFoundError:
+        return "0+unknown"

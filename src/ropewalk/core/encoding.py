@@ -6,7 +6,7 @@ rho turns each pair of channels by ``frequencies.angles(P, L)`` and multiplies i
 ``frequencies.attention_factor(L)``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import torch
@@ -33,7 +33,7 @@ class Encoding:
     geometry: RopeGeometry
     frequencies: Frequencies
     length_policy: LengthPolicy
-    position_map: PositionMap = Identity()
+    position_map: PositionMap = field(default_factory=Identity)
     score_mods: tuple[ScoreMod, ...] = ()
 
     @property
@@ -69,7 +69,6 @@ class Encoding:
         return (
             self.settled_length is not None
             and self.position_map == Identity()
-            and self.frequencies.shift_invariant
             and not self.score_mods
         )
 

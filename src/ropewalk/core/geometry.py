@@ -51,9 +51,7 @@ class RopeGeometry:
         if not self.rope_theta > 1 or self.rope_theta == float("inf"):
             raise RopewalkError(f"rope_theta={self.rope_theta}: expected a finite number above 1")
         if not 2 <= self.trained_length <= 2**40:
-            raise RopewalkError(
-                f"trained_length={self.trained_length}: expected 2 to 2^40 tokens"
-            )
+            raise RopewalkError(f"trained_length={self.trained_length}: expected 2 to 2^40 tokens")
 
     @property
     def rotary_dim(self) -> int:

@@ -37,6 +37,10 @@ class LengthPolicy(ABC):
         ``sequence_lengths`` ``[b]``: tokens of each sequence up to the end of this call.
         """
 
+    def birth_lengths(self, sequence_lengths: Tensor) -> Tensor:
+        """L ``[b]`` of all keys that a call writes, where keys settle at birth."""
+        return sequence_lengths
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerQuery(LengthPolicy):
@@ -109,7 +113,3 @@ class AtBirth(LengthPolicy):
 
     def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
         return (positions + 1).clamp(min=self.trained_length)
-
-    def birth_lengths(self, sequence_lengths: Tensor) -> Tensor:
-        """L ``[b]`` of all keys that this call writes."""
-        return sequence_lengths.clamp(min=self.trained_length)

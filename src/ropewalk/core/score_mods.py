@@ -1,12 +1,10 @@
 """Score modifications: what is done to a logit besides turning query and key."""
 
-from abc import ABC
-
 import torch
 from torch import Tensor
 
 
-class ScoreMod(ABC):
+class ScoreMod:
     """tau(m) and bias_h(m, n) from true indices. Pure; float64. Both parts are optional."""
 
     def query_scale(self, rows: Tensor) -> Tensor:

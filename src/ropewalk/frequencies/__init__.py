@@ -1,0 +1,1 @@
+"""How fast each pair of channels turns: one schedule a file."""

@@ -1,0 +1,1 @@
+"""Published methods as encodings, their names, and configs read as encodings."""

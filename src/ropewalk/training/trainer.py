@@ -109,7 +109,9 @@ def _step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     if not math.isfinite(value := loss.item()):
-        raise FloatingPointError(f"step {step}: the loss is {value}; lower peak_lr={recipe.peak_lr}")
+        raise FloatingPointError(
+            f"step {step}: the loss is {value}; lower peak_lr={recipe.peak_lr}"
+        )
     return StepRecord(
         step=step,
         tokens=(step + 1) * recipe.tokens_per_step,
@@ -131,9 +133,7 @@ def _optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
     decay = recipe.weight_decay
     groups = [{"params": others, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
     return [
-        Muon(
-            matrices, lr=recipe.peak_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
-        ),
+        Muon(matrices, lr=recipe.peak_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
         AdamW(groups, lr=recipe.peak_lr, betas=(0.9, 0.95), fused=True),
     ]
 

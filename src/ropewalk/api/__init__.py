@@ -1,0 +1,6 @@
+"""The composition root: what the public Python names do with the rooms."""
+
+from ropewalk.api.comparing import CompareResult, compare, perplexity, plan_compare
+from ropewalk.api.extending import extend, inspect
+
+__all__ = ["CompareResult", "compare", "extend", "inspect", "perplexity", "plan_compare"]

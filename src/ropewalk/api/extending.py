@@ -1,0 +1,88 @@
+"""extend and inspect: one model or one config, one encoding."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ropewalk.core.config import read_rope_section
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.extension import Extension, install
+from ropewalk.integrations.loading import load_config
+from ropewalk.methods.from_config import encoding_from_config
+from ropewalk.methods.inspection import inspect_config
+from ropewalk.methods.spec import NATIVE, Spec, parse_spec, with_arguments
+
+
+def extend(model: nn.Module, spec: str, **parameters: object) -> Extension:
+    """Put a method into a transformers model, in place, right under a KV cache.
+
+        with rw.extend(model, "yarn", factor=4):
+            model.generate(...)
+
+    spec        a method spec; ``native`` is the model's own encoding
+    parameters  those of the method, where the spec has one part
+
+    Returns the extension: a context manager; ``.remove()`` restores the model bit for bit,
+    ``.describe()`` says what changed. Raises RopewalkError for a bad spec, a model that is
+    extended already, and a model whose layout is unknown or that fails the proof of the
+    installation.
+    """
+    return extend_with(model, with_arguments(parse_spec(spec), parameters))
+
+
+def extend_with(
+    model: nn.Module,
+    spec: Spec,
+    *,
+    default_factor: float | None = None,
+    context_length: int | None = None,
+) -> Extension:
+    """As ``extend``, with what ``Spec.encoding`` needs for an omitted or symbolic factor."""
+    config = config_of(model)
+
+    def native(layer_type: str | None) -> Encoding:
+        return encoding_from_config(config, layer_type)
+
+    def wanted(layer_type: str | None) -> Encoding:
+        return spec.encoding(
+            read_rope_section(config, layer_type).geometry(),
+            default_factor=default_factor,
+            context_length=context_length,
+            native=native(layer_type),
+        )
+
+    shipped = [part.name for part in spec.parts] == [NATIVE]
+    encode: Callable[[str | None], Encoding | None] = (lambda _: None) if shipped else wanted
+    return install(model, encode, native)
+
+
+def config_of(model: nn.Module) -> dict[str, Any]:
+    """The config of a transformers model as a dictionary; RopewalkError for anything else."""
+    config = getattr(model, "config", None)
+    to_dict = getattr(config, "to_dict", None)
+    if to_dict is None:
+        raise RopewalkError(
+            f"{type(model).__name__} has no config: expected a model of the transformers library"
+        )
+    return dict(to_dict())
+
+
+def inspect(
+    config: Mapping[str, Any] | str | Path,
+    context_length: int | None = None,
+    method: str | None = None,
+    layer_type: str | None = None,
+) -> dict[str, Any]:
+    """The position encoding in force: the document that ``ropewalk inspect --json`` prints.
+
+    config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
+
+    The other arguments and the result: see ``ropewalk.methods.inspection.inspect_config``.
+    """
+    parsed = config if isinstance(config, Mapping) else load_config(config)
+    return inspect_config(
+        parsed, context_length=context_length, method=method, layer_type=layer_type
+    )

@@ -1,0 +1,147 @@
+"""What a comparison is asked for, from words to values."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass, Pass
+from ropewalk.data import demo_book
+from ropewalk.evaluation.curve import Curve
+from ropewalk.evaluation.documents import Document, Tokenizer
+from ropewalk.evaluation.prefix import Prefix
+from ropewalk.evaluation.protocols import EvaluationProtocol
+from ropewalk.evaluation.sliding import Sliding
+from ropewalk.evaluation.tail import Tail
+from ropewalk.methods.spec import NATIVE, Spec, parse_spec
+
+DEFAULT_MULTIPLES = ("0.5x", "1x", "2x", "4x", "8x")
+DEFAULT_METHODS = (
+    "none",
+    "linear",
+    "ntk_aware",
+    "dynamic_ntk:step=32",
+    "ntk_by_parts",
+    "yarn",
+    "dynamic_yarn:step=32",
+    "llama3",
+    "log_n",
+    "yarn+log_n",
+)
+"""Every method that needs no more than a factor, and one composition."""
+
+DEFAULT_WINDOWS = 8
+DEMO_WINDOWS = 16
+"""The demo model is small enough for twice the windows."""
+LARGEST_TAIL = 1024
+
+
+def read_specs(methods: Sequence[str], native: Encoding, unscaled: Encoding) -> list[Spec]:
+    """The specs asked for, or the default ones: ``native`` first where it is not plain RoPE.
+
+    Raises RopewalkError for a spec that cannot be read or is given twice.
+    """
+    shipped = () if native.frequencies == unscaled.frequencies else (NATIVE,)
+    texts = list(methods) or [*shipped, *DEFAULT_METHODS]
+    for text in texts:
+        if texts.count(text) > 1:
+            raise RopewalkError(f"--method {text} is given twice; drop one")
+    return [parse_spec(text) for text in texts]
+
+
+def read_lengths(lengths: Sequence[int | str], trained_length: int) -> tuple[int, ...]:
+    """Tokens of each length, ascending; ``2x`` is twice the trained length.
+
+    Raises RopewalkError for fewer than 2 tokens or a word that is no length.
+    """
+    chosen = lengths or DEFAULT_MULTIPLES
+    tokens = {length_in_tokens(length, trained_length) for length in chosen}
+    return tuple(sorted(tokens))
+
+
+def length_in_tokens(length: int | str, trained_length: int) -> int:
+    """Tokens of ``4096``, ``"4096"`` or ``"2x"``."""
+    word = str(length)
+    try:
+        tokens = (
+            round(float(word.removesuffix("x")) * trained_length)
+            if word.endswith("x")
+            else int(word)
+        )
+    except (ValueError, OverflowError) as error:
+        raise RopewalkError(
+            f"length {word}: expected tokens or a multiple of the trained length, like 4096 or 2x"
+        ) from error
+    if tokens < 2:
+        raise RopewalkError(f"length {word}: expected at least 2 tokens")
+    return tokens
+
+
+def read_mode(word: str) -> Pass:
+    """``full``, ``decode`` or ``chunked:N``; RopewalkError for anything else."""
+    if word == "full":
+        return FullPass()
+    if word == "decode":
+        return DecodePass()
+    name, _, size = word.partition(":")
+    if name == "chunked" and size.isdigit():
+        return ChunkedPass(int(size))
+    raise RopewalkError(f"mode {word}: expected full, decode or chunked:N, like chunked:512")
+
+
+def read_protocol(
+    name: str,
+    trained_length: int,
+    *,
+    windows: int,
+    tail_tokens: int | None,
+    stride: int | None,
+    longest: int,
+) -> EvaluationProtocol:
+    """The protocol with what was not given chosen from the trained length L0.
+
+    tail and curve score L0 / 4 tokens of a window (at most 1,024); sliding moves by L0 / 4
+    over four times the longest length. Raises RopewalkError for an unknown name, or an option
+    that the protocol does not have.
+    """
+    quarter = max(trained_length // 4, 1)
+    tokens = min(quarter, LARGEST_TAIL) if tail_tokens is None else tail_tokens
+    protocols: Mapping[str, EvaluationProtocol] = {
+        "tail": Tail(tokens=tokens, windows=windows),
+        "curve": Curve(tokens=tokens, windows=windows),
+        "prefix": Prefix(),
+        "sliding": Sliding(stride=stride or quarter, tokens=4 * longest),
+    }
+    if name not in protocols:
+        raise RopewalkError(f"protocol {name}: expected one of {', '.join(protocols)}")
+    if stride is not None and name != "sliding":
+        raise RopewalkError(f"--stride with protocol {name}: only sliding has a stride; drop it")
+    if tail_tokens is not None and name not in ("tail", "curve"):
+        raise RopewalkError(
+            f"--tail-tokens with protocol {name}: only tail and curve score the last tokens of a "
+            "window; drop it"
+        )
+    return protocols[name]
+
+
+def read_documents(texts: Sequence[Path], tokenizer: Tokenizer) -> tuple[Document, ...]:
+    """Each file as a document; without files, the bundled book.
+
+    Raises RopewalkError for a file that cannot be read, is empty or is not UTF-8.
+    """
+    return tuple(
+        Document.encode(path.name, _read_text(path), tokenizer) for path in texts or [demo_book()]
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RopewalkError(
+            f"{path} cannot be read ({error.strerror}): give another file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RopewalkError(
+            f"{path} is not UTF-8 (byte {error.start}): expected UTF-8 text; convert the file"
+        ) from error

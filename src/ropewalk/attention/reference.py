@@ -1,0 +1,86 @@
+"""The oracle: the one equation, read literally, one row at a time, in float64."""
+
+import torch
+from torch import Tensor
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.rotation import rotate
+from ropewalk.core.rows import CausalRows, Rows
+
+
+def attend_reference(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    encoding: Encoding,
+    *,
+    rows: Rows | None = None,
+    key_lengths: Tensor | None = None,
+    softmax_scale: float | None = None,
+) -> Tensor:
+    """Attention of un-rotated ``q`` ``[b, h, m, d]`` over un-rotated ``k`` ``[b, g, n, d]``.
+
+    g divides h: query head i reads key head i // (h / g). ``v`` is ``[b, g, n, e]``; the
+    result ``[b, h, m, e]`` is float64.
+
+    rows           by default the last m of n tokens, causal, without padding
+    key_lengths    int64 ``[b, n]``: L of each key, where the policy settles it at birth;
+                   by default all keys were written by this call
+    softmax_scale  sigma, by default d^-1/2
+    """
+    q, k, v = q.double(), k.double(), v.double()
+    batch, heads, queries, width = q.shape
+    keys = k.shape[2]
+    rows = rows or CausalRows.of(batch, queries, keys, q.device)
+    scale = width**-0.5 if softmax_scale is None else softmax_scale
+    k = k.repeat_interleave(heads // k.shape[1], dim=1)
+    v = v.repeat_interleave(heads // v.shape[1], dim=1)
+    lengths = encoding.row_lengths(rows.query_positions, rows.sequence_lengths)
+    if key_lengths is None and encoding.length_policy.keys_settle_at_birth:
+        born = encoding.length_policy.birth_lengths(rows.sequence_lengths)
+        key_lengths = born[:, None].expand(batch, keys)
+    out = q.new_zeros(batch, heads, queries, v.shape[3])
+    for b in range(batch):
+        for m in range(queries):
+            length = int(lengths[b, m])
+            born = [length] * keys if key_lengths is None else key_lengths[b].tolist()
+            position = rows.query_positions[b, m]
+            scores = _row(q[b, :, m], k[b], encoding, position, rows.key_positions[b], length, born)
+            scores = scores * scale * encoding.query_scale(position)
+            bias = encoding.bias(heads, position[None, None], rows.key_positions[b][None, :])
+            scores = scores if bias is None else scores + bias[:, 0]
+            stop, mask = rows.allowed(m, m + 1)
+            scores = scores[:, :stop]
+            if mask is not None:
+                mask = mask.expand(batch, 1, 1, stop)[b, 0]
+                scores = scores.masked_fill(~mask, float("-inf"))
+            weights = torch.nan_to_num(scores.softmax(dim=-1))
+            out[b, :, m] = torch.einsum("hn,hne->he", weights, v[b, :, :stop])
+    return out
+
+
+def _row(
+    q: Tensor, k: Tensor, encoding: Encoding, m: Tensor, n: Tensor, length: int, born: list[int]
+) -> Tensor:
+    """Products ``[h, n]`` of one query ``[h, d]`` with its keys ``[h, n, d]``, both turned."""
+    scores = q.new_zeros(k.shape[:2])
+    for region in encoding.position_map.regions:
+        covered = region.covers(m[None], n)
+        turned_q = _turn(q, encoding, region.query_positions(m[None]), length)
+        turned_k = torch.empty_like(k)
+        for each in set(born):
+            written = torch.tensor([key == each for key in born])
+            positions = region.key_positions(n)[written]
+            turned_k[:, written] = _turn(k[:, written], encoding, positions, each)
+        products = (turned_q[:, None, :] * turned_k).sum(dim=-1)
+        scores = torch.where(covered, products, scores)
+    return scores
+
+
+def _turn(x: Tensor, encoding: Encoding, positions: Tensor, length: int) -> Tensor:
+    return rotate(
+        x,
+        encoding.frequencies.angles(positions, length),
+        pairing=encoding.geometry.pairing,
+        factor=encoding.frequencies.attention_factor(length),
+    )

@@ -1,0 +1,219 @@
+"""``ropewalk compare``: methods against lengths, into a run folder."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ropewalk.cli.options import (
+    MODEL_HELP,
+    SPEC_HELP,
+    Json,
+    Model,
+    read_length,
+    require_files,
+)
+from ropewalk.cli.output import print_json, print_rich, print_table, remark
+from ropewalk.cli.progress import bars
+from ropewalk.core.errors import RopewalkError
+from ropewalk.data import demo_model
+from ropewalk.integrations.sources import Checkpoint, ConfigFile, HubId, locate
+
+RUNS = Path("ropewalk-runs")
+
+COMPARE_EXAMPLES = """\b
+Examples:
+  ropewalk compare
+  ropewalk compare ./my-model --text book.txt --method none --method yarn --length 1x --length 4x
+  ropewalk compare model.gguf --text book.txt --method dynamic_ntk --mode full --mode decode
+"""
+
+
+class ProtocolName(str, Enum):
+    """Names of the protocols."""
+
+    TAIL = "tail"
+    CURVE = "curve"
+    PREFIX = "prefix"
+    SLIDING = "sliding"
+
+
+class DtypeName(str, Enum):
+    """Names of the dtypes of weights and activations."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    BFLOAT16 = "bfloat16"
+
+
+def compare(  # noqa: PLR0913 (one parameter an option)
+    model: Model = None,
+    *,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            metavar="SPEC",
+            show_default=False,
+            help=f"Repeats. {SPEC_HELP} Without it, every method that needs no more than a factor. "
+            "An omitted factor is the longest length over the trained length; factor=length "
+            "makes it each cell's own.",
+        ),
+    ] = None,
+    length: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--length",
+            metavar="N",
+            show_default=False,
+            help="Repeats. Context length in tokens, or in trained lengths: 4096, 2x, 0.5x. "
+            "Without it, 0.5x, 1x, 2x, 4x and 8x.",
+        ),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            show_default=False,
+            help="Repeats. UTF-8 text to measure on; without it, the bundled book.",
+        ),
+    ] = None,
+    protocol: Annotated[
+        ProtocolName,
+        typer.Option(
+            help="tail: the same last tokens with ever more context before them; curve: loss by "
+            "position; prefix: the first N tokens; sliding: windows of N at a stride.",
+        ),
+    ] = ProtocolName.TAIL,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mode",
+            metavar="MODE",
+            show_default=False,
+            help="Repeats. full (one pass; the default), decode (token by token), or chunked:N "
+            "(prefill in chunks of N).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="The run folder; an existing one is resumed. Without it, "
+            f"{RUNS}/<model>-<protocol>.",
+        ),
+    ] = None,
+    windows: Annotated[
+        int | None,
+        typer.Option(
+            metavar="W", min=1, show_default=False, help="Windows a text, spread over it."
+        ),
+    ] = None,
+    tail_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", min=1, show_default=False, help="Tokens scored in a window (tail)."
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            metavar="S", min=1, show_default=False, help="Tokens between windows (sliding)."
+        ),
+    ] = None,
+    dtype: Annotated[
+        DtypeName, typer.Option(help="Of weights and activations.")
+    ] = DtypeName.FLOAT32,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cells and estimated seconds; run nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare methods over context lengths: a table, plots and a run folder.
+
+    Without MODEL, on the bundled demo model and book. Every finished cell is kept at once:
+    an interrupted run goes on where it stopped when the same command is given again.
+    """
+    request = {
+        "methods": method or [],
+        "lengths": [read_length(one) for one in length or []],
+        "texts": text or [],
+        "protocol": protocol.value,
+        "modes": mode or [],
+        "out": out or RUNS / f"{_file_name(model)}-{protocol.value}",
+        "windows": windows,
+        "tail_tokens": tail_tokens,
+        "stride": stride,
+        "dtype": dtype.value,
+    }
+    require_files(text or [])
+    document = _planned(model, request) if dry_run else _measured(model, request)
+    if as_json:
+        print_json(document)
+    elif dry_run:
+        _print_plan(document)
+    else:
+        _print_table(document)
+    _require_a_cell(document["cells"])
+
+
+def _file_name(model: str | None) -> str:
+    """Names the default run folder. Raises RopewalkError if there can be no such model."""
+    match locate(model or demo_model()):
+        case Checkpoint(name=name):
+            return name
+        case HubId(repo_id=repo_id):
+            return repo_id.replace("/", "--")
+        case ConfigFile(path=path):
+            raise RopewalkError(f"{path}: a config has no weights; {MODEL_HELP} was expected")
+
+
+def _measured(model: str | None, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    if (request["out"] / "run.json").is_file():
+        remark(f"resuming {request['out']}: finished cells are taken from it")
+    from ropewalk import api
+
+    with bars() as progress:
+        return api.compare(model, **request, progress=progress).document
+
+
+def _planned(model: str | None, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    from ropewalk import api
+
+    return api.plan_compare(model, **request).document
+
+
+def _print_table(document: Mapping[str, Any]) -> None:
+    from ropewalk.report.table import comparison_table
+    from ropewalk.report.takeaway import takeaway
+
+    print_rich(comparison_table(document))
+    typer.echo(takeaway(document))
+    typer.echo(f"Run folder: {document['run_dir']}")
+
+
+def _print_plan(document: Mapping[str, Any]) -> None:
+    cells = document["cells"]
+    rows = [
+        (cell["method"], cell["mode"], f"{cell['length']:,}", _plan_text(cell)) for cell in cells
+    ]
+    print_table(("method", "mode", "length", "estimated seconds"), rows)
+    left = [cell for cell in cells if cell["status"] == "planned"]
+    seconds = sum(cell["seconds"] for cell in left)
+    typer.echo(f"{len(left)} of {len(cells)} cells to run, about {seconds:,.0f} s")
+
+
+def _plan_text(cell: Mapping[str, Any]) -> str:
+    if cell["status"] == "planned":
+        return f"{cell['seconds']:,.1f}"
+    return "done" if cell["status"] == "ok" else f"cannot run: {cell['reason']}"
+
+
+def _require_a_cell(cells: Sequence[Mapping[str, Any]]) -> None:
+    """Bad input if nothing at all could run: a script must not take that for a result."""
+    if cells and all(cell["status"] == "failed" for cell in cells):
+        raise RopewalkError(f"no cell could run: {cells[0]['reason']}")

@@ -1,0 +1,110 @@
+"""``ropewalk inspect``: the position encoding in force."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Annotated, Any
+
+import typer
+
+from ropewalk.cli.options import Json, Length, Method, ModelOrConfig, read_length
+from ropewalk.cli.output import number, print_fields, print_json, print_table
+from ropewalk.integrations.sources import locate
+
+INSPECT_EXAMPLES = """\b
+Examples:
+  ropewalk inspect ./my-model
+  ropewalk inspect config.json --method yarn:factor=4 --length 4x
+"""
+
+_HEAD = {
+    "head_dim": "head_dim",
+    "rotary_dim": "channels that turn",
+    "rope_theta": "rope_theta",
+    "trained_length": "trained length",
+    "method": "method",
+    "context_length": "context length",
+    "attention_factor": "attention factor (cos and sin)",
+    "logit_scale": "logit scale (of the rotary part)",
+    "softmax_scale": "softmax scale",
+    "safe_length": "safe length",
+}
+
+
+def inspect(
+    model_or_config: ModelOrConfig,
+    *,
+    length: Length = None,
+    layer_type: Annotated[
+        str | None,
+        typer.Option(
+            "--layer-type",
+            metavar="T",
+            show_default=False,
+            help="Layers of this type, where a config has several: full_attention, "
+            "sliding_attention.",
+        ),
+    ] = None,
+    method: Method = None,
+    as_json: Json = False,
+) -> None:
+    """Show the position encoding in force: frequencies, factors, and what training saw."""
+    wanted = None if length is None else read_length(length)
+    locate(model_or_config)  # a mistyped path is answered before the heavy imports
+    from ropewalk import api
+    from ropewalk.api.request import length_in_tokens
+    from ropewalk.integrations.loading import load_config
+
+    config = load_config(model_or_config)
+    if isinstance(wanted, str):
+        trained_length = api.inspect(config, layer_type=layer_type)["trained_length"]
+        wanted = length_in_tokens(wanted, trained_length)
+    document = api.inspect(config, context_length=wanted, method=method, layer_type=layer_type)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    fields = {label: document[key] for key, label in _HEAD.items() if key in document}
+    print_fields({label: _text(value) for label, value in fields.items()})
+    pairs = document["pairs"]
+    shown = _telling(pairs)
+    rows = [row for before, index in pairwise([-1, *shown]) for row in _rows(pairs, before, index)]
+    header = ("pair", "wavelength", "turns in training", "trained to", "reaches", "")
+    print_table(header, rows)
+    outside = sum(1 for pair in pairs if pair["out_of_range"])
+    typer.echo(
+        f"{outside} of {len(pairs)} pairs reach angles that training never saw. "
+        "Wavelengths in tokens, angles in radians."
+    )
+
+
+def _telling(pairs: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Indices to show: both ends, and the neighbourhoods of where something changes."""
+    last = len(pairs) - 1
+    states = [(pair["turns_in_training"] < 1, pair["out_of_range"]) for pair in pairs]
+    changes = [i for i, (before, after) in enumerate(pairwise(states), 1) if before != after]
+    centres = [0, 1, last - 1, last, *changes, *(i - 1 for i in changes)]
+    near = {i + step for i in centres for step in (-1, 0, 1)}
+    return sorted(i for i in near if 0 <= i <= last)
+
+
+def _rows(pairs: Sequence[Mapping[str, Any]], before: int, index: int) -> list[tuple[str, ...]]:
+    """The row of a pair, after a row of dots if pairs were left out."""
+    pair = pairs[index]
+    row = (
+        str(pair["pair"]),
+        _text(pair["wavelength"]),
+        number(pair["turns_in_training"]),
+        number(pair["largest_trained_angle"]),
+        number(pair["largest_angle"]),
+        "outside" if pair["out_of_range"] else "",
+    )
+    return [row] if index == before + 1 else [("...",) + ("",) * 5, row]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return number(value) if isinstance(value, int | float) else str(value)

@@ -1,0 +1,104 @@
+"""The command line: ``ropewalk COMMAND``. Every error is one line on standard error.
+
+Nothing heavier than typer is imported before a command runs.
+"""
+
+import errno
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+import ropewalk
+from ropewalk.cli.compare import COMPARE_EXAMPLES, compare
+from ropewalk.cli.generate import GENERATE_EXAMPLES, generate
+from ropewalk.cli.inspect import INSPECT_EXAMPLES, inspect
+from ropewalk.core.errors import RopewalkError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="ropewalk",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog=COMPARE_EXAMPLES)(compare)
+app.command(epilog=INSPECT_EXAMPLES)(inspect)
+app.command(epilog=GENERATE_EXAMPLES)(generate)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ropewalk {ropewalk.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _ropewalk(
+    context: typer.Context,
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _print_version(wanted=value),
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Make transformer contexts longer, and prove that the result is right."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run() -> NoReturn:
+    """Entry point of the installed script."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (by default this process's) and return its exit status.
+
+    0 done; 1 a check found a failure; 2 bad input, with one line ``error: ...`` on standard
+    error; 130 interrupted.
+    """
+    try:
+        status = app(arguments, prog_name="ropewalk", standalone_mode=False)
+    except RopewalkError as error:
+        return _bad_input(str(error))
+    except typer.TyperException as error:
+        return _bad_input(f"{error.format_message()} (see {_help_of(error)})")
+    except OSError as error:
+        return _bad_input(_system_message(error))
+    if status == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        typer.echo(
+            "interrupted: a run folder keeps its finished cells; "
+            "the same command goes on from there",
+            err=True,
+        )
+    return status or 0
+
+
+def _bad_input(message: str) -> int:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return BAD_INPUT
+
+
+def _help_of(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'ropewalk'} --help"
+
+
+def _system_message(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{place}the disk is full; finished cells are kept; "
+            "free some space and run the same command again"
+        )
+    return f"{place}{error.strerror or error}"

@@ -1,0 +1,72 @@
+"""Options that several commands share, and how their values are read."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ropewalk.core.errors import RopewalkError
+
+SPEC_EXAMPLES = ("none", "linear:factor=4", "yarn:factor=8,beta_fast=16", "yarn:factor=8+log_n")
+SPEC_HELP = f"NAME, NAME:KEY=VALUE,KEY=VALUE, or parts joined by '+': {', '.join(SPEC_EXAMPLES)}."
+MODEL_HELP = "A transformers folder, a .gguf file, or a hub id"
+
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help=f"{MODEL_HELP}; without it, the bundled demo model.",
+    ),
+]
+ModelOrConfig = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL_OR_CONFIG",
+        show_default=False,
+        help=f"{MODEL_HELP}, or a config.json.",
+    ),
+]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", metavar="SPEC", show_default=False, help=f"Method: {SPEC_HELP}"),
+]
+Length = Annotated[
+    str | None,
+    typer.Option(
+        "--length",
+        metavar="N",
+        show_default=False,
+        help="Context length in tokens, or in trained lengths: 4096, 2x, 0.5x.",
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document on standard output, nothing else there."),
+]
+
+_LENGTH = re.compile(r"[0-9]+|[0-9]+(\.[0-9]+)?x")
+
+
+def read_length(text: str) -> int | str:
+    """A number of tokens as int; a multiple of the trained length, like ``2x``, as it stands.
+
+    Raises RopewalkError for anything else and for fewer than 2 tokens.
+    """
+    if not _LENGTH.fullmatch(text):
+        raise RopewalkError(
+            f"--length {text}: expected tokens or a multiple of the trained length, like 4096 or 2x"
+        )
+    if text.endswith("x"):
+        return text
+    if int(text) < 2:
+        raise RopewalkError(f"--length {text}: expected at least 2 tokens")
+    return int(text)
+
+
+def require_files(paths: list[Path]) -> None:
+    """Raise RopewalkError for the first path that is no file."""
+    for path in paths:
+        if not path.is_file():
+            raise RopewalkError(f"--text {path}: no such file; expected a UTF-8 text file")

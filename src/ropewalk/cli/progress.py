@@ -1,0 +1,61 @@
+"""Bars of a comparison, on standard error: the whole run, and the job at hand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from ropewalk.evaluation.cells import Job, Result
+
+
+class Bars:
+    """``ropewalk.evaluation.progress.Progress``, drawn with rich."""
+
+    def __init__(self, bars: "Progress", whole: "TaskID", job: "TaskID") -> None:
+        self._bars = bars
+        self._whole = whole
+        self._job = job
+
+    def planned(self, cost: float) -> None:
+        self._bars.update(self._whole, total=cost, visible=cost > 0)
+
+    def started(self, job: "Job", cost: float) -> None:
+        longest = f"{job.lengths[-1]:,} tokens"
+        name = f"{job.method.text}, {job.split.name}, {longest}"
+        self._bars.reset(self._job, total=cost, description=name, visible=cost > 0)
+
+    def advanced(self, job: "Job", cost: float) -> None:
+        self._bars.advance(self._whole, cost)
+        self._bars.advance(self._job, cost)
+
+    def finished(self, result: "Result") -> None:
+        return None
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """Bars that disappear at the end; nothing is drawn where standard error is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as drawn:
+        whole = drawn.add_task("whole run", total=None)
+        job = drawn.add_task("", total=None, visible=False)
+        yield Bars(drawn, whole, job)

@@ -1,0 +1,15 @@
+"""The bundled demo model and book: what stands in where none is given."""
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+
+def demo_model() -> Path:
+    """A transformers checkpoint: 7.5 M parameters, trained length 256 (see its README)."""
+    return _HERE / "demo"
+
+
+def demo_book() -> Path:
+    """Moby Dick, which the demo model never saw in training (see its README)."""
+    return _HERE / "book" / "moby_dick.txt"

@@ -1,0 +1,46 @@
+"""What a pass costs, by estimate.
+
+    cost(n, calls) = n + n^2 / A + C * (calls - 1)        token equivalents
+
+A is the length at which attention costs as much as all else (about 6 times the hidden
+width by counting multiplications); C is what one more call costs, in tokens (a decoding
+step reads all weights for one token). One timed pass turns costs into seconds. Good for
+a dry run and a progress bar, to a factor of about two.
+"""
+
+from dataclasses import dataclass
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.passes import FullPass, Pass
+
+ATTENTION_TOKENS = 4096
+CALL_TOKENS = 32
+
+
+def pass_cost(tokens: int, split: Pass) -> float:
+    """Token equivalents of one sequence of ``tokens`` tokens."""
+    calls = sum(1 for _ in split.calls(tokens))
+    return tokens + tokens**2 / ATTENTION_TOKENS + CALL_TOKENS * (calls - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostModel:
+    """Seconds for each token equivalent."""
+
+    seconds_per_token: float
+
+    @classmethod
+    def calibrated(cls, *, tokens: int, seconds: float) -> "CostModel":
+        """From the time of one full pass over ``tokens`` tokens.
+
+        Raises RopewalkError unless both are above zero.
+        """
+        if tokens < 1 or not seconds > 0:
+            raise RopewalkError(
+                f"a pass of {tokens} tokens in {seconds} s: expected both above zero"
+            )
+        return cls(seconds_per_token=seconds / pass_cost(tokens, FullPass()))
+
+    def seconds(self, cost: float) -> float:
+        """Seconds of ``cost`` token equivalents."""
+        return cost * self.seconds_per_token

@@ -1,0 +1,61 @@
+"""Curve: loss by position.
+
+Of a document of N tokens, window j starts at j * (N // (2 W)), j = 0 .. W - 1, whatever the
+lengths. The figure of length n is the mean loss of the K tokens before position n of each
+window: tokens n - K .. n - 1. For a prefix-consistent method one pass at the longest
+length serves all lengths. Unlike ``tail``, each length has targets of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.protocols import (
+    EvaluationProtocol,
+    Scored,
+    Sharing,
+    Span,
+    require_context,
+    require_positive,
+    window_spacing,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve(EvaluationProtocol):
+    """``tokens`` tokens before each position, in ``windows`` windows. A unit is a window."""
+
+    tokens: int = 128
+    windows: int = 8
+    name: ClassVar[str] = "curve"
+
+    def __post_init__(self) -> None:
+        require_positive(self)
+
+    def groups(self, lengths: tuple[int, ...], sharing: Sharing) -> tuple[tuple[int, ...], ...]:
+        return sharing.groups(lengths)
+
+    def check(self, length: int, document: Document) -> None:
+        require_context(self, length, self.tokens)
+        latest = self._starts(document)[-1]
+        if latest + length > len(document):
+            raise RopewalkError(
+                f"length {length}: the last of {self.windows} windows of document "
+                f"{document.name!r} ({len(document)} tokens) starts at {latest} and has "
+                f"{len(document) - latest}; give a text of about {2 * length} tokens, "
+                "or fewer windows"
+            )
+
+    def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
+        for window, start in enumerate(self._starts(document)):
+            scored = tuple(
+                Scored(length=length, window=window, first=length - self.tokens, last=length)
+                for length in lengths
+            )
+            yield Span(start=start, stop=start + max(lengths), scored=scored)
+
+    def _starts(self, document: Document) -> tuple[int, ...]:
+        spacing = window_spacing(self, document, tokens=self.tokens, windows=self.windows)
+        return tuple(window * spacing for window in range(self.windows))

@@ -1,0 +1,37 @@
+"""Paired differences of the measured cells of a run to its baseline method."""
+
+from collections.abc import Iterable
+
+from ropewalk.evaluation.bootstrap import paired_difference
+from ropewalk.evaluation.cells import Measured, Record, Result
+
+
+def differences(results: Iterable[Result], baseline: str) -> list[Record]:
+    """One object for each measured cell that has a measured cell of ``baseline`` (a method
+    as typed) in the same mode at the same length: its mean nll minus the baseline's.
+    """
+    measured = [result for result in results if isinstance(result, Measured)]
+    references = {_column(r): r for r in measured if r.cell.method.text == baseline}
+    return [
+        _difference(result, references[_column(result)])
+        for result in measured
+        if result.cell.method.text != baseline and _column(result) in references
+    ]
+
+
+def _column(result: Measured) -> tuple[str, int]:
+    return result.cell.split.name, result.cell.length
+
+
+def _difference(result: Measured, reference: Measured) -> Record:
+    difference = paired_difference(result.units, reference.units)
+    spread = difference.interval
+    return {
+        "method": result.cell.method.text,
+        "baseline": reference.cell.method.text,
+        "mode": result.cell.split.name,
+        "length": result.cell.length,
+        "nll": difference.nll,
+        "ci95": [spread.low, spread.high] if spread else None,
+        "ci95_over": spread.drawn if spread else None,
+    }

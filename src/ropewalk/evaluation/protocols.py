@@ -1,0 +1,126 @@
+"""A protocol: which tokens are scored for a context length, and with how much before them.
+
+A protocol turns one document and some lengths into spans. A span is fed to the model as
+one sequence; each of its scored slices belongs to one length and one unit (a window of a
+document, or the document). Sums of a unit are kept; a mean is taken once, over all units.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.evaluation.documents import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Tokens ``first .. last - 1`` of a span, scored for one length and one window."""
+
+    length: int
+    window: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Tokens ``start .. stop - 1`` of a document: one sequence for the model."""
+
+    start: int
+    stop: int
+    scored: tuple[Scored, ...]
+
+    @property
+    def first(self) -> int:
+        """Index in the span of the first token that is scored."""
+        return min(scored.first for scored in self.scored)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class Sharing(ABC):
+    """Which lengths one set of passes may serve. A property of a method and a pass."""
+
+    @abstractmethod
+    def groups(self, lengths: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """``lengths`` (ascending), grouped."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPasses(Sharing):
+    """Prefix-consistent: a token's loss depends on earlier tokens only, so that a pass over
+    a long span gives what a pass over its beginning gives.
+    """
+
+    def groups(self, lengths: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        return (lengths,) if lengths else ()
+
+
+@dataclass(frozen=True, slots=True)
+class OnePassPerLength(Sharing):
+    """A token's loss may depend on where its sequence ends: each length is its own pass."""
+
+    def groups(self, lengths: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        return tuple((length,) for length in lengths)
+
+
+class EvaluationProtocol(ABC):
+    """What is scored. A final subclass is a frozen dataclass of positive integers."""
+
+    name: ClassVar[str]
+    """As typed on the command line."""
+
+    @property
+    def text(self) -> str:
+        """Name and all parameters, e.g. ``tail:tokens=128,windows=8``."""
+        values = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))  # type: ignore[arg-type]
+        return f"{self.name}:{values}" if values else self.name
+
+    def groups(self, lengths: tuple[int, ...], sharing: Sharing) -> tuple[tuple[int, ...], ...]:
+        """Lengths (ascending) by the set of passes that serves them; here each its own."""
+        return OnePassPerLength().groups(lengths)
+
+    @abstractmethod
+    def check(self, length: int, document: Document) -> None:
+        """Raises RopewalkError, with the remedy, if ``length`` cannot be measured."""
+
+    @abstractmethod
+    def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
+        """Spans that serve all ``lengths`` (one group, ascending, each checked)."""
+
+
+def require_positive(protocol: EvaluationProtocol) -> None:
+    """Raises RopewalkError unless all parameters are at least 1."""
+    for field in fields(protocol):  # type: ignore[arg-type]
+        value = getattr(protocol, field.name)
+        if value < 1:
+            raise RopewalkError(f"{protocol.name}: {field.name}={value}; expected at least 1")
+
+
+def require_context(protocol: EvaluationProtocol, length: int, tokens: int) -> None:
+    """Raises RopewalkError unless ``length`` leaves context before ``tokens`` scored tokens."""
+    if length <= tokens:
+        raise RopewalkError(
+            f"length {length}: {protocol.name} scores {tokens} tokens of it and needs at least "
+            f"one before them; ask for a length above {tokens} or for fewer scored tokens"
+        )
+
+
+def window_spacing(
+    protocol: EvaluationProtocol, document: Document, *, tokens: int, windows: int
+) -> int:
+    """Tokens from one window to the next: N // (2 W) for W windows of N tokens.
+
+    Raises RopewalkError if neighbouring windows would score the same token twice.
+    """
+    spacing = len(document) // (2 * windows)
+    if windows > 1 and spacing < tokens:
+        raise RopewalkError(
+            f"document {document.name!r} has {len(document)} tokens: {protocol.name} with "
+            f"{windows} windows of {tokens} scored tokens needs {2 * windows * tokens}; "
+            "give a longer text, fewer windows or fewer scored tokens"
+        )
+    return spacing

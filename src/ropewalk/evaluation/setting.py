@@ -1,0 +1,91 @@
+"""What all cells of a run have in common, and the name under which a cell is kept."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.evaluation.cells import Cell
+from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.protocols import EvaluationProtocol
+
+FORMAT = 1
+"""Version of the run folder: raised when files of an older one can no longer be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Everything that decides a cell's value, as canonical JSON."""
+
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the text, as hexadecimal digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Setting:
+    """Model, texts and protocol of a run.
+
+    model           name as typed, for people
+    trained_length  L0 in tokens
+    weights         fingerprint of the weights: what identifies the model
+    dtype           of the weights and activations, e.g. ``float32``
+    code_version    version of the code that measures
+
+    Raises RopewalkError without a document.
+    """
+
+    model: str
+    trained_length: int
+    weights: str
+    dtype: str
+    protocol: EvaluationProtocol
+    documents: tuple[Document, ...]
+    code_version: str
+
+    def __post_init__(self) -> None:
+        if not self.documents:
+            raise RopewalkError("no document: expected at least one text to measure on")
+
+    def manifest(self) -> dict[str, Any]:
+        """The content of run.json."""
+        return {
+            "format": FORMAT,
+            "version": self.code_version,
+            "model": self.model,
+            "trained_length": self.trained_length,
+            "weights": self.weights,
+            "dtype": self.dtype,
+            "protocol": self.protocol.text,
+            "documents": [
+                {"name": d.name, "tokens": len(d), "sha256": d.digest} for d in self.documents
+            ],
+        }
+
+    def key(self, cell: Cell) -> Key:
+        """The cell's key. Spelling of the method and names of files do not enter it."""
+        parts = {
+            "format": FORMAT,
+            "code_version": self.code_version,
+            "weights": self.weights,
+            "dtype": self.dtype,
+            "protocol": self.protocol.text,
+            "documents": [document.digest for document in self.documents],
+            "method": cell.method.canonical,
+            "mode": cell.split.name,
+            "length": cell.length,
+        }
+        return Key(text=json.dumps(parts, sort_keys=True))
+
+
+def code_version() -> str:
+    """The installed version of this package; ``0`` when it runs from a bare source tree."""
+    try:
+        return version("ropewalk")
+    except PackageNotFoundError:
+        return "0"

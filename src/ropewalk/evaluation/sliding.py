@@ -1,0 +1,60 @@
+"""Sliding: a window of n tokens moves over the first T tokens of each document by S.
+
+The first window scores its tokens 1 .. n - 1. Windows then end at n + S, n + 2 S, ..., T;
+each holds n tokens and scores only those that no window before it scored. So every token
+but the first is scored exactly once, the same ones for every length, each (after the
+first window) with at least n - S tokens before it.
+
+Source: Press et al. 2021, ALiBi, arXiv:2108.12409, appendix B; Chen et al. 2023, PI,
+arXiv:2306.15595, section 3.2 (S = 256).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, Span, require_positive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sliding(EvaluationProtocol):
+    """Stride S and text T, both in tokens, the same for all lengths. A unit is a document.
+
+    About T / S passes of n tokens for each length and document: 16 of them by default.
+    """
+
+    stride: int = 256
+    tokens: int = 4096
+    name: ClassVar[str] = "sliding"
+
+    def __post_init__(self) -> None:
+        require_positive(self)
+
+    def check(self, length: int, document: Document) -> None:
+        if length <= self.stride:
+            raise RopewalkError(
+                f"length {length}: sliding by stride={self.stride} would score tokens with "
+                f"nothing before them; ask for a stride of at most {max(length - 1, 1)}, "
+                "or for longer lengths"
+            )
+        if length > self.tokens:
+            raise RopewalkError(
+                f"length {length}: sliding covers the first tokens={self.tokens} tokens of a "
+                f"document; ask for tokens={length} or more, or for a shorter length"
+            )
+        if self.tokens > len(document):
+            raise RopewalkError(
+                f"document {document.name!r} has {len(document)} tokens: sliding covers the "
+                f"first tokens={self.tokens}; give a longer text, or fewer tokens"
+            )
+
+    def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
+        for length in lengths:
+            scored_to = 1
+            for stop in (*range(length, self.tokens, self.stride), self.tokens):
+                start = stop - length
+                fresh = Scored(length=length, window=0, first=scored_to - start, last=length)
+                yield Span(start=start, stop=stop, scored=(fresh,))
+                scored_to = stop

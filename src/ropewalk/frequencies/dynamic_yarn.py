@@ -1,0 +1,53 @@
+"""Dynamic YaRN: YaRN whose factor follows the context length.
+
+    s(L) = max(1, L / L0)
+    theta_i(L) = NTK-by-parts with factor s(L),  attention factor m(s(L), 1)
+
+Up to the trained length L0 this is plain RoPE; no factor needs to be chosen.
+
+Source: Peng et al. 2023, YaRN, arXiv:2309.00071, section 3.3; jquesnelle/yarn, dynamic class.
+Deviation: released code never shrinks the factor again when a shorter sequence follows a longer
+    one; here it depends on L alone.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ropewalk.core.frequencies import Frequencies
+from ropewalk.frequencies.ntk_by_parts import NTKByParts, check_even
+from ropewalk.frequencies.ramps import Ramp
+from ropewalk.frequencies.yarn_magnitude import yarn_mscale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicYaRN(Frequencies):
+    """NTK-by-parts and YaRN's magnitude at s = max(1, L / L0)."""
+
+    rotary_dim: int
+    rope_theta: float
+    trained_length: int
+    ramp: Ramp
+
+    def __post_init__(self) -> None:
+        check_even(self.rotary_dim)
+
+    def inv_freq(self, context_length: int) -> Tensor:
+        at_length = NTKByParts(
+            rotary_dim=self.rotary_dim,
+            rope_theta=self.rope_theta,
+            trained_length=self.trained_length,
+            factor=self._factor(context_length),
+            ramp=self.ramp,
+        )
+        return at_length.inv_freq(context_length)
+
+    def attention_factor(self, context_length: int) -> float:
+        return yarn_mscale(self._factor(context_length))
+
+    @property
+    def length_dependent(self) -> bool:
+        return True
+
+    def _factor(self, context_length: int) -> float:
+        return max(1.0, context_length / self.trained_length)

@@ -1,0 +1,27 @@
+"""Plain RoPE: every pair turns as in training, at any length.
+
+    theta_i = b^(-2i/d)
+
+d   rotary_dim, b   rope_theta, i   the pair, 0 .. ceil(d/2) - 1
+
+Source: Su et al. 2021, RoFormer, arXiv:2104.09864, section 3.2.2.
+Deviation: none.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ropewalk.core.frequencies import Frequencies
+from ropewalk.core.geometry import rope_inv_freq
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unscaled(Frequencies):
+    """theta_i = b^(-2i/d), whatever the context length."""
+
+    rotary_dim: int
+    rope_theta: float
+
+    def inv_freq(self, context_length: int) -> Tensor:
+        return rope_inv_freq(self.rotary_dim, self.rope_theta)

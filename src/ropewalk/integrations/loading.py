@@ -1,0 +1,262 @@
+"""Load a checkpoint through transformers: safetensors or GGUF, never pickle, no remote code."""
+
+import errno
+import hashlib
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.sources import (
+    Checkpoint,
+    config_file,
+    fetch,
+    locate,
+    read_config,
+    require_weights,
+)
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+_HEADER_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedModel:
+    """A causal language model in eval mode, and what a run must know about it.
+
+    model        on CUDA where there is one, else on the CPU
+    tokenizer    None if the checkpoint has none
+    name         the folder's or file's name, or the hub id
+    config       the config as transformers completed it with the family's defaults
+    fingerprint  sha256 of the weights: names, dtypes, shapes and bytes. The config is not in
+                 it: two checkpoints of the same weights may differ in their rope fields
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase | None"
+    name: str
+    config: dict[str, Any]
+    fingerprint: str
+
+    def require_tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The tokenizer; raises RopewalkError if the checkpoint has none."""
+        if self.tokenizer is None:
+            raise RopewalkError(
+                f"{self.name}: no tokenizer; expected tokenizer.json beside the weights; "
+                "copy it from the base model"
+            )
+        return self.tokenizer
+
+
+def load_model(source: str | Path, *, dtype: torch.dtype = torch.float32) -> LoadedModel:
+    """Load a transformers folder, a .gguf file or a hub id, with weights in ``dtype``.
+
+    Raises RopewalkError if there is no such source, no safetensors or GGUF weights, a config
+    or weights that transformers cannot read, or weights that do not fill the model.
+    """
+    checkpoint = fetch(source)
+    with _quiet(), _explained(str(source)):
+        config = _config(checkpoint)
+        model = _weights(checkpoint, config, dtype)
+        tokenizer = _tokenizer(checkpoint)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return LoadedModel(
+        model=model.to(device),
+        tokenizer=tokenizer,
+        name=checkpoint.name,
+        config=model.config.to_dict(),
+        fingerprint=fingerprint(model),
+    )
+
+
+def load_config(source: str | Path) -> dict[str, Any]:
+    """The config of a config.json, a folder, a .gguf file or a hub id, without its weights.
+
+    A config.json is returned as it stands. Raises RopewalkError as ``load_model`` does.
+    """
+    place = locate(source)
+    if not isinstance(place, Checkpoint) or place.gguf_file is None:
+        return read_config(config_file(place))
+    with _quiet(), _explained(str(source)):
+        return _config(place).to_dict()
+
+
+def fingerprint(model: nn.Module) -> str:
+    """sha256 over names, dtypes, shapes and bytes of the saved tensors, in order of names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data
+
+
+def _config(checkpoint: Checkpoint) -> "PretrainedConfig":
+    if checkpoint.gguf_file is None:
+        read_config(config_file(checkpoint))
+    else:
+        _require_gguf_reader()
+        _refuse_dropped_scaling(checkpoint.folder / checkpoint.gguf_file)
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(checkpoint.folder, **_arguments(checkpoint))
+
+
+def _weights(
+    checkpoint: Checkpoint, config: "PretrainedConfig", dtype: torch.dtype
+) -> "PreTrainedModel":
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise RopewalkError(
+            f"model_type={config.model_type!r}: expected a causal language model of transformers"
+        )
+    if checkpoint.gguf_file is None:
+        require_weights(checkpoint.folder)
+        _check_parameter_count(checkpoint.folder, config)
+    # The grouped matrix product of mixture-of-experts layers has no float64 kernel.
+    experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
+    model, report = AutoModelForCausalLM.from_pretrained(
+        checkpoint.folder,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        output_loading_info=True,
+        **experts,
+        **_arguments(checkpoint),
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise RopewalkError(
+            f"{len(missing)} tensors of the model are not in the weights ({missing[0]} first); "
+            "expected all; does config.json belong to these weights?"
+        )
+    return model
+
+
+def _tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase | None":
+    files = (checkpoint.folder / name for name in _TOKENIZER_FILES)
+    if checkpoint.gguf_file is None and not any(file.is_file() for file in files):
+        return None
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(checkpoint.folder, **_arguments(checkpoint))
+
+
+def _arguments(checkpoint: Checkpoint) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if checkpoint.gguf_file is not None:
+        arguments["gguf_file"] = checkpoint.gguf_file
+    return arguments
+
+
+def _check_parameter_count(folder: Path, config: "PretrainedConfig") -> None:
+    """Refuse a config far larger than its weights before anything is allocated."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    described = sum(parameter.numel() for parameter in model.parameters())
+    stored = sum(_stored_numbers(path) for path in folder.glob("model*.safetensors"))
+    # Packed 4-bit weights hold eight values an element.
+    if described > 9 * stored:
+        raise RopewalkError(
+            f"config.json describes {described:,} parameters and the weights hold {stored:,}; "
+            "expected the same; does config.json belong to these weights?"
+        )
+
+
+def _stored_numbers(path: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+
+
+def _require_gguf_reader() -> None:
+    try:
+        import gguf  # noqa: F401
+    except ImportError as error:
+        raise RopewalkError(
+            'a .gguf file needs the package gguf; install it: pip install "ropewalk[gguf]"'
+        ) from error
+
+
+def _refuse_dropped_scaling(path: Path) -> None:
+    """Refuse rope scaling that transformers would drop without a word.
+
+    transformers 5.23 reads ``rope.scaling.*`` for gpt-oss alone and never the tensors with
+    Llama 3 or LongRoPE factors. Parsing takes seconds, so the header's bytes are searched first.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if b"rope.scaling.type" not in header and b"rope_f" not in header:
+        return
+    from gguf import GGUFReader
+
+    reader = GGUFReader(path)
+    found = [f.contents() for key, f in reader.fields.items() if key.endswith("rope.scaling.type")]
+    found += [t.name for t in reader.tensors if t.name.startswith(("rope_freqs", "rope_factors"))]
+    kept = "gpt-oss.rope.scaling.type" in reader.fields
+    dropped = [name for name in found if name != "none"]
+    if dropped and not kept:
+        raise RopewalkError(
+            f"{path}: its rope scaling ({dropped[0]}) is dropped by transformers, which would "
+            "compute plain RoPE; expected a file without; use the model's safetensors folder"
+        )
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Turn what transformers raises about a bad checkpoint into one line."""
+    try:
+        yield
+    except RopewalkError as error:
+        message = str(error)
+        if source in message:
+            raise
+        raise RopewalkError(f"{source}: {message}") from error
+    except Exception as error:
+        # Any type may come from a broken file, down to KeyError; a full disk is no such thing.
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+        raise RopewalkError(
+            f"{source}: transformers cannot load it ({type(error).__name__}: {reason.strip()}); "
+            "check config.json and the weights"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no warnings of the libraries; what matters is raised instead."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        # The GGUF reader draws its bar on standard error whatever the settings say.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

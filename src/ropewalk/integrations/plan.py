@@ -1,0 +1,125 @@
+"""What one attention layer of an extended model does."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ropewalk.attention.tiled import attend, attend_turned
+from ropewalk.core.encoding import Encoding, KeyStorage
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.rotation import rotate
+from ropewalk.core.rows import Rows
+from ropewalk.core.turning import turns
+from ropewalk.integrations.call import CallMask
+
+PLAN = "ropewalk_plan"
+"""Attribute of an attention module that holds its plan while the model is extended."""
+
+
+class LayerPlan(Protocol):
+    """Attention of one layer over what the family's code hands to it."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: "LayerCall") -> Tensor:
+        """``q`` ``[b, h, m, d]``, cached ``k``, ``v`` ``[b, g, n, .]`` -> ``[b, h, m, e]``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCall:
+    """The architecture's own numbers for one call of one layer."""
+
+    softmax_scale: float | None
+    dropout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnAtRead:
+    """The cache holds un-rotated keys; query and keys are turned here."""
+
+    encoding: Encoding
+    first_channel: int
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+        return attend(
+            q,
+            k,
+            v,
+            self.encoding,
+            rows=rows,
+            softmax_scale=call.softmax_scale,
+            first_channel=self.first_channel,
+            dropout=call.dropout,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnAtBirth:
+    """The rotary module turned q and k under the L of this call; the cache keeps such keys.
+
+    A query's own L is m + 1, so it is turned on by the difference of the two angles.
+    """
+
+    encoding: Encoding
+    first_channel: int
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+        encoding, positions = self.encoding, rows.query_positions
+        own = encoding.row_lengths(positions, rows.sequence_lengths)
+        born = encoding.length_policy.birth_lengths(rows.sequence_lengths)
+        angles, factor = turns(positions, own, encoding)
+        born_angles, born_factor = turns(positions, born[:, None].expand_as(own), encoding)
+        q = rotate(
+            q,
+            (angles - born_angles)[:, None],
+            pairing=encoding.geometry.pairing,
+            first_channel=self.first_channel,
+            factor=(factor / born_factor)[:, None],
+        )
+        return attend_turned(
+            q, k, v, encoding, rows=rows, softmax_scale=call.softmax_scale, dropout=call.dropout
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnNothing:
+    """A layer without positions: the encoding does not reach it."""
+
+    encoding: Encoding
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+        return attend_turned(
+            q, k, v, self.encoding, rows=rows,
+            softmax_scale=call.softmax_scale, dropout=call.dropout,
+        )  # fmt: skip
+
+
+def plan_of(encoding: Encoding, first_channel: int) -> LayerPlan:
+    """The plan of a layer whose positions ``encoding`` decides."""
+    at_birth = encoding.key_storage is KeyStorage.ROTATED and encoding.row_dependent
+    plan = TurnAtBirth if at_birth else TurnAtRead
+    return plan(encoding=encoding, first_channel=first_channel)
+
+
+def planned_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    position_ids: Tensor | None = None,
+    **settings: Any,
+) -> tuple[Tensor, None]:
+    """An attention function in the signature of transformers' ``AttentionInterface``."""
+    if not isinstance(attention_mask, CallMask):
+        raise RopewalkError(
+            "a ready-made 4-D attention mask does not say where each sequence starts: "
+            "expected a 2-D padding mask [batch, tokens], or none"
+        )
+    rows = attention_mask.rows.at(position_ids)
+    plan: LayerPlan = getattr(module, PLAN)
+    call = LayerCall(softmax_scale=scaling, dropout=dropout)
+    out = plan.attend(query, key, value, rows, call)
+    return out.transpose(1, 2).contiguous(), None

@@ -1,0 +1,67 @@
+"""The library's own rounding, so that ``native`` reproduces a model to the last digits.
+
+transformers multiplies float32 positions with float32 frequencies even in a float64 model:
+at position 8,000 its angles are off by some 1e-4 radians. Every other encoding here is
+exact; ``native``, with which an installation is proven, rounds as the library does.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.frequencies import Frequencies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryRounding(Frequencies):
+    """``exact``, with angles (so cos and sin) in float32.
+
+    shipped  the frequencies in the library's own module, or () to round the exact ones
+    """
+
+    exact: Frequencies
+    shipped: tuple[float, ...] = ()
+
+    def inv_freq(self, context_length: int) -> Tensor:
+        if self.shipped:
+            return torch.tensor(self.shipped, dtype=torch.float64)
+        return self.exact.inv_freq(context_length).float().double()
+
+    def attention_factor(self, context_length: int) -> float:
+        return self.exact.attention_factor(context_length)
+
+    def angles(self, positions: Tensor, context_length: int) -> Tensor:
+        theta = self.inv_freq(context_length).float().to(positions.device)
+        return positions.float()[..., None] * theta
+
+    @property
+    def length_dependent(self) -> bool:
+        return self.exact.length_dependent
+
+    @property
+    def shift_invariant(self) -> bool:
+        return self.exact.shift_invariant
+
+
+def as_shipped(encoding: Encoding, rotaries: Iterable[nn.Module]) -> Encoding:
+    """``encoding`` with the library's rounding and, where they say the same, its frequencies."""
+    frequencies = encoding.frequencies
+    theta = frequencies.inv_freq(encoding.geometry.trained_length)
+    shipped: tuple[float, ...] = ()
+    if not frequencies.length_dependent:
+        for buffer in (each for module in rotaries for each in module.buffers()):
+            same_shape = buffer.shape == theta.shape
+            if same_shape and torch.allclose(buffer.double().cpu(), theta, rtol=2e-6, atol=0):
+                shipped = tuple(buffer.double().tolist())
+    return replace(encoding, frequencies=LibraryRounding(exact=frequencies, shipped=shipped))
+
+
+def exact(encoding: Encoding) -> Encoding:
+    """``encoding`` without the library's rounding."""
+    frequencies = encoding.frequencies
+    if isinstance(frequencies, LibraryRounding):
+        return replace(encoding, frequencies=frequencies.exact)
+    return encoding

@@ -1,0 +1,97 @@
+"""The rotary module of an extended model: angles from the encoding, never from a buffer.
+
+The library's own module is replaced, not written into: its ``dynamic_rope_update`` would
+overwrite frequencies, and ``.to(bfloat16)`` would round them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.turning import turns
+from ropewalk.integrations.call import CallMask, own_positions
+
+Spread = Callable[[Tensor], Tensor]
+"""How a family lays the f cosines of a position out for its own rotation code."""
+
+
+def concatenated(x: Tensor) -> Tensor:
+    """``[.., f]`` -> ``[.., 2f]``, for pairs (i, i + f)."""
+    return torch.cat([x, x], dim=-1)
+
+
+def repeated(x: Tensor) -> Tensor:
+    """``[.., f]`` -> ``[.., 2f]``, for pairs (2i, 2i + 1)."""
+    return x.repeat_interleave(2, dim=-1)
+
+
+def bare(x: Tensor) -> Tensor:
+    """``[.., f]`` as it is: the family's rotation code does the rest."""
+    return x
+
+
+SPREADS: tuple[Spread, ...] = (concatenated, repeated, bare)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockTable:
+    """How the family's rotary module answers: the spread and width of its cos and sin."""
+
+    spread: Spread
+    width: int
+
+
+class EncodedRotary(nn.Module):
+    """cos and sin of an encoding, at the positions that each sequence's own tokens have.
+
+    L is the encoding's one length or, where keys settle at birth, the length that each
+    sequence has at the end of this call.
+    """
+
+    def __init__(self, encoding: Encoding, table: StockTable) -> None:
+        super().__init__()
+        self.encoding, self.table = encoding, table
+        self._positions: Tensor | None = None
+
+    def see_call(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Forward pre-hook of the decoder: take the call's positions from its padding mask.
+
+        A plain forward passes position_ids 0 .. n-1 for a left-padded batch.
+        """
+        self._positions = None
+        mask, cache = kwargs.get("attention_mask"), kwargs.get("past_key_values")
+        if isinstance(mask, dict):
+            mask = next(iter(mask.values()))
+        if isinstance(mask, CallMask):
+            self._positions = mask.rows.query_positions
+        elif mask is not None and mask.ndim == 2 and not mask.all():
+            seen = int(cache.get_seq_length()) if cache is not None else 0
+            self._positions = own_positions(mask.bool(), len(mask), mask.shape[1])[:, seen:]
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+        positions = position_ids if self._positions is None else self._positions
+        born = self.encoding.length_policy.birth_lengths(positions.amax(dim=-1) + 1)
+        settled = self.encoding.settled_length
+        lengths = born if settled is None else torch.full_like(born, settled)
+        angles, factor = turns(positions, lengths[:, None].expand_as(positions), self.encoding)
+        cos = self.table.spread(angles.cos() * factor)
+        sin = self.table.spread(angles.sin() * factor)
+        return cos.to(x.dtype), sin.to(x.dtype)
+
+
+class UnturnedRotary(nn.Module):
+    """cos = 1, sin = 0: the family's own code leaves q and k, and so the cache, un-rotated."""
+
+    def __init__(self, table: StockTable) -> None:
+        super().__init__()
+        self.table = table
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+        ones = x.new_ones(*position_ids.shape, self.table.width)
+        return ones, torch.zeros_like(ones)

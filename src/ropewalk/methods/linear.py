@@ -1,0 +1,19 @@
+"""Linear interpolation (PI) as a method."""
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.geometry import RopeGeometry
+from ropewalk.frequencies.linear import Linear as LinearFrequencies
+from ropewalk.methods.policies import static_encoding
+
+
+def linear(geometry: RopeGeometry, *, factor: float) -> Encoding:
+    """Every pair turns ``factor`` times slower.
+
+    Source: Chen et al. 2023, Position Interpolation, arXiv:2306.15595.
+    """
+    return static_encoding(
+        geometry,
+        LinearFrequencies(
+            rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta, factor=factor
+        ),
+    )

@@ -1,0 +1,47 @@
+"""The NTK-aware methods: a larger base, once for all or growing with the context."""
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.geometry import RopeGeometry
+from ropewalk.frequencies.dynamic_ntk import DynamicNTK
+from ropewalk.frequencies.ntk_aware import NTKAware
+from ropewalk.methods.policies import Policy, length_policy, static_encoding
+
+
+def ntk_aware(geometry: RopeGeometry, *, factor: float) -> Encoding:
+    """The base times factor^(d / (d - 2)).
+
+    Source: bloc97 2023 (r/LocalLLaMA); YaRN, arXiv:2309.00071, definition 1.
+    """
+    return static_encoding(
+        geometry,
+        NTKAware(rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta, factor=factor),
+    )
+
+
+def dynamic_ntk(
+    geometry: RopeGeometry,
+    *,
+    factor: float = 2.0,
+    policy: Policy = "per_query",
+    step: int = 1,
+    length: int | None = None,
+) -> Encoding:
+    """The NTK-aware base of the context so far; unscaled up to the trained length.
+
+    factor                how fast the base grows (alpha)
+    policy, step, length  which context length a row and its keys see
+
+    Source: emozilla 2023 (r/LocalLLaMA); NormXU 2023, Consistent-DynamicNTKRoPE.
+    """
+    return Encoding(
+        geometry=geometry,
+        frequencies=DynamicNTK(
+            rotary_dim=geometry.rotary_dim,
+            rope_theta=geometry.rope_theta,
+            trained_length=geometry.trained_length,
+            factor=factor,
+        ),
+        length_policy=length_policy(
+            policy, step=step, length=length, trained_length=geometry.trained_length
+        ),
+    )

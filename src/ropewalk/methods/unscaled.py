@@ -1,0 +1,42 @@
+"""Methods that leave plain RoPE as it is or only exchange its base."""
+
+from dataclasses import replace
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.geometry import RopeGeometry
+from ropewalk.frequencies.unscaled import Unscaled
+from ropewalk.methods.policies import static_encoding
+
+
+def native(geometry: RopeGeometry) -> Encoding:
+    """The encoding that the model's own config asks for; a geometry alone does not know it.
+
+    Raises RopewalkError always: ``methods.from_config.encoding_from_config`` builds it.
+    """
+    raise RopewalkError(
+        "native needs the model's config, not a geometry alone: expected a model or a config; "
+        "use none for unscaled RoPE"
+    )
+
+
+def none(geometry: RopeGeometry) -> Encoding:
+    """Unscaled RoPE at any length: direct extrapolation.
+
+    Source: Su et al. 2021, RoFormer, arXiv:2104.09864.
+    """
+    return static_encoding(geometry, _rope(geometry))
+
+
+def abf(geometry: RopeGeometry, *, rope_theta: float) -> Encoding:
+    """Adjusted base frequency: RoPE with another base, which a model is fine-tuned to.
+
+    rope_theta  the new base
+
+    Source: Xiong et al. 2023, Effective Long-Context Scaling, arXiv:2309.16039, section 4.1.
+    """
+    return static_encoding(geometry, _rope(replace(geometry, rope_theta=rope_theta)))
+
+
+def _rope(geometry: RopeGeometry) -> Unscaled:
+    return Unscaled(rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta)

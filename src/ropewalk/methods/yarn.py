@@ -1,0 +1,136 @@
+"""YaRN and its relatives: NTK-by-parts frequencies, with or without a magnitude."""
+
+from typing import Literal
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.geometry import RopeGeometry
+from ropewalk.frequencies.dynamic_yarn import DynamicYaRN
+from ropewalk.frequencies.ntk_by_parts import NTKByParts
+from ropewalk.frequencies.ramps import IndexRamp, Ramp, TurnsRamp
+from ropewalk.frequencies.yarn_magnitude import yarn_attention_factor
+from ropewalk.methods.policies import Policy, length_policy, static_encoding
+
+RampName = Literal["code", "paper"]
+
+
+def ntk_by_parts(
+    geometry: RopeGeometry,
+    *,
+    factor: float,
+    beta_fast: float = 32.0,
+    beta_slow: float = 1.0,
+    truncate: bool = True,
+    ramp: RampName = "code",
+) -> Encoding:
+    """Fast pairs left alone, slow pairs interpolated, no magnitude.
+
+    beta_fast, beta_slow  cut-offs, in turns inside the trained length
+    truncate              round the cut-offs to whole pairs (ramp=code)
+    ramp                  ``code``: linear in the pair; ``paper``: linear in turns
+
+    Source: Peng et al. 2023, YaRN, arXiv:2309.00071, definition 2.
+    """
+    return _by_parts(geometry, factor, _ramp(ramp, beta_fast, beta_slow, truncate=truncate), 1.0)
+
+
+def yarn(
+    geometry: RopeGeometry,
+    *,
+    factor: float,
+    beta_fast: float = 32.0,
+    beta_slow: float = 1.0,
+    truncate: bool = True,
+    ramp: RampName = "code",
+    attention_factor: float | None = None,
+    mscale: float | None = None,
+    mscale_all_dim: float | None = None,
+) -> Encoding:
+    """NTK-by-parts with an attention factor, by default 0.1 ln(factor) + 1.
+
+    attention_factor        replaces the computed one
+    mscale, mscale_all_dim  both given: the ratio of their magnitudes; mscale alone is ignored
+
+    Source: Peng et al. 2023, YaRN, arXiv:2309.00071, definition 3.
+    """
+    magnitude = yarn_attention_factor(
+        factor, attention_factor=attention_factor, mscale=mscale, mscale_all_dim=mscale_all_dim
+    )
+    shape = _ramp(ramp, beta_fast, beta_slow, truncate=truncate)
+    return _by_parts(geometry, factor, shape, magnitude)
+
+
+def dynamic_yarn(
+    geometry: RopeGeometry,
+    *,
+    beta_fast: float = 32.0,
+    beta_slow: float = 1.0,
+    truncate: bool = True,
+    ramp: RampName = "code",
+    policy: Policy = "per_query",
+    step: int = 1,
+    length: int | None = None,
+) -> Encoding:
+    """YaRN with factor L / L0; unscaled up to the trained length.
+
+    Source: Peng et al. 2023, YaRN, arXiv:2309.00071, section 3.3.
+    """
+    return Encoding(
+        geometry=geometry,
+        frequencies=DynamicYaRN(
+            rotary_dim=geometry.rotary_dim,
+            rope_theta=geometry.rope_theta,
+            trained_length=geometry.trained_length,
+            ramp=_ramp(ramp, beta_fast, beta_slow, truncate=truncate),
+        ),
+        length_policy=length_policy(
+            policy, step=step, length=length, trained_length=geometry.trained_length
+        ),
+    )
+
+
+def llama3(
+    geometry: RopeGeometry,
+    *,
+    factor: float,
+    low_freq_factor: float = 1.0,
+    high_freq_factor: float = 4.0,
+) -> Encoding:
+    """Llama 3.1's scaling: NTK-by-parts, linear in turns between 1 and 4 by default.
+
+    low_freq_factor, high_freq_factor  cut-offs, in turns inside the trained length
+
+    Source: Llama 3.1's released code, its smoothing of frequencies (a wavelength below
+        L0 / high_freq_factor is more than high_freq_factor turns).
+    """
+    if not high_freq_factor > low_freq_factor:
+        raise RopewalkError(
+            f"high_freq_factor={high_freq_factor}, low_freq_factor={low_freq_factor}: "
+            "expected high above low; exchange them"
+        )
+    ramp = TurnsRamp(beta_fast=high_freq_factor, beta_slow=low_freq_factor)
+    return _by_parts(geometry, factor, ramp, 1.0)
+
+
+def _by_parts(geometry: RopeGeometry, factor: float, ramp: Ramp, magnitude: float) -> Encoding:
+    return static_encoding(
+        geometry,
+        NTKByParts(
+            rotary_dim=geometry.rotary_dim,
+            rope_theta=geometry.rope_theta,
+            trained_length=geometry.trained_length,
+            factor=factor,
+            ramp=ramp,
+            magnitude=magnitude,
+        ),
+    )
+
+
+def _ramp(ramp: RampName, beta_fast: float, beta_slow: float, *, truncate: bool) -> Ramp:
+    if ramp == "code":
+        return IndexRamp(beta_fast=beta_fast, beta_slow=beta_slow, truncate=truncate)
+    if not truncate:
+        raise RopewalkError(
+            "truncate=false with ramp=paper: that ramp has no pairs to round; drop truncate"
+        )
+    return TurnsRamp(beta_fast=beta_fast, beta_slow=beta_slow)

@@ -1,0 +1,57 @@
+"""Results as files for other programs. Each is written whole or not at all."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from ropewalk.core.errors import RopewalkError
+
+CSV_COLUMNS = (
+    "method", "mode", "length", "documents", "tokens_scored", "nll", "ppl", "bits_per_byte",
+    "ci95_low", "ci95_high", "seconds", "peak_memory_bytes", "status", "reason",
+)  # fmt: skip
+
+
+def write_json(document: Mapping[str, Any], folder: Path) -> Path:
+    """Write results.json: the document that ``compare --json`` prints.
+
+    Raises RopewalkError if it cannot be written.
+    """
+    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return write_whole(folder / "results.json", text.encode())
+
+
+def write_csv(document: Mapping[str, Any], folder: Path) -> Path:
+    """Write results.csv: one line a cell, empty where a value is null.
+
+    Raises RopewalkError if it cannot be written.
+    """
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    for record in document["cells"]:
+        low, high = record["ci95"] or (None, None)
+        writer.writerow({**record, "ci95_low": low, "ci95_high": high})
+    return write_whole(folder / "results.csv", stream.getvalue().encode())
+
+
+def write_whole(file: Path, content: bytes) -> Path:
+    """Write a file beside its place and rename it. Raises RopewalkError if it cannot be."""
+    partial = file.with_name(f".{file.name}.{uuid4().hex}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(file)
+    except OSError as error:
+        raise RopewalkError(
+            f"{file} cannot be written ({error.strerror}): make room or give another folder"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return file

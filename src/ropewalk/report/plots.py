@@ -1,0 +1,182 @@
+"""Loss against context length, as a picture that also reads in grey."""
+
+import io
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ropewalk.report.files import write_whole
+from ropewalk.report.records import Comparison, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEGEND_WIDTH = 36
+"""Characters of a line in the legend."""
+
+# Colours that colour-blind readers tell apart: Okabe and Ito 2008, Color Universal Design.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "*")
+_DASHES = ("-", "--", "-.", ":")
+
+
+def write_curves(document: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
+    """Write curve.png and curve.svg; see ``draw_curves``. Raises RopewalkError as that does,
+    and if a file cannot be written.
+    """
+    import matplotlib
+
+    figure = draw_curves(document)
+    written = []
+    for kind, options in (("png", {"dpi": 160}), ("svg", {"metadata": {"Date": None}})):
+        stream = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "ropewalk"}):
+            figure.savefig(stream, format=kind, bbox_inches="tight", **options)
+        written.append(write_whole(folder / f"curve.{kind}", stream.getvalue()))
+    return written[0], written[1]
+
+
+def draw_curves(document: Mapping[str, Any]) -> "Figure":
+    """Nats per token against length on a log2 axis, one panel for each mode.
+
+    The baseline is thick and black; other methods differ in colour, dashes and marker, and
+    the legend has the order of their ends. Bars: 95 % intervals, for the baseline and the
+    best at the longest length; those of the others would hide the lines.
+
+    Raises RopewalkError for a document that is not a comparison.
+    """
+    from matplotlib.figure import Figure
+
+    comparison = Comparison.of(document)
+    panels = len(comparison.tables)
+    figure = Figure(figsize=(7.0, 4.4 * panels))
+    figure.subplots_adjust(hspace=0.5)
+    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
+    for axis, table in zip(axes, comparison.tables, strict=True):
+        _draw_panel(axis, comparison, table)
+    return figure
+
+
+def _draw_panel(axis: "Axes", comparison: Comparison, table: Table) -> None:
+    mode = f", mode {table.mode}" if len(comparison.tables) > 1 else ""
+    title = f"{comparison.model}, protocol {comparison.protocol}{mode}"
+    axis.set_title(title, fontsize=10, loc="left", pad=20, parse_math=False)
+    for number, method in enumerate(table.methods):
+        losses = [_or_gap(table.nll(method, length)) for length in table.lengths]
+        axis.plot(table.lengths, losses, label=method, **_style(number))
+    _draw_bars(axis, table)
+    _set_lengths(axis, comparison, table)
+    axis.set_ylabel("loss (nats per token)")
+    axis.grid(axis="y", linewidth=0.5, alpha=0.4)
+    axis.spines[["top", "right"]].set_visible(False)
+    _add_legend(axis, table)
+
+
+def _draw_bars(axis: "Axes", table: Table) -> None:
+    """Intervals of the baseline and of the best, side by side."""
+    for method, shift in dict.fromkeys([(table.baseline, -1), (_best(table), 1)]):
+        if shift > 0 and method == table.baseline:
+            continue
+        cells = [cell for n in table.lengths if (cell := table.cells.get((method, n)))]
+        spreads = [(cell.length, *cell.ci95) for cell in cells if cell.ci95]
+        if spreads:
+            at, low, high = zip(*spreads, strict=True)
+            places = [length * 2 ** (0.03 * shift) for length in at]
+            colour = _style(table.methods.index(method))["color"]
+            axis.vlines(places, low, high, color=colour, linewidth=1.0, alpha=0.6)
+
+
+def _add_legend(axis: "Axes", table: Table) -> None:
+    """Beside the picture, in the order of the lines' ends."""
+    handles, labels = axis.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: -_end(table, labels[i]))
+    legend = axis.legend(
+        [handles[i] for i in order],
+        [_folded(labels[i]) for i in order],
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        frameon=False,
+        fontsize=9,
+        handlelength=3.5,
+    )
+    over = {cell.ci95_over for cell in table.cells.values() if cell.ci95_over}
+    if over:
+        legend.set_title(f"bars: 95 % interval over {', '.join(sorted(over))}")
+        legend.get_title().set_fontsize(8)
+        legend.set_alignment("left")
+
+
+def _style(number: int) -> dict[str, Any]:
+    if number == 0:
+        return {"color": "black", "linewidth": 2.6, "marker": "o", "markersize": 5, "zorder": 3}
+    return {
+        "color": _COLOURS[(number - 1) % len(_COLOURS)],
+        "linestyle": _DASHES[number % len(_DASHES)],
+        "marker": _MARKERS[(number - 1) % len(_MARKERS)],
+        "linewidth": 1.4,
+        "markersize": 5,
+    }
+
+
+def _set_lengths(axis: "Axes", comparison: Comparison, table: Table) -> None:
+    """A log2 axis whose ticks are the lengths, and the trained length as a line."""
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(table.lengths, [f"{length:,}" for length in table.lengths])
+    axis.tick_params(axis="x", labelrotation=60 if _crowded(table.lengths) else 0)
+    axis.minorticks_off()
+    axis.set_xlabel("context length (tokens)")
+    trained = comparison.trained_length
+    span = (min(*table.lengths, trained), max(*table.lengths, trained))
+    axis.set_xlim(span[0] / 2**0.2, span[1] * 2**0.2)
+    axis.axvline(trained, color="grey", linewidth=1.0, linestyle=(0, (1, 2)), zorder=0)
+    axis.annotate(
+        f"trained length {trained:,}",
+        (trained, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="left",
+        va="bottom",
+        fontsize=8,
+        color="dimgrey",
+    )
+
+
+def _crowded(lengths: tuple[int, ...]) -> bool:
+    """Whether labels of neighbouring ticks would touch: closer than a 14th of the axis."""
+    places = [math.log2(length) for length in lengths]
+    gaps = [after - before for before, after in itertools.pairwise(places)]
+    return bool(gaps) and min(gaps) < (places[-1] - places[0]) / 14
+
+
+def _best(table: Table) -> str:
+    """The lowest at the longest length that anything ran at; the baseline if nothing ran."""
+    for length in reversed(table.lengths):
+        measured = table.measured(length)
+        if measured:
+            return min(measured, key=lambda method: measured[method])
+    return table.baseline
+
+
+def _end(table: Table, method: str) -> float:
+    """Loss at the longest length of a method, for the order of the legend."""
+    losses = [nll for n in table.lengths if (nll := table.nll(method, n)) is not None]
+    return losses[-1] if losses else -math.inf
+
+
+def _or_gap(nll: float | None) -> float:
+    return math.nan if nll is None else nll
+
+
+def _folded(method: str) -> str:
+    """A long method text over several lines, broken before its parts."""
+    lines = [""]
+    for part in re.split(r"(?<=[,:])|(?=\+)", method):
+        if len(lines[-1]) + len(part) > LEGEND_WIDTH:
+            lines.append("  ")
+        lines[-1] += part
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""The document that ``compare`` prints, read for reporting."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ropewalk.core.errors import RopewalkError
+
+PLAIN = "none"
+"""Unscaled RoPE: the baseline wherever it was measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellView:
+    """What reports use of a cell's record; ``ci95`` is an interval of ``nll``."""
+
+    method: str
+    mode: str
+    length: int
+    nll: float | None
+    ppl: float | None
+    ci95: tuple[float, float] | None
+    ci95_over: str | None
+    documents: int | None
+    tokens_scored: int | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "CellView":
+        spread = record["ci95"]
+        return cls(
+            method=record["method"],
+            mode=record["mode"],
+            length=record["length"],
+            nll=record["nll"],
+            ppl=record["ppl"],
+            ci95=(spread[0], spread[1]) if spread else None,
+            ci95_over=record.get("ci95_over"),
+            documents=record["documents"],
+            tokens_scored=record["tokens_scored"],
+            reason=record["reason"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Cells of one mode by method and length. Methods: the baseline first."""
+
+    mode: str
+    methods: tuple[str, ...]
+    lengths: tuple[int, ...]
+    cells: Mapping[tuple[str, int], CellView]
+
+    @property
+    def baseline(self) -> str:
+        """Unscaled RoPE if it is there, else the first method."""
+        return self.methods[0]
+
+    def nll(self, method: str, length: int) -> float | None:
+        """Nats per token; None where the cell is absent or did not run."""
+        cell = self.cells.get((method, length))
+        return cell.nll if cell else None
+
+    def measured(self, length: int) -> dict[str, float]:
+        """Nats per token of each method that ran at a length."""
+        found = {method: self.nll(method, length) for method in self.methods}
+        return {method: nll for method, nll in found.items() if nll is not None}
+
+    @classmethod
+    def of(cls, mode: str, cells: Iterable[CellView]) -> "Table":
+        found = {(cell.method, cell.length): cell for cell in cells}
+        methods = sorted(dict.fromkeys(method for method, _ in found), key=_baseline_first)
+        lengths = sorted({length for _, length in found})
+        return cls(mode=mode, methods=tuple(methods), lengths=tuple(lengths), cells=found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A run, one table for each mode."""
+
+    model: str
+    trained_length: int
+    protocol: str
+    tables: tuple[Table, ...]
+
+    @property
+    def cells(self) -> tuple[CellView, ...]:
+        """All cells, table by table."""
+        return tuple(cell for table in self.tables for cell in table.cells.values())
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Comparison":
+        """Raises RopewalkError for a document without cells or with a field missing."""
+        try:
+            cells = [CellView.of(record) for record in document["cells"]]
+            modes = dict.fromkeys(cell.mode for cell in cells)
+            tables = tuple(Table.of(m, (c for c in cells if c.mode == m)) for m in modes)
+            comparison = cls(
+                model=document["model"],
+                trained_length=document["trained_length"],
+                protocol=document["protocol"],
+                tables=tables,
+            )
+        except (KeyError, TypeError) as error:
+            raise RopewalkError(
+                f"a results document without a usable {error}: expected what "
+                "`ropewalk compare --json` prints"
+            ) from error
+        if not tables:
+            raise RopewalkError("a results document without cells: expected at least one")
+        return comparison
+
+
+def _baseline_first(method: str) -> int:
+    return 0 if method == PLAIN else 1

@@ -1,0 +1,158 @@
+"""A comparison as tables for a terminal: readable without colour."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ropewalk.report.records import CellView, Comparison, Table
+
+BEST = "*"
+NAME_WIDTH = 24
+"""Columns that the methods' texts get at least, where there is need to save."""
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def comparison_table(document: Mapping[str, Any]) -> "ComparisonTable":
+    """Perplexity by method (rows) and length (columns), one table for each mode.
+
+    The lowest of a column is bold, green and starred; methods that read the same share it,
+    and a column in which all read the same has none. A cell that failed is ``-`` with a
+    number; the reasons stand below.
+
+    Raises RopewalkError for a document that is not a comparison.
+    """
+    return ComparisonTable(Comparison.of(document))
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonTable:
+    """What ``comparison_table`` returns: print it with rich.
+
+    Lengths that do not fit the width of the console go on in a second table: a figure is
+    never cut short.
+    """
+
+    comparison: Comparison
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        notes = _reason_numbers(self.comparison)
+        for table in self.comparison.tables:
+            yield Text(self._title(table), style="bold")
+            for lengths in self._blocks(table, options.max_width):
+                yield _table(table, lengths, notes)
+        for reason, number in notes.items():
+            yield Text(f"{_raised(number)} {reason}")
+        yield Text(_caption(self.comparison), style="dim")
+
+    def _title(self, table: Table) -> str:
+        title = f"{self.comparison.model}: perplexity by context length"
+        return f"{title}, mode {table.mode}" if len(self.comparison.tables) > 1 else title
+
+    def _blocks(self, table: Table, width: int) -> list[dict[int, str]]:
+        """Headers by length, in as many groups as the width asks for."""
+        names = min(max(len(method) for method in table.methods), NAME_WIDTH)
+        blocks: list[dict[int, str]] = []
+        left = 0
+        for length in table.lengths:
+            trained = length == self.comparison.trained_length
+            header = f"{length:,} \n(trained) " if trained else f"{length:,} "
+            needed = 1 + max(map(len, (*header.split("\n"), *_column(table, length))))
+            if not blocks or left < needed:
+                blocks.append({})
+                left = width - names - 3
+            blocks[-1][length] = header
+            left -= needed
+        return blocks
+
+
+def perplexity_text(ppl: float) -> str:
+    """Two decimals below 100, one below 1,000, then none: about four digits that count."""
+    if ppl >= 1e6:
+        return f"{ppl:.1e}"
+    return f"{ppl:,.{0 if ppl >= 1000 else 1 if ppl >= 100 else 2}f}"
+
+
+def _table(table: Table, headers: Mapping[int, str], notes: Mapping[str, int]) -> RichTable:
+    rich = RichTable(box=box.SIMPLE_HEAD, padding=0)
+    rich.add_column("method", overflow="fold")
+    for header in headers.values():
+        rich.add_column(header, justify="right", no_wrap=True)
+    best = {length: _best_text(table, length) for length in headers}
+    for method in table.methods:
+        row = [_cell(table.cells.get((method, n)), best[n], notes) for n in headers]
+        rich.add_row(Text(method), *row)
+    return rich
+
+
+def _column(table: Table, length: int) -> list[str]:
+    """What the cells of a length read, with room for a star."""
+    shown = (_shown(table.cells.get((method, length))) for method in table.methods)
+    return [f"{text or '-'}{BEST}" for text in shown]
+
+
+def _cell(cell: CellView | None, best: str | None, notes: Mapping[str, int]) -> Text:
+    shown = _shown(cell)
+    if shown is not None:
+        return Text(f"{shown}{BEST}", style="bold green") if shown == best else Text(f"{shown} ")
+    if cell is None or cell.reason is None:
+        return Text("  ")
+    return Text(f"-{_raised(notes[cell.reason])}", style="red")
+
+
+def _shown(cell: CellView | None) -> str | None:
+    if cell is None or cell.nll is None:
+        return None
+    return "inf" if cell.ppl is None else perplexity_text(cell.ppl)
+
+
+def _best_text(table: Table, length: int) -> str | None:
+    """What the lowest perplexity of a column reads; None if all read the same."""
+    measured = table.measured(length)
+    shown = {method: _shown(table.cells[method, length]) for method in measured}
+    if len(set(shown.values())) < 2:
+        return None
+    return shown[min(measured, key=lambda method: measured[method])]
+
+
+def _reason_numbers(comparison: Comparison) -> dict[str, int]:
+    reasons = dict.fromkeys(cell.reason for cell in comparison.cells if cell.reason is not None)
+    return {reason: number for number, reason in enumerate(reasons, start=1)}
+
+
+def _raised(number: int) -> str:
+    return str(number).translate(_RAISED)
+
+
+def _caption(comparison: Comparison) -> str:
+    parts = [
+        f"Lower is better; {BEST} is the lowest of its column.",
+        f"Protocol {comparison.protocol}{_scored(comparison)}.",
+        f"Trained length {comparison.trained_length:,}.",
+    ]
+    if any("step=" in cell.method for cell in comparison.cells):
+        parts.append("Length-dependent methods ran at the step named in their text.")
+    return " ".join(parts)
+
+
+def _scored(comparison: Comparison) -> str:
+    counts = {
+        (cell.tokens_scored, cell.documents)
+        for cell in comparison.cells
+        if cell.tokens_scored is not None and cell.documents is not None
+    }
+    if not counts:
+        return ""
+    tokens = _range([count for count, _ in counts])
+    documents = _range([count for _, count in counts])
+    noun = "document" if documents == "1" else "documents"
+    return f": {tokens} tokens scored in each cell, {documents} {noun}"
+
+
+def _range(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,0 +1,119 @@
+"""Encodings with one deliberate defect each. Every one must make a law fail.
+
+A mutant stands for a defect seen in released code, or one that a careless edit could make.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from ropewalk.core.frequencies import Frequencies
+from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.regions import PositionMap, Region
+from ropewalk.core.rotation import rotate
+from ropewalk.frequencies.ramps import IndexRamp, Ramp
+
+
+@dataclass(frozen=True)
+class InvertedRamp(Ramp):
+    """Interpolates the fast pairs and leaves the slow ones alone."""
+
+    def interpolated(self, rotary_dim, rope_theta, trained_length):
+        return 1 - IndexRamp().interpolated(rotary_dim, rope_theta, trained_length)
+
+
+@dataclass(frozen=True)
+class IgnoredTheta(Frequencies):
+    """Turns with base 10,000 whatever the checkpoint says."""
+
+    rotary_dim: int
+    rope_theta: float
+
+    def inv_freq(self, context_length):
+        return rope_inv_freq(self.rotary_dim, 10_000.0)
+
+
+@dataclass(frozen=True)
+class PositionsInBf16(Frequencies):
+    """Rounds positions to the dtype of the activations."""
+
+    rotary_dim: int
+    rope_theta: float
+
+    def inv_freq(self, context_length):
+        return rope_inv_freq(self.rotary_dim, self.rope_theta)
+
+    def angles(self, positions, context_length):
+        return positions.to(torch.bfloat16).double()[..., None] * self.inv_freq(context_length)
+
+
+@dataclass(frozen=True)
+class GrowsBeforeTheTrainedLength(Frequencies):
+    """Dynamic linear scaling that forgets the trained length below it."""
+
+    rotary_dim: int
+    rope_theta: float
+    trained_length: int
+
+    def inv_freq(self, context_length):
+        growth = context_length / self.trained_length
+        return rope_inv_freq(self.rotary_dim, self.rope_theta) / growth
+
+
+@dataclass(frozen=True)
+class CentredPositions(Frequencies):
+    """Squares positions: scores depend on more than a difference."""
+
+    rotary_dim: int
+    rope_theta: float
+
+    def inv_freq(self, context_length):
+        return rope_inv_freq(self.rotary_dim, self.rope_theta)
+
+    def angles(self, positions, context_length):
+        return positions.double()[..., None] ** 2 * self.inv_freq(context_length)
+
+
+def rotate_backwards(x, angles, *, pairing="half", factor=1.0):
+    """Turns by minus the angle."""
+    return rotate(x, -angles, pairing=pairing, factor=factor)
+
+
+def rotate_with_scale_twice(x, angles, *, pairing="half", factor=1.0):
+    """Applies the attention factor to cos and sin and once more to the result."""
+    return rotate(x, angles, pairing=pairing, factor=factor) * factor
+
+
+def rotate_other_pairing(x, angles, *, pairing="half", factor=1.0):
+    """Takes the pairing of the other family."""
+    other = "interleaved" if pairing == "half" else "half"
+    return rotate(x, angles, pairing=other, factor=factor)
+
+
+@dataclass(frozen=True)
+class Window(Region):
+    """Pairs at distances first .. last - 1, at their true positions."""
+
+    first: int
+    last: int
+
+    def query_positions(self, rows):
+        return rows.double()
+
+    def key_positions(self, keys):
+        return keys.double()
+
+    def covers(self, rows, keys):
+        return (rows - keys >= self.first) & (rows - keys < self.last)
+
+
+@dataclass(frozen=True)
+class Windows(PositionMap):
+    """A near and a far region; covers every pair once if and only if they meet."""
+
+    near_end: int
+    far_start: int
+
+    @property
+    def regions(self):
+        return (Window(0, self.near_end), Window(self.far_start, 2**40))

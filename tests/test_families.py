@@ -1,0 +1,178 @@
+"""Each family under each kind of method: one result, however a sequence is fed.
+
+Full pass = chunked prefill = token-by-token decoding = left-padded batch, in float64, across
+the trained length; ``native`` is the model itself. Mutants show that each comparison can fail.
+"""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import ropewalk as rw
+from ropewalk.core.encoding import KeyStorage
+from sharpened import FAMILIES, L0, in_calls, left_padded, logits, tiny, token_ids
+from test_laws import METHODS, PARAMETERS
+
+LENGTH, SHORT = 80, 57
+SIZES = (7, 33, 1, 32, 7)
+SPECS = (
+    "native",
+    "yarn:factor=2.5",
+    "dynamic_ntk",
+    "dynamic_ntk:step=8",
+    "dynamic_ntk:policy=fixed,length=80",
+    "dynamic_yarn+log_n",
+)
+SAME = {"rtol": 0, "atol": 1e-9}
+PAIRS = 8
+LISTS = {
+    "short_factor": tuple(1 + i / 16 for i in range(PAIRS)),
+    "long_factor": tuple(1 + i / 4 for i in range(PAIRS)),
+    "start_tokens": 4,
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    return tiny(request.param)
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return tiny()
+
+
+def agree(model):
+    """Assert that a model gives one result, however its sequence is fed."""
+    ids, mate = token_ids(1, LENGTH), token_ids(1, LENGTH, seed=1)
+    full = logits(model, ids)
+    assert_close(in_calls(model, ids, SIZES), full, **SAME)
+    assert_close(in_calls(model, ids, [1] * LENGTH), full, **SAME)
+    alone = logits(model, ids[:, :SHORT])
+    both, mask = left_padded(ids[:, :SHORT], LENGTH, mate)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    for inputs in ({}, {"position_ids": positions}):
+        padded = logits(model, both, attention_mask=mask, **inputs)
+        assert_close(padded[:1, LENGTH - SHORT :], alone, **SAME)
+        assert_close(padded[1:], logits(model, mate), **SAME)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_family_gives_one_result(family, spec):
+    with rw.extend(family, spec):
+        agree(family)
+
+
+def test_native_is_the_model_itself(family):
+    ids = token_ids(2, LENGTH)
+    stock = logits(family, ids)
+    with rw.extend(family, "native"):
+        assert_close(logits(family, ids), stock, rtol=0, atol=2e-6)
+
+
+def test_native_through_our_own_attention_is_the_model_itself(family):
+    """The other seam: tau = 1 changes nothing, but takes attention into our hands."""
+    ids = token_ids(2, LENGTH)
+    stock = logits(family, ids)
+    with rw.extend(family, "native+temperature:tau=1") as extension:
+        assert extension.describe()["seam"].startswith("an attention function")
+        # The library's angles are float32; see LibraryRounding.
+        assert_close(logits(family, ids), stock, rtol=0, atol=3e-4)
+
+
+def test_a_shift_of_half_the_positions_shows(family):
+    """What makes the comparisons of this file worth something."""
+    ids = token_ids(1, LENGTH)
+    shifted = torch.arange(LENGTH)[None] + (torch.arange(LENGTH)[None] >= LENGTH // 2)
+    with rw.extend(family, "none"):
+        moved = logits(family, ids, position_ids=shifted, use_cache=False)
+        assert (moved - logits(family, ids)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_gives_one_result(llama, name):
+    parameters = dict(LISTS, factor=4) if name == "longrope" else PARAMETERS.get(name, {})
+    with rw.extend(llama, name, **parameters):
+        agree(llama)
+
+
+@pytest.mark.parametrize("policy", ["whole_sequence", "at_birth"])
+def test_policies_that_depend_on_the_path_do(llama, policy):
+    ids = token_ids(1, LENGTH)
+    with rw.extend(llama, f"dynamic_ntk:policy={policy}"):
+        full = logits(llama, ids)
+        assert (in_calls(llama, ids, [1] * LENGTH) - full).abs().max() > 1e-3
+        short = logits(llama, ids[:, :L0])
+        assert_close(in_calls(llama, ids[:, :L0], [1] * L0), short, **SAME)
+
+
+@pytest.mark.parametrize("policy", ["whole_sequence", "at_birth"])
+def test_padding_changes_nothing_under_any_policy(llama, policy):
+    ids, mate = token_ids(1, SHORT), token_ids(1, LENGTH, seed=1)
+    both, mask = left_padded(ids, LENGTH, mate)
+    with rw.extend(llama, f"dynamic_ntk:policy={policy}"):
+        padded = logits(llama, both, attention_mask=mask)
+        assert_close(padded[:1, LENGTH - SHORT :], logits(llama, ids), **SAME)
+        assert_close(padded[1:], logits(llama, mate), **SAME)
+
+
+def test_a_fixed_length_equals_the_static_base(llama):
+    """Dynamic NTK at a fixed L is plain RoPE with the base of that L."""
+    base = 10_000.0 * (2 * LENGTH / L0 - 1) ** (16 / 14)
+    ids = token_ids(1, LENGTH)
+    with rw.extend(llama, f"dynamic_ntk:policy=fixed,length={LENGTH}"):
+        fixed = logits(llama, ids)
+    with rw.extend(llama, f"abf:rope_theta={base!r}"):
+        assert_close(fixed, logits(llama, ids), **SAME)
+
+
+def test_per_query_gives_each_row_the_logits_of_its_own_length(llama):
+    """A full pass must give row m what a model with the base of m + 1 gives as its last row,
+
+    when every earlier token was computed under its own base too: compare the first layer's
+    output only, where no earlier hidden state depends on a base.
+    """
+    model = tiny(num_hidden_layers=1)
+    ids = token_ids(1, LENGTH)
+    with rw.extend(model, "dynamic_ntk"):
+        rows = logits(model, ids)
+    for length in (L0, L0 + 1, 57, LENGTH):
+        base = 10_000.0 * (2 * length / L0 - 1) ** (16 / 14)
+        with rw.extend(model, f"abf:rope_theta={base!r}"):
+            last = logits(model, ids[:, :length])[:, -1]
+        assert_close(rows[:, length - 1], last, **SAME)
+
+
+def test_a_step_gives_each_row_the_base_of_its_bucket(llama):
+    model = tiny(num_hidden_layers=1)
+    ids = token_ids(1, LENGTH)
+    with rw.extend(model, "dynamic_ntk:step=8"):
+        rows = logits(model, ids)
+    for length, bucket in ((L0, L0), (L0 + 1, L0 + 8), (L0 + 8, L0 + 8), (L0 + 9, L0 + 16)):
+        base = 10_000.0 * (2 * bucket / L0 - 1) ** (16 / 14)
+        with rw.extend(model, f"abf:rope_theta={base!r}"):
+            last = logits(model, ids[:, :length])[:, -1]
+        assert_close(rows[:, length - 1], last, **SAME)
+
+
+# The mutants of the cache and of the batch.
+
+
+def test_a_stale_key_is_caught(llama, monkeypatch):
+    """Keys that keep the base of their birth, under a policy that promises the reader's."""
+    monkeypatch.setattr(
+        "ropewalk.core.encoding.Encoding.key_storage", property(lambda _: KeyStorage.ROTATED)
+    )
+    with rw.extend(llama, "dynamic_ntk"), pytest.raises(AssertionError, match="not close"):
+        agree(llama)
+
+
+def test_ignored_padding_is_caught(llama, monkeypatch):
+    """Positions 0 .. n-1 for a left-padded row, as a plain forward passes them."""
+
+    def unpadded(padding, batch, length):
+        return torch.arange(length).expand(batch, length)
+
+    monkeypatch.setattr("ropewalk.integrations.call.own_positions", unpadded)
+    with rw.extend(llama, "dynamic_ntk"), pytest.raises(AssertionError, match="not close"):
+        agree(llama)

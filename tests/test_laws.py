@@ -1,0 +1,456 @@
+"""Laws over every method in METHODS, and the mutants that prove that each law can fail."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mutants import (
+    CentredPositions,
+    GrowsBeforeTheTrainedLength,
+    IgnoredTheta,
+    InvertedRamp,
+    PositionsInBf16,
+    Windows,
+    rotate_backwards,
+    rotate_other_pairing,
+    rotate_with_scale_twice,
+)
+from ropewalk.core.encoding import Encoding, relative_positions
+from ropewalk.core.geometry import RopeGeometry
+from ropewalk.core.lengths import Fixed
+from ropewalk.core.regions import Identity
+from ropewalk.core.rotation import rotate
+from ropewalk.frequencies.ntk_by_parts import NTKByParts
+from ropewalk.methods.build import encoding
+from ropewalk.methods.from_config import encoding_from_config
+from ropewalk.methods.method import Promise
+from ropewalk.methods.parameters import parameters_of
+from ropewalk.methods.table import METHODS
+
+DIM, THETA, L0 = 64, 5e4, 256
+GEOMETRY = RopeGeometry(head_dim=DIM, rope_theta=THETA, trained_length=L0)
+LENGTHS = (L0, L0 + 1, 3 * L0, 16 * L0)
+SHORT = [1 + i / 64 for i in range(32)]
+LONG = [1 + i / 8 for i in range(32)]
+CONFIG = {
+    "head_dim": DIM,
+    "rope_theta": THETA,
+    "max_position_embeddings": L0,
+    "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+}
+
+PARAMETERS = {
+    "none": {},
+    "linear": {"factor": 4},
+    "ntk_aware": {"factor": 4},
+    "dynamic_ntk": {},
+    "ntk_by_parts": {"factor": 4},
+    "yarn": {"factor": 4},
+    "dynamic_yarn": {},
+    "llama3": {"factor": 4},
+    "abf": {"rope_theta": 1e6},
+    "longrope": {"short_factor": SHORT, "long_factor": LONG, "factor": 4},
+    "proportional": {"partial_rotary_factor": 0.5},
+    "log_n": {},
+    "temperature": {"tau": 1.25},
+}
+
+_RAMP = {"beta_fast": 8.0, "beta_slow": 0.25, "truncate": False, "ramp": "paper"}
+_POLICY = {"policy": "whole_sequence", "step": 7}
+_MSCALES = {"mscale": 2.0, "mscale_all_dim": 0.5}
+
+# Another value of each parameter than the representative has.
+CHANGES = {
+    "linear": {"factor": 8},
+    "ntk_aware": {"factor": 8},
+    "dynamic_ntk": {"factor": 4, **_POLICY},
+    "ntk_by_parts": {"factor": 8, **_RAMP},
+    "yarn": {"factor": 8, **_RAMP, "attention_factor": 1.5},
+    "dynamic_yarn": {**_RAMP, **_POLICY},
+    "llama3": {"factor": 8, "low_freq_factor": 0.5, "high_freq_factor": 6.0},
+    "abf": {"rope_theta": 2e6},
+    "longrope": {
+        "short_factor": LONG,
+        "long_factor": SHORT,
+        "factor": 8,
+        "start_tokens": 4,
+        "attention_factor": 1.5,
+        "short_mscale": 1.5,
+        "long_mscale": 1.5,
+        **_POLICY,
+    },
+    "proportional": {"partial_rotary_factor": 0.25, "factor": 2},
+    "log_n": {"base_length": 64, "form": "plain"},
+    "temperature": {"tau": 0.5},
+}
+# Parameters that act beside others only: (all parameters before, all after).
+PAIRED_CHANGES = {
+    ("yarn", "mscale"): (_MSCALES, {**_MSCALES, "mscale": 3.0}),
+    ("yarn", "mscale_all_dim"): (_MSCALES, {**_MSCALES, "mscale_all_dim": 1.0}),
+    **{
+        (name, "length"): (
+            {"policy": "fixed", "length": L0},
+            {"policy": "fixed", "length": 2 * L0},
+        )
+        for name in ("dynamic_ntk", "dynamic_yarn", "longrope")
+    },
+}
+# Two lists know two lengths: rows may share a list in any steps.
+ONLY_COST = {("longrope", "step")}
+
+
+def representative(name, geometry=GEOMETRY, **changes):
+    if name == "native":
+        return encoding_from_config(CONFIG)
+    return encoding(name, geometry, **{**PARAMETERS[name], **changes})
+
+
+def promising(promise):
+    return [name for name, method in METHODS.items() if promise in method.promises]
+
+
+def all_parameters():
+    return [(m.name, p) for m in METHODS.values() for p in parameters_of(m)]
+
+
+def random_vectors(count=8, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, DIM, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def plain_rope():
+    return torch.tensor([THETA ** (-2 * i / DIM) for i in range(DIM // 2)], dtype=torch.float64)
+
+
+def score(frequencies, length, m, n, turn=rotate, pairing="half", factor=1.0):
+    """q.k of turned random vectors, with query positions ``m`` and key positions ``n``."""
+    q, k = random_vectors().chunk(2)
+    turned = [
+        turn(x, frequencies.angles(positions, length), pairing=pairing, factor=factor)
+        for x, positions in ((q, m), (k, n))
+    ]
+    return (turned[0] * turned[1]).sum(-1)
+
+
+QUERIES, KEYS = torch.tensor([5, 200, 300, 700]), torch.tensor([5, 7, 250, 0])
+
+
+# Laws. Each asserts; a test below runs it over the methods that promise it.
+
+
+def law_regions_cover_the_triangle_once(position_map, length=48):
+    index = torch.arange(length)
+    rows, keys = index[:, None], index[None, :]
+    covered = sum(region.covers(rows, keys).int() for region in position_map.regions)
+    below = keys <= rows
+    assert_close(covered[below], torch.ones_like(covered[below]))
+
+
+def law_scores_depend_on_differences_alone(frequencies):
+    for length in LENGTHS:
+        there = score(frequencies, length, QUERIES, KEYS)
+        moved = score(frequencies, length, QUERIES + 12345, KEYS + 12345)
+        # Angles near 1.3e4 carry 2e-12 of rounding; 64 products of size 3 sum it up.
+        assert_close(moved, there, rtol=0, atol=1e-9)
+
+
+def law_score_is_the_equation(frequencies, turn=rotate, pairing="half"):
+    """Re< q e^(i m theta), k e^(i n theta) > with pairs as complex numbers."""
+    q, k = random_vectors().chunk(2)
+    phase = (QUERIES - KEYS).double()[:, None] * frequencies.inv_freq(L0)
+    product = as_complex(q, pairing) * as_complex(k, pairing).conj() * torch.exp(1j * phase)
+    actual = score(frequencies, L0, QUERIES, KEYS, turn, pairing)
+    assert_close(actual, product.real.sum(-1), rtol=0, atol=1e-10)
+
+
+def as_complex(x, pairing):
+    if pairing == "half":
+        return torch.complex(x[:, : DIM // 2], x[:, DIM // 2 :])
+    return torch.complex(x[:, 0::2].contiguous(), x[:, 1::2].contiguous())
+
+
+def law_attention_factor_enters_a_logit_squared(frequencies, turn=rotate, factor=1.25):
+    plain = score(frequencies, L0, QUERIES, KEYS, turn)
+    longer = score(frequencies, L0, QUERIES, KEYS, turn, factor=factor)
+    assert_close(longer, factor**2 * plain, rtol=1e-12, atol=1e-12)
+
+
+def law_is_rope_at(frequencies, length):
+    assert_close(frequencies.inv_freq(length), plain_rope(), rtol=1e-14, atol=0)
+    assert frequencies.attention_factor(length) == 1.0
+
+
+def law_fastest_pair_is_kept(frequencies):
+    for length in LENGTHS:
+        assert frequencies.inv_freq(length)[0].item() == 1.0
+
+
+def law_slowest_pair_is_divided(frequencies, factor):
+    slowest = frequencies.inv_freq(L0)[-1].item()
+    assert slowest == pytest.approx(plain_rope()[-1].item() / factor, rel=1e-13)
+
+
+def law_constant_up_to_the_trained_length(frequencies):
+    for length in (2, L0 // 3, L0 - 1):
+        assert_close(frequencies.inv_freq(length), frequencies.inv_freq(L0), rtol=0, atol=0)
+        assert frequencies.attention_factor(length) == frequencies.attention_factor(L0)
+
+
+def law_pairs_never_turn_backwards(frequencies):
+    """Real, finite and not negative at every length, and no slower pair before a faster one."""
+    for length in (2, *LENGTHS, 2**30):
+        theta = frequencies.inv_freq(length)
+        assert theta.dtype == torch.float64
+        assert torch.isfinite(theta).all()
+        assert (theta >= 0).all()
+        assert (theta.diff() <= 0).all()
+
+
+def law_follows_the_base(frequencies_of):
+    """``frequencies_of(base)``: another base gives other frequencies."""
+    first, second = frequencies_of(THETA).inv_freq(L0), frequencies_of(4 * THETA).inv_freq(L0)
+    assert (first - second).abs().max() > 1e-3
+
+
+def law_bf16_input_keeps_far_positions_apart(frequencies):
+    """At position 100,000 a bf16 vector is turned to within its own final rounding.
+
+    The oracle turns the same rounded vector in float64 by the exact angle. What may be lost is
+    one rounding to bf16 (2^-9 of the value at most, 2^-8 allowed) and three float32 operations
+    on terms no longer than the pair (2^-22 of it).
+    """
+    x = random_vectors(dtype=torch.bfloat16)
+    positions = torch.tensor([100_000 + i for i in range(len(x))])
+    oracle = turned_in_float64(x.double(), positions, frequencies.inv_freq(L0))
+    actual = rotate(x, frequencies.angles(positions, L0)).double()
+    first, second = x.double().chunk(2, dim=-1)
+    pair_length = torch.hypot(first, second).repeat(1, 2)
+    allowed = oracle.abs() * 2**-8 + pair_length * 2**-22
+    assert ((actual - oracle).abs() <= allowed).all()
+
+
+def turned_in_float64(x, positions, inv_freq):
+    pairs = torch.complex(*x.chunk(2, dim=-1))
+    turned = pairs * torch.exp(1j * positions.double()[:, None] * inv_freq)
+    return torch.cat([turned.real, turned.imag], dim=-1)
+
+
+# The laws over the table.
+
+
+def test_the_representatives_cover_the_table_exactly():
+    assert {*PARAMETERS, "native"} == set(METHODS)
+
+
+def test_every_promise_is_made_by_some_method_and_tested():
+    for promise in Promise:
+        assert promising(promise)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_regions_cover_the_triangle_once(name):
+    built = representative(name)
+    law_regions_cover_the_triangle_once(built.position_map)
+    distances = relative_positions(built, 48)
+    visible = torch.ones(48, 48, dtype=torch.bool).tril()
+    assert torch.equal(distances.isnan(), ~visible)
+
+
+@pytest.mark.parametrize("name", promising(Promise.ONE_MAP))
+def test_one_map_shows_true_distances(name):
+    index = torch.arange(48, dtype=torch.float64)
+    distances = relative_positions(representative(name), 48)
+    expected = (index[:, None] - index).masked_fill(index[None] > index[:, None], math.nan)
+    assert_close(distances, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", promising(Promise.SHIFT_INVARIANT))
+def test_scores_depend_on_differences_alone(name):
+    frequencies = representative(name).frequencies
+    assert frequencies.shift_invariant
+    law_scores_depend_on_differences_alone(frequencies)
+
+
+def test_start_tokens_break_shift_invariance_and_say_so():
+    frequencies = representative("longrope", start_tokens=16).frequencies
+    assert not frequencies.shift_invariant
+    with pytest.raises(AssertionError):
+        law_scores_depend_on_differences_alone(frequencies)
+
+
+@pytest.mark.parametrize("pairing", ["half", "interleaved"])
+@pytest.mark.parametrize("name", METHODS)
+def test_scores_are_the_equation(name, pairing):
+    law_score_is_the_equation(representative(name).frequencies, pairing=pairing)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_attention_factor_enters_a_logit_squared(name):
+    law_attention_factor_enters_a_logit_squared(representative(name).frequencies)
+
+
+@pytest.mark.parametrize("name", promising(Promise.FACTOR_ONE_IS_ROPE))
+def test_factor_one_is_rope(name):
+    law_is_rope_at(representative(name, factor=1).frequencies, L0)
+
+
+@pytest.mark.parametrize("name", promising(Promise.TRAINED_LENGTH_IS_ROPE))
+def test_the_trained_length_is_rope(name):
+    law_is_rope_at(representative(name).frequencies, L0)
+
+
+@pytest.mark.parametrize("name", promising(Promise.FASTEST_PAIR_KEPT))
+def test_the_fastest_pair_is_kept(name):
+    law_fastest_pair_is_kept(representative(name).frequencies)
+
+
+@pytest.mark.parametrize("name", promising(Promise.SLOWEST_PAIR_DIVIDED))
+@pytest.mark.parametrize("factor", [1, 2.5, 32])
+def test_the_slowest_pair_is_divided_by_the_factor(name, factor):
+    law_slowest_pair_is_divided(representative(name, factor=factor).frequencies, factor)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_frequencies_are_constant_up_to_the_trained_length(name):
+    law_constant_up_to_the_trained_length(representative(name).frequencies)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_pairs_never_turn_backwards(name):
+    law_pairs_never_turn_backwards(representative(name).frequencies)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_length_dependence_is_as_promised(name):
+    frequencies = representative(name).frequencies
+    promised = Promise.LENGTH_DEPENDENT in METHODS[name].promises
+    assert frequencies.length_dependent == promised
+    same = torch.equal(frequencies.inv_freq(L0), frequencies.inv_freq(16 * L0))
+    assert same != promised
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_static_methods_see_the_trained_length(name):
+    built = representative(name)
+    if not built.frequencies.length_dependent:
+        assert built.length_policy == Fixed(length=L0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rotation_only_is_as_promised(name):
+    built = representative(name)
+    assert (built.score_mods == ()) == (
+        Promise.ROTATION_ONLY in METHODS[name].promises or name == "native"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("abf", "native")])
+def test_frequencies_follow_the_base_of_the_checkpoint(name):
+    def frequencies_of(base):
+        geometry = RopeGeometry(head_dim=DIM, rope_theta=base, trained_length=L0)
+        return representative(name, geometry).frequencies
+
+    law_follows_the_base(frequencies_of)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bf16_input_keeps_far_positions_apart(name):
+    law_bf16_input_keeps_far_positions_apart(representative(name).frequencies)
+
+
+def test_the_changes_cover_every_parameter():
+    covered = {(name, p) for name, changes in CHANGES.items() for p in changes}
+    assert covered | set(PAIRED_CHANGES) == set(all_parameters())
+
+
+@pytest.mark.parametrize(("name", "parameter"), all_parameters())
+def test_every_parameter_changes_the_encoding_s_output(name, parameter):
+    paired = (name, parameter) in PAIRED_CHANGES
+    before, after = (
+        PAIRED_CHANGES[name, parameter] if paired else ({}, {parameter: CHANGES[name][parameter]})
+    )
+    first = observed(representative(name, **before))
+    second = observed(representative(name, **after))
+    changed = (first - second).abs().max().item() > 1e-6
+    assert changed != ((name, parameter) in ONLY_COST)
+
+
+def observed(built):
+    """What attention would see of an encoding, over rows on both sides of the trained length."""
+    rows = torch.tensor([[0, 3, 100, L0 - 1, L0, L0 + 1, 4 * L0]])
+    lengths = built.row_lengths(rows, rows.amax(-1) + 1)
+    seen = [built.query_scale(rows)[0]]
+    for row, length in zip(rows[0], lengths[0].tolist(), strict=True):
+        seen.append(built.frequencies.angles(row, length))
+        seen.append(torch.tensor([built.frequencies.attention_factor(length)]).double())
+    return torch.cat(seen)
+
+
+# The mutants: a law that cannot fail proves nothing.
+
+
+def test_an_inverted_ramp_is_caught():
+    mutant = NTKByParts(
+        rotary_dim=DIM, rope_theta=THETA, trained_length=L0, factor=4, ramp=InvertedRamp()
+    )
+    with pytest.raises(AssertionError):
+        law_fastest_pair_is_kept(mutant)
+    with pytest.raises(AssertionError):
+        law_slowest_pair_is_divided(mutant, 4)
+
+
+def test_an_ignored_theta_is_caught():
+    with pytest.raises(AssertionError):
+        law_follows_the_base(lambda base: IgnoredTheta(DIM, base))
+
+
+def test_a_flipped_sign_is_caught():
+    with pytest.raises(AssertionError):
+        law_score_is_the_equation(representative("none").frequencies, rotate_backwards)
+
+
+def test_the_other_pairing_is_caught():
+    with pytest.raises(AssertionError):
+        law_score_is_the_equation(representative("none").frequencies, rotate_other_pairing)
+
+
+def test_positions_in_bf16_are_caught():
+    with pytest.raises(AssertionError):
+        law_bf16_input_keeps_far_positions_apart(PositionsInBf16(DIM, THETA))
+
+
+def test_a_scale_applied_twice_is_caught():
+    with pytest.raises(AssertionError):
+        law_attention_factor_enters_a_logit_squared(
+            representative("yarn").frequencies, rotate_with_scale_twice
+        )
+
+
+def test_positions_that_are_not_linear_are_caught():
+    with pytest.raises(AssertionError):
+        law_scores_depend_on_differences_alone(CentredPositions(DIM, THETA))
+
+
+def test_growth_below_the_trained_length_is_caught():
+    with pytest.raises(AssertionError):
+        law_constant_up_to_the_trained_length(GrowsBeforeTheTrainedLength(DIM, THETA, L0))
+
+
+@pytest.mark.parametrize("far_start", [7, 9])
+def test_regions_off_by_one_are_caught(far_start):
+    law_regions_cover_the_triangle_once(Windows(near_end=8, far_start=8))
+    with pytest.raises(AssertionError):
+        law_regions_cover_the_triangle_once(Windows(near_end=8, far_start=far_start))
+
+
+def test_a_gap_between_regions_shows_in_the_relative_positions():
+    gap = Encoding(
+        geometry=GEOMETRY,
+        frequencies=representative("none").frequencies,
+        length_policy=Fixed(length=L0),
+        position_map=Windows(near_end=8, far_start=9),
+    )
+    assert gap.position_map != Identity()
+    assert relative_positions(gap, 16)[10, 2].isnan()

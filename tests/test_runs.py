@@ -1,0 +1,610 @@
+"""Runs: interrupted anywhere they go on where they stopped, and nothing is measured twice."""
+
+import json
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+import torch
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
+from ropewalk.evaluation.cells import CellMethod, Failed, Measured, Series
+from ropewalk.evaluation.cost import CostModel, pass_cost
+from ropewalk.evaluation.curve import Curve
+from ropewalk.evaluation.differences import differences
+from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.measure import measure, plan
+from ropewalk.evaluation.memory import ResidentMemory
+from ropewalk.evaluation.prefix import Prefix
+from ropewalk.evaluation.progress import Silent
+from ropewalk.evaluation.protocols import OnePassPerLength, SharedPasses
+from ropewalk.evaluation.runs import RunFolder, Store, Unsaved
+from ropewalk.evaluation.setting import Setting
+from ropewalk.evaluation.sliding import Sliding
+from ropewalk.evaluation.tail import Tail
+
+LENGTHS = (4, 8, 16)
+RECORD = (
+    "method", "mode", "length", "documents", "tokens_scored", "nll", "ppl", "bits_per_byte",
+    "ci95", "ci95_over", "seconds", "peak_memory_bytes", "status", "reason",
+)  # fmt: skip
+
+
+def losses(ids: torch.Tensor, offset: float) -> torch.Tensor:
+    """Of each token, from all before it. Eighths, so that sums of any order are exact."""
+    before = ids.cumsum(0) - ids
+    return ((7 * ids + 3 * before) % 101).double() / 8 + offset
+
+
+class FakeModel:
+    """Prefix-consistent. Counts its calls, and may raise at any of them."""
+
+    def __init__(self) -> None:
+        self.fed: list[int] = []
+        self.errors: dict[int, BaseException] = {}
+        self.offset = 0.0
+        self.opened: list[tuple[str, int]] = []
+
+    @contextmanager
+    def open(self, method, length):
+        self.opened.append((method.text, length))
+        self.offset = float(len(method.canonical))
+        yield self
+
+    def token_losses(self, ids, first, split):
+        self.fed.append(len(ids))
+        if len(self.fed) in self.errors:
+            raise self.errors[len(self.fed)]
+        return losses(ids, self.offset)[first:]
+
+
+class SizedModel(FakeModel):
+    """Raises for sequences longer than fits."""
+
+    def __init__(self, fits: int, error: BaseException) -> None:
+        super().__init__()
+        self.fits, self.error = fits, error
+
+    def token_losses(self, ids, first, split):
+        if len(ids) > self.fits:
+            raise self.error
+        return super().token_losses(ids, first, split)
+
+
+class WholeSequenceModel(FakeModel):
+    """Not prefix-consistent: every loss depends on the length of its pass."""
+
+    def token_losses(self, ids, first, split):
+        return super().token_losses(ids, first, split) + len(ids)
+
+
+def text(name: str, tokens: int) -> Document:
+    generator = torch.Generator().manual_seed(tokens)
+    ids = torch.randint(0, 50, (tokens,), generator=generator)
+    return Document(name=name, ids=ids, byte_lengths=torch.full((tokens,), 3))
+
+
+SETTING = Setting(
+    model="fake",
+    trained_length=8,
+    weights="w0",
+    dtype="float64",
+    protocol=Tail(tokens=2, windows=2),
+    documents=(text("a", 40), text("b", 50)),
+    code_version="1",
+)
+CURVE = replace(SETTING, protocol=Curve(tokens=2, windows=2))
+
+
+def method(name: str) -> CellMethod:
+    return CellMethod(text=name, canonical=f"{name}:all=1")
+
+
+def series(name="none", lengths=LENGTHS, split=FullPass(), sharing=SharedPasses()):  # noqa: B008
+    return Series(method=method(name), split=split, lengths=lengths, sharing=sharing)
+
+
+TWO = (series("none"), series("linear:factor=2"))
+
+
+def timeless(results):
+    """Records without what differs from run to run."""
+    varying = {"seconds": None, "peak_memory_bytes": None}
+    return [{**result.record(), **varying} for result in results]
+
+
+def run(setting, folder, model, asked=TWO, **options):
+    return measure(setting, asked, model.open, RunFolder.open(folder, setting), **options)
+
+
+def cell_files(folder):
+    return sorted((folder / "cells").iterdir())
+
+
+# What a cell is
+
+
+@pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
+def test_figures_are_sums_over_tokens(setting):
+    (result,) = measure(setting, (series(lengths=(8,)),), FakeModel().open, Unsaved())
+    record = result.record()
+    total = 0.0
+    for document in setting.documents:
+        n = len(document)
+        for j in range(2):
+            start = n - j * (n // 4) - 8 if setting is SETTING else j * (n // 4)
+            ids = document.ids[start : start + 8]
+            total += losses(ids, len("none:all=1"))[6:].sum().item()
+    assert tuple(record) == RECORD
+    assert (record["documents"], record["tokens_scored"], record["status"]) == (2, 8, "ok")
+    expected = torch.tensor([total / 8, 2 ** (total / 8 * 1.4426950408889634), total / 24])
+    found = torch.tensor(
+        [record["nll"], record["ppl"], record["bits_per_byte"] * 0.6931471805599453]
+    )
+    torch.testing.assert_close(found, expected)
+    assert record["ci95"][0] <= record["nll"] <= record["ci95"][1]
+    assert record["ci95_over"] == "documents"
+
+
+@pytest.mark.parametrize("protocol", [Curve(tokens=2, windows=3), Prefix()])
+def test_shared_passes_equal_separate_passes_of_a_prefix_consistent_model(protocol):
+    setting = replace(SETTING, protocol=protocol)
+    shared, apart = FakeModel(), FakeModel()
+    one = measure(setting, (series(),), shared.open, Unsaved())
+    each = measure(setting, (series(sharing=OnePassPerLength()),), apart.open, Unsaved())
+    assert timeless(one) == timeless(each)
+    assert [r.units for r in one] == [r.units for r in each]
+    assert set(shared.fed) == {16}
+    assert len(apart.fed) == 3 * len(shared.fed)
+    assert shared.opened == [("none", 16)]
+
+
+def test_a_method_that_sees_the_length_of_its_pass_needs_passes_of_its_own():
+    shared = measure(CURVE, (series(),), WholeSequenceModel().open, Unsaved())
+    each = (series(sharing=OnePassPerLength()),)
+    apart = measure(CURVE, each, WholeSequenceModel().open, Unsaved())
+    shift = [a.record()["nll"] - b.record()["nll"] for a, b in zip(shared, apart, strict=True)]
+    assert shift == [16 - 4, 16 - 8, 0]
+
+
+def test_sliding_sums_a_document_over_its_windows():
+    setting = replace(SETTING, protocol=Sliding(stride=3, tokens=20))
+    (result,) = measure(setting, (series(lengths=(5,)),), FakeModel().open, Unsaved())
+    assert [(u.document, u.window, u.tokens, u.bytes) for u in result.units] == [
+        (0, 0, 19, 57),
+        (1, 0, 19, 57),
+    ]
+
+
+def test_results_come_in_the_order_asked_lengths_ascending():
+    asked = (series("b", lengths=(8, 4, 8)), series("a", lengths=(4,), split=DecodePass()))
+    results = measure(SETTING, asked, FakeModel().open, Unsaved())
+    found = [(r.cell.method.text, r.cell.split.name, r.cell.length) for r in results]
+    assert found == [("b", "full", 4), ("b", "full", 8), ("a", "decode", 4)]
+
+
+def test_seconds_of_a_shared_pass_go_to_its_lengths_in_proportion():
+    results = measure(CURVE, (series(),), FakeModel().open, Unsaved())
+    seconds = [result.seconds for result in results]
+    assert seconds[1] / seconds[0] == pytest.approx(2)
+    assert seconds[2] / seconds[0] == pytest.approx(4)
+    assert [r.peak_memory_bytes is None for r in results[:2]] == [True, True]
+
+
+# Interruption
+
+
+@pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
+def test_a_run_killed_at_any_call_goes_on_and_measures_nothing_twice(setting, tmp_path):
+    whole = FakeModel()
+    expected = run(setting, tmp_path / "whole", whole)
+    calls_of_a_job = 4
+    for call in range(1, len(whole.fed) + 1):
+        folder = tmp_path / str(call)
+        killed, resumed, again = FakeModel(), FakeModel(), FakeModel()
+        killed.errors[call] = KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt):
+            run(setting, folder, killed)
+        finished_jobs = (call - 1) // calls_of_a_job
+        assert timeless(run(setting, folder, resumed)) == timeless(expected)
+        assert len(resumed.fed) == len(whole.fed) - finished_jobs * calls_of_a_job
+        assert timeless(run(setting, folder, again)) == timeless(expected)
+        assert again.fed == []
+        assert [f.suffix for f in cell_files(folder)] == [".json"] * len(expected)
+
+
+class KilledStore(Store):
+    """Interrupted instead of saving for the k-th time."""
+
+    def __init__(self, inner: Store, saves: int) -> None:
+        self.inner, self.left = inner, saves
+
+    def load(self, key, cell):
+        return self.inner.load(key, cell)
+
+    def save(self, key, result):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.inner.save(key, result)
+
+
+@pytest.mark.parametrize("saves", range(6))
+def test_a_run_killed_between_the_cells_of_one_pass_computes_the_same(saves, tmp_path):
+    # The model's losses depend on the length of the pass, as rounding does: a resumed run
+    # has to feed the same passes for the cells that are missing.
+    expected = measure(CURVE, TWO, WholeSequenceModel().open, Unsaved())
+    folder = RunFolder.open(tmp_path, CURVE)
+    with pytest.raises(KeyboardInterrupt):
+        measure(CURVE, TWO, WholeSequenceModel().open, KilledStore(folder, saves))
+    assert len(cell_files(tmp_path)) == saves
+    resumed = WholeSequenceModel()
+    assert timeless(run(CURVE, tmp_path, resumed)) == timeless(expected)
+    assert set(resumed.fed) == {16}
+
+
+@pytest.mark.parametrize("missing", range(6))
+def test_one_cell_that_is_missing_is_measured_in_the_pass_it_had(missing, tmp_path):
+    log = Log()
+    expected = run(CURVE, tmp_path, WholeSequenceModel())
+    cell_files(tmp_path)[missing].unlink()
+    resumed = WholeSequenceModel()
+    assert timeless(run(CURVE, tmp_path, resumed, progress=log)) == timeless(expected)
+    assert resumed.fed == [16] * 4
+    assert len(log.cells) == len(expected)
+
+
+def test_a_file_half_written_is_removed_and_the_run_goes_on(tmp_path, monkeypatch):
+    expected = run(SETTING, tmp_path / "whole", FakeModel())
+    folder = RunFolder.open(tmp_path / "full", SETTING)
+
+    def disk_full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", disk_full)
+        with pytest.raises(RopewalkError, match="No space left on device"):
+            measure(SETTING, TWO, FakeModel().open, folder)
+    assert cell_files(tmp_path / "full") == []
+    assert timeless(run(SETTING, tmp_path / "full", FakeModel())) == timeless(expected)
+
+
+def test_more_lengths_and_methods_may_be_added_to_a_run(tmp_path):
+    run(SETTING, tmp_path, FakeModel(), (series(lengths=(4,)),))
+    more = FakeModel()
+    results = run(SETTING, tmp_path, more, (series(lengths=(4, 8)), series("linear")))
+    assert len(results) == 5
+    assert more.opened == [("none", 8), ("linear", 4), ("linear", 8), ("linear", 16)]
+
+
+def test_another_spelling_of_a_method_is_the_same_cell(tmp_path):
+    run(SETTING, tmp_path, FakeModel(), (series("yarn"),))
+    typed = CellMethod(text="yarn:factor=2", canonical=method("yarn").canonical)
+    again = FakeModel()
+    results = run(SETTING, tmp_path, again, (replace(series(), method=typed),))
+    assert again.fed == []
+    assert {result.record()["method"] for result in results} == {"yarn:factor=2"}
+
+
+# Damage
+
+
+def truncated(file, other):
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def emptied(file, other):
+    file.write_bytes(b"")
+
+
+def not_text(file, other):
+    file.write_bytes(bytes(range(256)))
+
+
+def of_another_cell(file, other):
+    shutil.copy(other, file)
+
+
+def without_units(file, other):
+    file.write_text(json.dumps({**json.loads(file.read_text()), "units": []}))
+
+
+def not_an_object(file, other):
+    file.write_text("[1, 2]")
+
+
+@pytest.mark.parametrize(
+    "damage", [truncated, emptied, not_text, of_another_cell, without_units, not_an_object]
+)
+def test_a_damaged_cell_file_counts_as_absent(damage, tmp_path):
+    expected = run(SETTING, tmp_path, FakeModel())
+    first, second = cell_files(tmp_path)[:2]
+    before = first.read_bytes()
+    damage(first, second)
+    again = FakeModel()
+    assert timeless(run(SETTING, tmp_path, again)) == timeless(expected)
+    assert len(again.fed) == 4
+    same = [json.loads(content)["units"] for content in (before, first.read_bytes())]
+    assert same[0] == same[1]
+
+
+def test_every_part_of_the_key_makes_another_cell():
+    cell = measure(SETTING, (series(lengths=(4,)),), FakeModel().open, Unsaved())[0].cell
+    keys = {
+        SETTING.key(cell).digest,
+        replace(SETTING, weights="w1").key(cell).digest,
+        replace(SETTING, dtype="bfloat16").key(cell).digest,
+        replace(SETTING, code_version="2").key(cell).digest,
+        replace(SETTING, protocol=Tail(tokens=3, windows=2)).key(cell).digest,
+        CURVE.key(cell).digest,
+        replace(SETTING, documents=SETTING.documents[:1]).key(cell).digest,
+        SETTING.key(replace(cell, length=5)).digest,
+        SETTING.key(replace(cell, split=ChunkedPass(3))).digest,
+        SETTING.key(replace(cell, split=ChunkedPass(4))).digest,
+        SETTING.key(replace(cell, method=method("linear"))).digest,
+    }
+    assert len(keys) == 11
+
+
+# The folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"code_version": "2"}, 'version "1": expected "2"'),
+        ({"model": "other"}, 'model "fake": expected "other"'),
+        ({"trained_length": 9}, "trained_length 8: expected 9"),
+        ({"weights": "w1"}, "weights"),
+        ({"dtype": "bfloat16"}, "dtype"),
+        ({"protocol": Prefix()}, 'expected "prefix"'),
+        ({"documents": (text("a", 41),)}, "documents"),
+    ],
+)
+def test_a_folder_of_another_setting_is_refused(change, message, tmp_path):
+    RunFolder.open(tmp_path, SETTING)
+    with pytest.raises(RopewalkError, match=message):
+        RunFolder.open(tmp_path, replace(SETTING, **change))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"format": 99}', "format 99"),
+        ('{"form', "cannot be read"),
+        ("[]", "not the manifest"),
+    ],
+)
+def test_a_folder_that_is_no_run_of_this_format_is_refused(content, message, tmp_path):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(RopewalkError, match=message):
+        RunFolder.open(tmp_path, SETTING)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    file = tmp_path / "results"
+    file.write_text("")
+    with pytest.raises(RopewalkError, match="give another folder"):
+        RunFolder.open(file, SETTING)
+
+
+class RunsMeanwhile(Silent):
+    """A second process does the whole run while the first is at its first job."""
+
+    def __init__(self, folder) -> None:
+        self.folder, self.model = folder, FakeModel()
+
+    def started(self, job, cost):
+        if not self.model.fed:
+            run(SETTING, self.folder, self.model)
+
+
+def test_what_another_process_finishes_meanwhile_is_not_measured_again(tmp_path):
+    first, other = FakeModel(), RunsMeanwhile(tmp_path)
+    results = run(SETTING, tmp_path, first, progress=other)
+    assert timeless(results) == timeless(run(SETTING, tmp_path, FakeModel()))
+    assert (len(first.fed), len(other.model.fed)) == (0, 24)
+
+
+def test_two_runs_share_one_folder(tmp_path):
+    expected = timeless(measure(SETTING, TWO, FakeModel().open, Unsaved()))
+    found: list[list[dict]] = []
+    threads = [
+        Thread(target=lambda: found.append(timeless(run(SETTING, tmp_path, FakeModel()))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4
+    assert [f.suffix for f in cell_files(tmp_path)] == [".json"] * 6
+
+
+# Cells that cannot run
+
+
+OUT_OF_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+@pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
+def test_where_memory_ends_the_shorter_lengths_are_still_measured(setting, error, tmp_path):
+    results = run(setting, tmp_path, SizedModel(8, error), (series(),))
+    *measured, failed = results
+    assert timeless(measured) == timeless(
+        measure(setting, (series(lengths=(4, 8)),), FakeModel().open, Unsaved())
+    )
+    assert isinstance(failed, Failed)
+    assert failed.cell.length == 16
+    assert failed.reason.startswith("out of memory")
+    assert "\n" not in failed.reason
+    record = failed.record()
+    assert tuple(record) == RECORD
+    assert {name for name in RECORD if record[name] is not None} == {
+        "method", "mode", "length", "status", "reason",
+    }  # fmt: skip
+
+
+def test_a_failed_cell_is_kept_and_tried_again(tmp_path):
+    run(SETTING, tmp_path, SizedModel(8, MemoryError()), (series(),))
+    kept = [json.loads(file.read_text())["record"]["status"] for file in cell_files(tmp_path)]
+    assert sorted(kept) == ["failed", "ok", "ok"]
+    more = FakeModel()
+    results = run(SETTING, tmp_path, more, (series(),))
+    assert all(isinstance(result, Measured) for result in results)
+    assert set(more.fed) == {16}
+
+
+def test_a_length_that_the_text_lacks_fails_with_its_reason_and_the_others_run():
+    results = measure(CURVE, (series(lengths=(2, 8, 33)),), FakeModel().open, Unsaved())
+    assert [type(result) for result in results] == [Failed, Measured, Failed]
+    assert "above 2" in results[0].reason
+    assert "'a' (40 tokens)" in results[2].reason
+
+
+def test_a_method_that_cannot_be_opened_fails_with_its_reason():
+    @contextmanager
+    def refuse(method, length):
+        raise RopewalkError("factor=0.5: expected at least 1")
+        yield
+
+    results = measure(SETTING, (series(),), refuse, Unsaved())
+    assert {result.reason for result in results} == {"factor=0.5: expected at least 1"}
+
+
+def test_a_loss_that_is_not_finite_fails_its_cell():
+    class Overflows(FakeModel):
+        def token_losses(self, ids, first, split):
+            return super().token_losses(ids, first, split) / (len(ids) < 16)
+
+    results = measure(SETTING, (series(),), Overflows().open, Unsaved())
+    assert [type(result) for result in results] == [Measured, Measured, Failed]
+    assert "not finite" in results[2].reason
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), TypeError("a bug")])
+def test_a_programming_error_is_not_a_failed_cell(error):
+    model = FakeModel()
+    model.errors[1] = error
+    with pytest.raises(type(error), match=str(error)):
+        measure(SETTING, (series(),), model.open, Unsaved())
+
+
+def test_a_model_that_returns_too_few_losses_is_reported():
+    class Short(FakeModel):
+        def token_losses(self, ids, first, split):
+            return super().token_losses(ids, first + 1, split)
+
+    with pytest.raises(TypeError, match="token_losses gave shape"):
+        measure(SETTING, (series(),), Short().open, Unsaved())
+
+
+def test_a_setting_needs_a_document():
+    with pytest.raises(RopewalkError, match="no document"):
+        replace(SETTING, documents=())
+
+
+# Progress, dry runs, cost, memory, differences
+
+
+class Log(Silent):
+    def __init__(self) -> None:
+        self.total, self.done, self.cells = 0.0, 0.0, []
+
+    def planned(self, cost):
+        self.total = cost
+
+    def advanced(self, job, cost):
+        self.done += cost
+
+    def finished(self, result):
+        self.cells.append(result.cell)
+
+
+@pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
+def test_progress_reaches_the_planned_cost_and_reports_each_cell_once(setting, tmp_path):
+    log, later = Log(), Log()
+    results = run(setting, tmp_path, FakeModel(), progress=log)
+    assert log.done == pytest.approx(log.total)
+    assert log.total > 0
+    assert sorted(map(repr, log.cells)) == sorted(repr(result.cell) for result in results)
+    run(setting, tmp_path, FakeModel(), progress=later)
+    assert later.total == 0
+    assert len(later.cells) == len(results)
+
+
+def test_a_dry_run_names_cells_and_seconds_and_runs_nothing(tmp_path):
+    store = RunFolder.open(tmp_path, SETTING)
+    measure(SETTING, (series(lengths=(4,)),), FakeModel().open, store)
+    cost = CostModel(seconds_per_token=2.0)
+    planned = plan(SETTING, (series(lengths=(4, 8, 16, 99)),), store, cost)
+    records = [result.record() for result in planned]
+    assert [record["status"] for record in records] == ["ok", "planned", "planned", "failed"]
+    # 2 documents with 2 windows each, one pass a window.
+    assert records[1]["seconds"] == pytest.approx(2 * 4 * pass_cost(8, FullPass()))
+    assert tuple(records[1]) == RECORD
+    assert len(cell_files(tmp_path)) == 1
+
+
+def test_a_dry_run_of_shared_passes_counts_each_pass_once():
+    cost = CostModel(seconds_per_token=1.0)
+    planned = plan(CURVE, (series(),), Unsaved(), cost)
+    total = sum(result.record()["seconds"] for result in planned)
+    assert total == pytest.approx(4 * pass_cost(16, FullPass()))
+
+
+def test_cost_grows_with_attention_and_with_calls_and_meets_its_calibration():
+    timed = CostModel.calibrated(tokens=1000, seconds=5.0)
+    assert timed.seconds(pass_cost(1000, FullPass())) == pytest.approx(5.0)
+    assert pass_cost(8000, FullPass()) > 8 * pass_cost(1000, FullPass())
+    assert (
+        pass_cost(512, DecodePass())
+        > pass_cost(512, ChunkedPass(64))
+        > pass_cost(512, ChunkedPass(512))
+        == pass_cost(512, FullPass())
+    )
+    with pytest.raises(RopewalkError, match="above zero"):
+        CostModel.calibrated(tokens=10, seconds=0.0)
+
+
+MEBIBYTE = 2**20
+
+
+def test_peak_memory_is_of_the_watched_work_alone():
+    meter = ResidentMemory()
+    with meter.watch() as large:
+        held = torch.ones(64 * MEBIBYTE, dtype=torch.uint8)
+    del held
+    with meter.watch() as small:
+        torch.ones(16, dtype=torch.uint8)
+    if large.peak_bytes is None:
+        pytest.skip("this system does not tell the resident size")
+    assert 60 * MEBIBYTE < large.peak_bytes < 80 * MEBIBYTE
+    assert small.peak_bytes < 16 * MEBIBYTE
+
+
+def test_peak_memory_is_unknown_where_the_system_does_not_tell(tmp_path, monkeypatch):
+    monkeypatch.setattr("ropewalk.evaluation.memory._STATM", tmp_path / "absent")
+    with ResidentMemory().watch() as reading:
+        pass
+    assert reading.peak_bytes is None
+
+
+def test_differences_are_paired_with_the_baseline_of_the_same_mode_and_length():
+    asked = (*TWO, series("linear:factor=2", split=DecodePass()))
+    results = measure(SETTING, asked, FakeModel().open, Unsaved())
+    found = differences(results, "none")
+    shift = float(len("linear:factor=2") - len("none"))
+    assert [(d["method"], d["mode"], d["length"]) for d in found] == [
+        ("linear:factor=2", "full", n) for n in LENGTHS
+    ]
+    assert [d["nll"] for d in found] == pytest.approx([shift] * 3)
+    assert found[0]["ci95"] == pytest.approx([shift, shift])
