@@ -341,10 +341,10 @@ def test_json_is_the_document(tmp_path):
 def test_a_file_that_cannot_be_written_is_an_error_and_leaves_the_old_one(tmp_path, monkeypatch):
     file = write_json({"cells": []}, tmp_path)
 
-    def disk_full(path, content):
+    def disk_full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", disk_full)
+    monkeypatch.setattr("os.fsync", disk_full)
     with pytest.raises(RopewalkError, match="No space left on device"):
         write_json({"cells": [1]}, tmp_path)
     assert json.loads(file.read_text()) == {"cells": []}

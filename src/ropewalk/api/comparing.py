@@ -16,6 +16,7 @@ from ropewalk.api.extending import config_of, extend_with
 from ropewalk.api.request import (
     DEFAULT_WINDOWS,
     DEMO_WINDOWS,
+    check_words,
     read_documents,
     read_lengths,
     read_mode,
@@ -210,6 +211,7 @@ def _prepare(
 ) -> _Comparison:
     if dtype not in DTYPES:
         raise RopewalkError(f"dtype {dtype}: expected one of {', '.join(DTYPES)}")
+    check_words(request.get("methods", ()), request.get("modes", ()))
     loaded = load_model(source or demo_model(), dtype=DTYPES[dtype])
     documents = read_documents(texts, loaded.require_tokenizer())
     default = DEMO_WINDOWS if source is None else DEFAULT_WINDOWS
@@ -256,7 +258,7 @@ def _comparison(
             windows=windows,
             tail_tokens=tail_tokens,
             stride=stride,
-            longest=tokens[-1],
+            lengths=tokens,
         ),
     )
     specs = tuple(read_specs(methods, native, none(geometry)))

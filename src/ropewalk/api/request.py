@@ -36,6 +36,14 @@ DEMO_WINDOWS = 16
 LARGEST_TAIL = 1024
 
 
+def check_words(methods: Sequence[str], modes: Sequence[str]) -> None:
+    """Read what needs no model, so that a mistyped word is told before a model is loaded."""
+    for method in methods:
+        parse_spec(method)
+    for mode in modes:
+        read_mode(mode)
+
+
 def read_specs(methods: Sequence[str], native: Encoding, unscaled: Encoding) -> list[Spec]:
     """The specs asked for, or the default ones: ``native`` first where it is not plain RoPE.
 
@@ -96,13 +104,13 @@ def read_protocol(
     windows: int,
     tail_tokens: int | None,
     stride: int | None,
-    longest: int,
+    lengths: Sequence[int],
 ) -> EvaluationProtocol:
     """The protocol with what was not given chosen from the trained length L0.
 
-    tail and curve score L0 / 4 tokens of a window (at most 1,024); sliding moves by L0 / 4
-    over four times the longest length. Raises RopewalkError for an unknown name, or an option
-    that the protocol does not have.
+    tail and curve score L0 / 4 tokens of a window (at most 1,024); sliding moves by half the
+    shortest length, at most L0 / 4, over four times the longest. Raises RopewalkError for an
+    unknown name, or an option that the protocol does not have.
     """
     quarter = max(trained_length // 4, 1)
     tokens = min(quarter, LARGEST_TAIL) if tail_tokens is None else tail_tokens
@@ -110,7 +118,9 @@ def read_protocol(
         "tail": Tail(tokens=tokens, windows=windows),
         "curve": Curve(tokens=tokens, windows=windows),
         "prefix": Prefix(),
-        "sliding": Sliding(stride=stride or quarter, tokens=4 * longest),
+        "sliding": Sliding(
+            stride=stride or max(min(quarter, lengths[0] // 2), 1), tokens=4 * lengths[-1]
+        ),
     }
     if name not in protocols:
         raise RopewalkError(f"protocol {name}: expected one of {', '.join(protocols)}")

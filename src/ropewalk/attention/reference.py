@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ropewalk.attention.shapes import check_shapes
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.rotation import rotate
 from ropewalk.core.rows import CausalRows, Rows
@@ -27,7 +28,10 @@ def attend_reference(
     key_lengths    int64 ``[b, n]``: L of each key, where the policy settles it at birth;
                    by default all keys were written by this call
     softmax_scale  sigma, by default d^-1/2
+
+    Raises RopewalkError for shapes that do not fit.
     """
+    check_shapes(q, k, v)
     q, k, v = q.double(), k.double(), v.double()
     batch, heads, queries, width = q.shape
     keys = k.shape[2]
@@ -37,8 +41,8 @@ def attend_reference(
     v = v.repeat_interleave(heads // v.shape[1], dim=1)
     lengths = encoding.row_lengths(rows.query_positions, rows.sequence_lengths)
     if key_lengths is None and encoding.length_policy.keys_settle_at_birth:
-        born = encoding.length_policy.birth_lengths(rows.sequence_lengths)
-        key_lengths = born[:, None].expand(batch, keys)
+        settled = encoding.length_policy.birth_lengths(rows.sequence_lengths)
+        key_lengths = settled[:, None].expand(batch, keys)
     out = q.new_zeros(batch, heads, queries, v.shape[3])
     for b in range(batch):
         for m in range(queries):

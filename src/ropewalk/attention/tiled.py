@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ropewalk.attention.shapes import check_shapes
 from ropewalk.core.encoding import Encoding, KeyStorage
-from ropewalk.core.errors import RopewalkError
 from ropewalk.core.regions import Region
 from ropewalk.core.rotation import rotate
 from ropewalk.core.rows import CausalRows, Rows
@@ -47,7 +47,7 @@ def attend(
     Under a policy that settles keys at birth, all keys count as written by this call.
     Raises RopewalkError for shapes that do not fit.
     """
-    _check_shapes(q, k, v)
+    check_shapes(q, k, v)
     rows = rows or CausalRows.of(q.shape[0], q.shape[2], k.shape[2], q.device)
     lengths = encoding.row_lengths(rows.query_positions, rows.sequence_lengths)
     if encoding.key_storage is KeyStorage.ROTATED:
@@ -227,26 +227,7 @@ def _masked(scores: Tensor, mask: Tensor) -> Tensor:
 def _seeing_something(mask: Tensor) -> Tensor:
     """A row of padding sees every key: its softmax stays finite, and nobody reads it."""
     if mask.dtype == torch.bool:
-        return mask | ~mask.any(dim=-1, keepdim=True)
+        blind = ~mask.any(dim=-1, keepdim=True)
+        return mask | blind if bool(blind.any()) else mask
     blind = mask.isneginf().all(dim=-1, keepdim=True)
     return mask.masked_fill(blind, 0.0)
-
-
-def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
-    if not q.ndim == k.ndim == v.ndim == 4:
-        raise RopewalkError(
-            f"q, k, v of shapes {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}: "
-            "expected [batch, heads, tokens, channels] each"
-        )
-    same_keys = k.shape[:3] == v.shape[:3] and q.shape[0] == k.shape[0]
-    if not same_keys or q.shape[-1] != k.shape[-1] or q.shape[1] % k.shape[1]:
-        raise RopewalkError(
-            f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}: expected one batch, "
-            "equal tokens in k and v, equal channels in q and k, and key heads that divide "
-            "the query heads"
-        )
-    if q.shape[2] > k.shape[2]:
-        raise RopewalkError(
-            f"{q.shape[2]} queries over {k.shape[2]} keys: expected the queries' own keys "
-            "among the keys"
-        )

@@ -12,6 +12,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import LengthPolicy
@@ -28,13 +29,25 @@ class KeyStorage(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """A position encoding over the geometry of one checkpoint. A method returns one."""
+    """A position encoding over the geometry of one checkpoint. A method returns one.
+
+    Raises RopewalkError for keys that settle at birth under a map with several regions: such
+    keys are stored rotated, and a key with several positions cannot be.
+    """
 
     geometry: RopeGeometry
     frequencies: Frequencies
     length_policy: LengthPolicy
     position_map: PositionMap = field(default_factory=Identity)
     score_mods: tuple[ScoreMod, ...] = ()
+
+    def __post_init__(self) -> None:
+        several = len(self.position_map.regions) > 1
+        if several and self.row_dependent and self.length_policy.keys_settle_at_birth:
+            raise RopewalkError(
+                f"policy=at_birth with a map of {len(self.position_map.regions)} regions: its keys "
+                "are stored rotated, which needs one position a key; use policy=per_query"
+            )
 
     @property
     def key_storage(self) -> KeyStorage:

@@ -18,8 +18,12 @@ def token_losses(hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tenso
     hidden  ``[n, width]``: row i predicts targets[i]
     head    maps ``[rows, width]`` to logits ``[rows, vocabulary]``, row by row
     """
-    chunks = zip(hidden.split(CHUNK_ROWS), targets.split(CHUNK_ROWS), strict=True)
-    losses = [_cross_entropy(head(rows), wanted) for rows, wanted in chunks]
+    losses = [
+        _cross_entropy(
+            head(hidden[start : start + CHUNK_ROWS]), targets[start : start + CHUNK_ROWS]
+        )
+        for start in range(0, len(targets), CHUNK_ROWS)
+    ]
     return torch.cat(losses) if losses else targets.new_zeros(0, dtype=torch.float64)
 
 

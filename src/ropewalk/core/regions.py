@@ -51,8 +51,7 @@ class WholeTriangle(Region):
         return keys.double()
 
     def covers(self, rows: Tensor, keys: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(rows.shape, keys.shape)
-        return torch.ones(shape, dtype=torch.bool, device=rows.device)
+        return torch.ones_like(rows - keys, dtype=torch.bool)
 
 
 @dataclass(frozen=True, slots=True)

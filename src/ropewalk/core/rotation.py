@@ -40,8 +40,7 @@ def rotate(
         )
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     cos, sin = (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
-    a, b = (half.to(dtype) for half in _split(x[..., first_channel:last], pairing))
-    turned = _join(a * cos - b * sin, b * cos + a * sin, pairing).to(x.dtype)
+    turned = _turn(x[..., first_channel:last].to(dtype), cos, sin, pairing).to(x.dtype)
     if turned.shape[-1] == x.shape[-1]:
         return turned
     before, after = x[..., :first_channel], x[..., last:]
@@ -49,14 +48,23 @@ def rotate(
     return torch.cat([before.expand(*lead, -1), turned, after.expand(*lead, -1)], dim=-1)
 
 
-def _split(x: Tensor, pairing: Pairing) -> tuple[Tensor, Tensor]:
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, pairing: Pairing) -> Tensor:
+    """Both halves of each pair, written once, straight into the result."""
+    a, b = _halves(x, pairing)
+    shape = torch.broadcast_shapes(a.shape, cos.shape)  # type: ignore[no-untyped-call]
+    out = x.new_empty(*shape[:-1], x.shape[-1])
+    first, second = _halves(out, pairing)
+    if torch.is_grad_enabled() and (x.requires_grad or cos.requires_grad):
+        first.copy_(a * cos - b * sin)
+        second.copy_(b * cos + a * sin)
+        return out
+    torch.mul(a, cos, out=first).addcmul_(b, sin, value=-1)
+    torch.mul(b, cos, out=second).addcmul_(a, sin)
+    return out
+
+
+def _halves(x: Tensor, pairing: Pairing) -> tuple[Tensor, Tensor]:
+    """Views of the first and the second channel of all pairs."""
     if pairing == "half":
-        first, second = x.chunk(2, dim=-1)
-        return first, second
+        return x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
     return x[..., 0::2], x[..., 1::2]
-
-
-def _join(a: Tensor, b: Tensor, pairing: Pairing) -> Tensor:
-    if pairing == "half":
-        return torch.cat([a, b], dim=-1)
-    return torch.stack([a, b], dim=-1).flatten(-2)

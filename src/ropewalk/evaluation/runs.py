@@ -10,16 +10,14 @@ on: what lacked memory may have it now, and refused input is refused again at on
 """
 
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.files import write_whole
 from ropewalk.evaluation.bootstrap import UnitSum
 from ropewalk.evaluation.cells import Cell, Measured, Result
 from ropewalk.evaluation.setting import FORMAT, Key, Setting
@@ -149,19 +147,4 @@ def _make_folder(path: Path) -> None:
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all. The partial file is made with the user's own permissions."""
-    partial = file.with_name(f".{file.name}.{uuid4().hex}.partial")
-    try:
-        with partial.open("x", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=1, allow_nan=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
-    except OSError as error:
-        raise RopewalkError(
-            f"{file} cannot be written ({error.strerror}); finished cells are kept: "
-            "make room or give another folder, and run again"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    write_whole(file, json.dumps(content, indent=1, allow_nan=False).encode())

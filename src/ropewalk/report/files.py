@@ -4,12 +4,10 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from ropewalk.core.errors import RopewalkError
+from ropewalk.core.files import write_whole
 
 CSV_COLUMNS = (
     "method", "mode", "length", "documents", "tokens_scored", "nll", "ppl", "bits_per_byte",
@@ -38,20 +36,3 @@ def write_csv(document: Mapping[str, Any], folder: Path) -> Path:
         low, high = record["ci95"] or (None, None)
         writer.writerow({**record, "ci95_low": low, "ci95_high": high})
     return write_whole(folder / "results.csv", stream.getvalue().encode())
-
-
-def write_whole(file: Path, content: bytes) -> Path:
-    """Write a file beside its place and rename it. Raises RopewalkError if it cannot be."""
-    partial = file.with_name(f".{file.name}.{uuid4().hex}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(file)
-    except OSError as error:
-        raise RopewalkError(
-            f"{file} cannot be written ({error.strerror}): make room or give another folder"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-    return file

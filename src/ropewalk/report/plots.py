@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ropewalk.report.files import write_whole
+from ropewalk.core.files import write_whole
 from ropewalk.report.records import Comparison, Table
 
 if TYPE_CHECKING:

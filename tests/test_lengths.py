@@ -1,0 +1,195 @@
+"""Which context length a row and a key see: the table of policies, in whole numbers."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mutants import Windows
+from ropewalk.core.encoding import Encoding, KeyStorage
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.geometry import RopeGeometry
+from ropewalk.core.lengths import AtBirth, Fixed, PerQuery, WholeSequence
+from ropewalk.core.score_mods import ScoreMod
+from ropewalk.methods.build import encoding
+
+L0, STEP = 64, 8
+GEOMETRY = RopeGeometry(head_dim=8, rope_theta=1e4, trained_length=L0)
+TOKENS = (1, 2, L0 - 1, L0, L0 + 1, L0 + STEP, L0 + STEP + 1, 10 * L0)
+"""m + 1: the tokens up to and with a row."""
+
+
+def seen(policy, tokens, sequence):
+    """L of the rows with that many tokens, in a sequence that has ``sequence`` by now."""
+    positions = torch.tensor([tokens]) - 1
+    lengths = policy.row_lengths(positions, torch.tensor([sequence]))
+    assert lengths.dtype == torch.int64
+    assert lengths.shape == positions.shape
+    return lengths[0].tolist()
+
+
+@pytest.mark.parametrize("step", [1, 3, STEP, 1000])
+def test_per_query_is_the_formula(step):
+    policy = PerQuery(trained_length=L0, step=step)
+    expected = [n if n <= 0 else L0 + step * max(0, math.ceil((n - L0) / step)) for n in TOKENS]
+    for sequence in (TOKENS[-1], 10**6):
+        assert seen(policy, TOKENS, sequence) == expected
+
+
+def test_per_query_at_the_borders():
+    policy = PerQuery(trained_length=L0, step=STEP)
+    tokens = [L0 - 1, L0, L0 + 1, L0 + STEP, L0 + STEP + 1]
+    assert seen(policy, tokens, 10**6) == [L0, L0, L0 + STEP, L0 + STEP, L0 + 2 * STEP]
+
+
+@given(tokens=st.integers(1, 2**40), step=st.integers(1, 2**20))
+def test_per_query_covers_its_row_by_less_than_a_step(tokens, step):
+    (length,) = seen(PerQuery(trained_length=L0, step=step), [tokens], tokens)
+    assert max(tokens, L0) <= length < max(tokens, L0) + step
+    assert (length - L0) % step == 0
+
+
+def test_fixed_is_one_number():
+    policy = Fixed(length=100)
+    assert seen(policy, TOKENS, 10**6) == [100] * len(TOKENS)
+    assert policy.settled_length == 100
+
+
+@pytest.mark.parametrize("sequence", [L0 - 1, L0, L0 + 1, 10 * L0])
+def test_whole_sequence_is_the_sequence_for_all_rows(sequence):
+    tokens = [n for n in TOKENS if n <= sequence]
+    assert seen(WholeSequence(trained_length=L0), tokens, sequence) == [max(sequence, L0)] * len(
+        tokens
+    )
+
+
+def test_at_birth_rows_see_themselves_and_keys_the_call_that_wrote_them():
+    policy = AtBirth(trained_length=L0)
+    assert seen(policy, TOKENS, 10**6) == [max(n, L0) for n in TOKENS]
+    written = torch.tensor([L0 + 1, 10 * L0])
+    assert policy.birth_lengths(written).tolist() == [L0 + 1, 10 * L0]
+
+
+def test_each_sequence_of_a_batch_has_its_own_length():
+    positions = torch.tensor([[0, 70], [0, 199]])
+    lengths = WholeSequence(trained_length=L0).row_lengths(positions, torch.tensor([71, 200]))
+    assert lengths.tolist() == [[71, 71], [200, 200]]
+
+
+POLICIES = (
+    PerQuery(trained_length=L0),
+    PerQuery(trained_length=L0, step=STEP),
+    Fixed(length=L0),
+    WholeSequence(trained_length=L0),
+    AtBirth(trained_length=L0),
+)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_nothing_happens_up_to_the_trained_length(policy):
+    for sequence in (2, L0 - 1, L0):
+        assert set(seen(policy, range(1, sequence + 1), sequence)) == {L0}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_promise_of_path_independence_is_kept_by_the_lengths(policy):
+    """A row and its keys see the same L whenever they are computed, or the policy says so."""
+    row = 2 * L0
+    soon, late = (seen(policy, [row], sequence) for sequence in (row, 5 * L0))
+    keys_move = policy.keys_settle_at_birth
+    assert policy.path_independent == (soon == late and not keys_move)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PerQuery(trained_length=L0, step=0), "step=0"),
+        (lambda: PerQuery(trained_length=L0, step=-1), "step=-1"),
+        (lambda: Fixed(length=1), "length=1"),
+        (lambda: Fixed(length=0), "length=0"),
+    ],
+)
+def test_impossible_policies_are_refused(make, message):
+    with pytest.raises(RopewalkError, match=message):
+        make()
+
+
+# What the policy decides for an encoding.
+
+
+def dynamic(policy, **changes):
+    built = encoding("dynamic_ntk", GEOMETRY)
+    return Encoding(
+        geometry=GEOMETRY, frequencies=built.frequencies, length_policy=policy, **changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "storage"),
+    [
+        (PerQuery(trained_length=L0), KeyStorage.UNROTATED),
+        (Fixed(length=128), KeyStorage.ROTATED),
+        (WholeSequence(trained_length=L0), KeyStorage.UNROTATED),
+        (AtBirth(trained_length=L0), KeyStorage.ROTATED),
+    ],
+)
+def test_what_a_cache_may_hold_follows_from_the_policy(policy, storage):
+    assert dynamic(policy).key_storage is storage
+    static = encoding("yarn", GEOMETRY, factor=4)
+    assert static.key_storage is KeyStorage.ROTATED
+
+
+def test_two_key_maps_leave_no_one_rotation_to_store():
+    static = encoding("none", GEOMETRY)
+    two = Encoding(
+        geometry=GEOMETRY,
+        frequencies=static.frequencies,
+        length_policy=static.length_policy,
+        position_map=Windows(near_end=8, far_start=8),
+    )
+    assert two.key_storage is KeyStorage.UNROTATED
+
+
+def test_a_rotated_key_of_several_maps_is_refused():
+    """Keys that settle at birth are rotated keys: a map with several regions has none."""
+    with pytest.raises(RopewalkError, match="at_birth"):
+        dynamic(AtBirth(trained_length=L0), position_map=Windows(near_end=8, far_start=8))
+
+
+@dataclass(frozen=True)
+class Biased(ScoreMod):
+    """tau and a bias for the sums below."""
+
+    tau: float
+    slope: float | None
+
+    def query_scale(self, rows):
+        return torch.full_like(rows, self.tau, dtype=torch.float64)
+
+    def bias(self, heads, rows, keys):
+        if self.slope is None:
+            return None
+        return self.slope * torch.ones(heads, 1, 1, dtype=torch.float64) * (rows - keys)
+
+
+def test_score_modifications_multiply_their_scales_and_add_their_biases():
+    mods = (Biased(2.0, None), Biased(3.0, 0.5), Biased(1.0, 0.25))
+    built = dynamic(PerQuery(trained_length=L0), score_mods=mods)
+    rows, keys = torch.tensor([[4], [7]]), torch.tensor([[0, 4]])
+    assert built.query_scale(rows).unique().tolist() == [6.0]
+    assert built.bias(2, rows, keys).tolist() == [[[3.0, 0.0], [5.25, 2.25]]] * 2
+    assert dynamic(PerQuery(trained_length=L0), score_mods=mods[:1]).bias(2, rows, keys) is None
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_static_encoding_has_one_length_under_any_policy(policy):
+    """Rows of one static encoding share a block, whatever their positions."""
+    static = encoding("none", GEOMETRY)
+    built = Encoding(geometry=GEOMETRY, frequencies=static.frequencies, length_policy=policy)
+    positions = torch.tensor([[0, 10, 500]])
+    assert built.row_lengths(positions, torch.tensor([501])).tolist() == [[L0] * 3]
+    assert built.path_independent
+    assert built.rotation_only
