@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.testing import assert_close
 from transformers import AutoConfig, AutoModelForCausalLM, StaticCache
@@ -155,13 +156,27 @@ def test_packed_sequences_are_each_alone(llama, spec):
         assert_close(packed[:, 13:], logits(llama, second), **SAME)
 
 
-@pytest.mark.parametrize("spec", ["dynamic_ntk", "log_n"])
-def test_packed_sequences_with_a_cache_are_refused(llama, spec):
-    """The library masks packed sequences only where there is no cache."""
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("inputs", [{}, {"use_cache": True}, {"attention_mask": None}, "ones"])
+def test_packed_sequences_that_the_library_does_not_mask_are_refused(llama, spec, inputs):
+    """It does so only where it is given neither a mask nor a cache."""
     ids = token_ids(1, sum(PACKED))
     positions = torch.cat([torch.arange(n) for n in PACKED])[None]
+    if inputs == "ones":
+        inputs = {"attention_mask": torch.ones_like(ids), "use_cache": False}
     with rw.extend(llama, spec), pytest.raises(rw.RopewalkError, match="use_cache=False"):
-        logits(llama, ids, position_ids=positions, use_cache=True)
+        logits(llama, ids, position_ids=positions, **inputs)
+
+
+@pytest.mark.parametrize("policy", ["whole_sequence", "at_birth"])
+def test_packed_sequences_have_no_length_of_their_own(llama, policy):
+    ids = token_ids(1, sum(PACKED))
+    positions = torch.cat([torch.arange(n) for n in PACKED])[None]
+    with (
+        rw.extend(llama, f"dynamic_ntk:policy={policy}"),
+        pytest.raises(rw.RopewalkError, match="policy=per_query"),
+    ):
+        logits(llama, ids, position_ids=positions, use_cache=False)
 
 
 def base_at(length):
@@ -308,8 +323,9 @@ def test_a_model_that_shares_the_config_object_is_left_alone(spec):
     for layer in second.model.layers:
         layer.self_attn.config = first.config
     stock = logits(second, ids)
+    settings = first.config.to_dict(), first.config._attn_implementation
     extension = rw.extend(first, spec)
-    assert first.config is not second.config
+    assert (second.config.to_dict(), second.config._attn_implementation) == settings
     assert torch.equal(logits(second, ids), stock)
     extension.remove()
     assert torch.equal(logits(second, ids), stock)
@@ -331,14 +347,15 @@ def snapshot(model):
     return parts
 
 
-EVERYWHERE = ("llama", "qwen2 sliding", "smollm3")
+REMOVALS = [
+    *((name, spec) for name in ("llama", "qwen2 sliding", "smollm3") for spec in SPECS),
+    ("llama", "native"),
+    ("llama", "dynamic_ntk:policy=at_birth"),
+]
 
 
-@pytest.mark.parametrize("name", EVERYWHERE)
-@pytest.mark.parametrize("spec", [*SPECS, "native", "dynamic_ntk:policy=at_birth"])
+@pytest.mark.parametrize(("name", "spec"), REMOVALS)
 def test_removal_restores_the_model_bit_for_bit(name, spec):
-    if (name, spec) == ("qwen2 sliding", "dynamic_ntk:policy=at_birth"):
-        pytest.skip("refused: its layers need different encodings")
     model, ids = tiny(name), token_ids(1, 50)
     implementation, stock = model.config._attn_implementation, logits(model, ids)
     settings, before = model.config.to_dict(), snapshot(model)
@@ -420,21 +437,14 @@ def test_a_model_without_rotation_is_refused_by_name():
         rw.extend(model, "yarn", factor=2)
 
 
-def test_norms_after_the_rotation_are_refused_or_right():
-    """Hunyuan normalises q and k after turning them: a cache of un-rotated keys cannot serve it."""
-    model, ids = tiny("hunyuan_v1_dense", num_hidden_layers=2), token_ids(1, 50)
-    stock = logits(model, ids)
-    for spec in ("native", "yarn:factor=2.5", "native+temperature:tau=1", "dynamic_ntk"):
-        try:
-            extension = rw.extend(model, spec)
-        except rw.RopewalkError as error:
-            assert "hunyuan_v1_dense" in str(error)
-            continue
-        with extension:
-            full = logits(model, ids)
-            assert_close(in_calls(model, ids, (20, 1, 29)), full, **SAME)
-            if spec.startswith("native"):
-                assert_close(full, stock, rtol=0, atol=3e-4)
+@pytest.mark.parametrize("spec", ["native", "yarn:factor=2.5", "dynamic_ntk"])
+def test_norms_after_the_rotation_are_refused_by_name(spec):
+    """Hunyuan normalises q and k once they are turned: no cache of un-rotated keys serves it."""
+    model = tiny("hunyuan_v1_dense", num_hidden_layers=2)
+    before = snapshot(model)
+    with pytest.raises(rw.RopewalkError, match="hunyuan_v1_dense is not supported"):
+        rw.extend(model, spec)
+    assert snapshot(model) == before
 
 
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": L0}
@@ -459,14 +469,29 @@ def test_native_is_the_library_s_own_scaling(rope_type, length):
     model = tiny(num_hidden_layers=2, rope_parameters=rope, max_position_embeddings=longest)
     ids = token_ids(1, length)
     stock = logits(model, ids)
+    # A list for long contexts is in no buffer to be copied: the library reaches it by three
+    # float32 operations, we by one rounding. Up to 3 * 2^-24 of an angle of 100 radians.
+    room = 3e-5 if (rope_type, length) == ("longrope", 100) else 2e-6
     with rw.extend(model, "native"):
-        assert_close(logits(model, ids), stock, rtol=0, atol=2e-6)
-    plain = copy.deepcopy(model)
-    with rw.extend(plain, "none"):
-        assert (logits(plain, ids) - stock).abs().max() > 1e-3 or (rope_type, length) == (
-            "dynamic",
-            30,
-        )
+        assert_close(logits(model, ids), stock, rtol=0, atol=room)
+    with rw.extend(model, "none"):
+        differs = bool((logits(model, ids) - stock).abs().max() > 1e-3)
+    assert differs == ((rope_type, length) != ("dynamic", 30))
+
+
+def test_native_scales_queries_once():
+    """Ministral 3 multiplies its queries by 1 + beta log(1 + floor(m / L0)) in its own code."""
+    rope = {"rope_type": "yarn", "rope_theta": 1e4, "llama_4_scaling_beta": 0.3, **ROPE["yarn"]}
+    rope = {**rope, "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0}
+    model = tiny(
+        "ministral3", num_hidden_layers=2, sliding_window=None, rope_parameters=rope,
+        max_position_embeddings=4 * L0,
+    )  # fmt: skip
+    ids = token_ids(1, 100)
+    stock = logits(model, ids)
+    for spec, room in (("native", 2e-6), ("native+temperature:tau=1", 3e-4)):
+        with rw.extend(model, spec):
+            assert_close(logits(model, ids), stock, rtol=0, atol=room)
 
 
 # Precision.
@@ -488,8 +513,12 @@ def test_a_later_change_of_dtype_does_not_reach_the_angles(spec):
 def test_bf16_is_as_near_to_float64_as_the_library_is(spec):
     """On the same rounded weights, with room for another order of sums."""
     ids = token_ids(1, 60)
-    model = tiny(num_hidden_layers=2, dtype=torch.bfloat16)
-    exact = copy.deepcopy(model).double()
+    exact = tiny(num_hidden_layers=2)
+    for parameter in exact.parameters():
+        parameter.data = parameter.data.bfloat16().double()
+    model = copy.deepcopy(exact)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16()
     stock_error = (logits(model, ids).double() - logits(exact, ids)).abs().mean()
     with rw.extend(model, spec), rw.extend(exact, spec):
         error = (logits(model, ids).double() - logits(exact, ids)).abs().mean()
@@ -520,9 +549,21 @@ def test_fingerprints_tell_methods_apart_and_nothing_else(llama):
 # Gradients.
 
 
+def with_norms_in_float64(model):
+    """The library's norms compute in float32, whose rounding would drown a difference."""
+    for parent in list(model.modules()):
+        for name, norm in list(parent.named_children()):
+            if "RMSNorm" in type(norm).__name__:
+                exact = nn.RMSNorm(len(norm.weight), eps=norm.variance_epsilon)
+                exact.weight = norm.weight
+                setattr(parent, name, exact)
+    return model
+
+
 @pytest.mark.parametrize("spec", ["yarn:factor=2.5", "dynamic_ntk", "dynamic_ntk:policy=at_birth"])
 def test_gradients_are_finite_differences(spec):
-    model, ids = tiny(num_hidden_layers=2).train(), token_ids(2, 44)
+    model = with_norms_in_float64(tiny(num_hidden_layers=2)).train()
+    ids = token_ids(2, 44)
     weight = model.model.layers[0].self_attn.k_proj.weight
 
     def loss():

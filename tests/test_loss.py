@@ -49,10 +49,11 @@ def test_bf16_logits_are_summed_in_float32():
     assert_close(losses, exact, rtol=0, atol=2e-6)
 
 
-def test_rows_and_targets_must_be_as_many():
-    hidden, _, weight = sample(CHUNK_ROWS + 1)
+@pytest.mark.parametrize("rows", [CHUNK_ROWS - 1, CHUNK_ROWS])
+def test_every_target_needs_a_row(rows):
+    hidden, targets, weight = sample(CHUNK_ROWS + 1)
     with pytest.raises(ValueError):
-        token_losses(hidden, torch.zeros(CHUNK_ROWS, dtype=torch.long), lambda x: x @ weight.T)
+        token_losses(hidden[:rows], targets, lambda chunk: chunk @ weight.T)
 
 
 @pytest.mark.parametrize("split", [FullPass(), DecodePass(), *map(ChunkedPass, (1, 2, 7, 100))])

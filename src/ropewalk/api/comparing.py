@@ -39,7 +39,7 @@ from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.protocols import OnePassPerLength, SharedPasses
 from ropewalk.evaluation.runs import RunFolder, Unsaved
 from ropewalk.evaluation.setting import Setting, code_version
-from ropewalk.integrations.loading import LoadedModel, fingerprint, load_model
+from ropewalk.integrations.loading import LoadedModel, load_model
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.spec import Spec
@@ -144,7 +144,7 @@ def perplexity(
     comparison = _comparison(
         model,
         name=type(model).__name__,
-        weights=fingerprint(model),
+        weights="not kept",
         documents=texts,
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         methods=methods,

@@ -102,7 +102,8 @@ class _Block:
     def __init__(self, rows: Rows, batch: slice, first: int, last: int) -> None:
         self.first, self.last = first, last
         self.stop, mask = rows.allowed(first, last)
-        self.mask = mask if mask is None or mask.ndim < 4 else mask[batch]
+        one_for_all = mask is None or mask.ndim < 4 or len(mask) == 1
+        self.mask = mask if one_for_all else mask[batch]
         self.query_positions = rows.query_positions[batch, first:last]
         self.key_positions = rows.key_positions[batch, : self.stop]
 

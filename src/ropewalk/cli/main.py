@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ropewalk
+from ropewalk.cli.bench import bench
 from ropewalk.cli.compare import COMPARE_EXAMPLES, compare
 from ropewalk.cli.generate import GENERATE_EXAMPLES, generate
 from ropewalk.cli.inspect import INSPECT_EXAMPLES, inspect
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=INSPECT_EXAMPLES)(inspect)
 app.command(epilog=GENERATE_EXAMPLES)(generate)
+app.add_typer(bench, name="bench")
 
 
 def _print_version(*, wanted: bool) -> None:

@@ -49,15 +49,16 @@ def rotate(
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor, pairing: Pairing) -> Tensor:
-    """Both halves of each pair, written once, straight into the result."""
+    """Both halves of each pair, written once, straight into the result.
+
+    Where a gradient is wanted they are joined instead: autograd refuses to write into views.
+    """
     a, b = _halves(x, pairing)
+    if torch.is_grad_enabled() and (x.requires_grad or cos.requires_grad):
+        return _joined(a * cos - b * sin, b * cos + a * sin, pairing)
     shape = torch.broadcast_shapes(a.shape, cos.shape)  # type: ignore[no-untyped-call]
     out = x.new_empty(*shape[:-1], x.shape[-1])
     first, second = _halves(out, pairing)
-    if torch.is_grad_enabled() and (x.requires_grad or cos.requires_grad):
-        first.copy_(a * cos - b * sin)
-        second.copy_(b * cos + a * sin)
-        return out
     torch.mul(a, cos, out=first).addcmul_(b, sin, value=-1)
     torch.mul(b, cos, out=second).addcmul_(a, sin)
     return out
@@ -68,3 +69,9 @@ def _halves(x: Tensor, pairing: Pairing) -> tuple[Tensor, Tensor]:
     if pairing == "half":
         return x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
     return x[..., 0::2], x[..., 1::2]
+
+
+def _joined(a: Tensor, b: Tensor, pairing: Pairing) -> Tensor:
+    if pairing == "half":
+        return torch.cat([a, b], dim=-1)
+    return torch.stack([a, b], dim=-1).flatten(-2)

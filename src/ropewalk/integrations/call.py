@@ -19,6 +19,12 @@ from ropewalk.core.rows import Rows
 
 MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
+UNMASKED_PACKING = (
+    "position_ids that start again, with a key cache: expected one sequence a row; "
+    "call the model with use_cache=False, or unpack the batch"
+)
+"""The library masks packed sequences apart only where it is given neither mask nor cache."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CallRows(Rows):
@@ -92,10 +98,7 @@ class CallRows(Rows):
         _, mask = self.allowed(restart, restart + 1)
         masked = mask is not None and not bool(mask[..., restart - 1].all())
         if self.query_positions.shape != self.key_positions.shape or not masked:
-            raise RopewalkError(
-                "position_ids that start again, with a key cache: expected one sequence a row; "
-                "call the model with use_cache=False, or unpack the batch"
-            )
+            raise RopewalkError(UNMASKED_PACKING)
 
 
 class CallMask(Tensor):

@@ -1,6 +1,6 @@
 """What one attention layer of an extended model does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class TurnAtRead:
     first_channel: int
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+        _refuse_shared_length(self.encoding, rows)
         return attend(
             q,
             k,
@@ -65,6 +66,7 @@ class TurnAtBirth:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
         encoding, positions = self.encoding, rows.query_positions
+        _refuse_shared_length(encoding, rows)
         own = encoding.row_lengths(positions, rows.sequence_lengths)
         born = encoding.length_policy.birth_lengths(rows.sequence_lengths)
         angles, factor = turns(positions, own, encoding)
@@ -83,15 +85,15 @@ class TurnAtBirth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnNothing:
-    """A layer without positions: the encoding does not reach it."""
+    """A layer without positions: neither rotation nor score modifications reach it."""
 
     encoding: Encoding
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+        bare = replace(self.encoding, score_mods=())
         return attend_turned(
-            q, k, v, self.encoding, rows=rows,
-            softmax_scale=call.softmax_scale, dropout=call.dropout,
-        )  # fmt: skip
+            q, k, v, bare, rows=rows, softmax_scale=call.softmax_scale, dropout=call.dropout
+        )
 
 
 def plan_of(encoding: Encoding, first_channel: int) -> LayerPlan:
@@ -99,6 +101,15 @@ def plan_of(encoding: Encoding, first_channel: int) -> LayerPlan:
     at_birth = encoding.key_storage is KeyStorage.ROTATED and encoding.row_dependent
     plan = TurnAtBirth if at_birth else TurnAtRead
     return plan(encoding=encoding, first_channel=first_channel)
+
+
+def _refuse_shared_length(encoding: Encoding, rows: Rows) -> None:
+    """Sequences packed in one row have no length of their own that a policy could ask for."""
+    if not encoding.path_independent and bool((rows.query_positions.diff(dim=-1) < 0).any()):
+        raise RopewalkError(
+            "packed sequences under a policy that sees the length of the sequence: expected one "
+            "sequence a row; use policy=per_query, or unpack the batch"
+        )
 
 
 def planned_attention(

@@ -6,14 +6,16 @@ overwrite frequencies, and ``.to(bfloat16)`` would round them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
 from ropewalk.core.turning import turns
-from ropewalk.integrations.call import CallMask, own_positions
+from ropewalk.integrations.call import UNMASKED_PACKING, CallMask, own_positions
 
 Spread = Callable[[Tensor], Tensor]
 """How a family lays the f cosines of a position out for its own rotation code."""
@@ -60,10 +62,12 @@ class EncodedRotary(nn.Module):
     def see_call(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the decoder: take the call's positions from its padding mask.
 
-        A plain forward passes position_ids 0 .. n-1 for a left-padded batch.
+        A plain forward passes position_ids 0 .. n-1 for a left-padded batch. Raises
+        RopewalkError for packed sequences that the library would not mask apart.
         """
         self._positions = None
-        mask, cache = kwargs.get("attention_mask"), kwargs.get("past_key_values")
+        given = signature(decoder.forward).bind_partial(*args, **kwargs).arguments
+        mask, cache = given.get("attention_mask"), given.get("past_key_values")
         if isinstance(mask, dict):
             mask = next(iter(mask.values()))
         if isinstance(mask, CallMask):
@@ -71,6 +75,12 @@ class EncodedRotary(nn.Module):
         elif mask is not None and mask.ndim == 2 and not mask.all():
             seen = int(cache.get_seq_length()) if cache is not None else 0
             self._positions = own_positions(mask.bool(), len(mask), mask.shape[1])[:, seen:]
+        elif mask is None or mask.ndim == 2:
+            asked = given.get("use_cache")
+            settings: Any = decoder.config
+            caches = settings.use_cache if asked is None else asked
+            masked = mask is None and cache is None and not caches
+            _refuse_unmasked_packing(given.get("position_ids"), masked=masked)
 
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
@@ -95,3 +105,10 @@ class UnturnedRotary(nn.Module):
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
         ones = x.new_ones(*position_ids.shape, self.table.width)
         return ones, torch.zeros_like(ones)
+
+
+def _refuse_unmasked_packing(position_ids: Tensor | None, *, masked: bool) -> None:
+    if position_ids is None or masked:
+        return
+    if bool((position_ids.diff(dim=-1) < 0).any()):
+        raise RopewalkError(UNMASKED_PACKING)

@@ -10,13 +10,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.loss import token_losses
 from ropewalk.core.passes import Pass
+from ropewalk.integrations.modes import evaluating
 
 Advance = Callable[[int], None]
 """Told the number of tokens that were just fed."""
 
 
 class TransformersScorer:
-    """Scores with a causal model as it stands, extended or not."""
+    """Scores with a causal model as it stands, extended or not, without dropout."""
 
     def __init__(self, model: nn.Module, advance: Advance = lambda tokens: None) -> None:
         self.model, self.advance = model, advance
@@ -26,9 +27,10 @@ class TransformersScorer:
         """As ``LanguageModel.token_losses``: float64 ``[n - first]``, nats."""
         device = next(self.model.parameters()).device
         ids = ids.to(device)
-        hidden = self._hidden_states(ids, split)[first - 1 : len(ids) - 1]
-        with _head(self.model) as head:
-            losses = token_losses(hidden, ids[first:], head)
+        with evaluating(self.model):
+            hidden = self._hidden_states(ids, split)[first - 1 : len(ids) - 1]
+            with _head(self.model) as head:
+                losses = token_losses(hidden, ids[first:], head)
         return losses.cpu()
 
     def _hidden_states(self, ids: Tensor, split: Pass) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
+from ropewalk.core.errors import RopewalkError
+
 END_OF_TEXT = "<|endoftext|>"
 
 
@@ -50,7 +52,15 @@ class Windows:
     seed: int = 0
 
     def batch(self, tokens: Tensor, step: int) -> Tensor:
-        """Ids ``[batch_size, length + 1]`` (int64) of training step ``step``."""
+        """Ids ``[batch_size, length + 1]`` (int64) of training step ``step``.
+
+        Raises RopewalkError for a corpus shorter than one window.
+        """
+        if len(tokens) <= self.length:
+            raise RopewalkError(
+                f"a corpus of {len(tokens)} tokens: expected at least {self.length + 1}, a window "
+                "and the token after it; give more text or a shorter length"
+            )
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         last = len(tokens) - self.length - 1
         starts = torch.randint(0, last + 1, (self.batch_size,), generator=generator)

@@ -32,6 +32,8 @@ class WarmupStableDecay:
             )
         if self.total_steps < 1:
             raise RopewalkError(f"total_steps={self.total_steps}: expected at least 1")
+        if self.warmup_steps < 0:
+            raise RopewalkError(f"warmup_steps={self.warmup_steps}: expected at least 0")
 
     @property
     def decay_start(self) -> int:

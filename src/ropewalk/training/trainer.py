@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Muon, Optimizer
 
+from ropewalk.core.files import write_whole
 from ropewalk.training.checkpoint import Checkpoint
 from ropewalk.training.corpus import Windows
 from ropewalk.training.schedule import WarmupStableDecay
@@ -78,8 +79,10 @@ def train(
     checkpoint = Checkpoint(folder / "checkpoint.safetensors")
     first_step = checkpoint.restore(model, optimizers)
     _write_recipe(recipe, folder)
+    log_file = folder / "log.jsonl"
+    _forget_steps(log_file, first_step)
     model.train()
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+    with log_file.open("a", encoding="utf-8") as log:
         for step in range(first_step, recipe.schedule.total_steps):
             record = _step(model, loss_of, optimizers, recipe, tokens, step)
             log.write(json.dumps(asdict(record)) + "\n")
@@ -140,3 +143,13 @@ def _optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
 
 def _write_recipe(recipe: Recipe, folder: Path) -> None:
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", "utf-8")
+
+
+def _forget_steps(log_file: Path, first_step: int) -> None:
+    """Drop the lines of steps that ran after the checkpoint: they are about to run again."""
+    if not log_file.exists():
+        return
+    lines = log_file.read_text("utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    kept = [line for line in whole if json.loads(line)["step"] < first_step]
+    write_whole(log_file, "".join(kept).encode())
