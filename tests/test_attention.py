@@ -242,6 +242,9 @@ ENCODINGS = {
     **{name: method(name) for name in PARAMETERS},
     **{f"dynamic_ntk {number}": dynamic(policy) for number, policy in enumerate(POLICIES)},
     "longrope whole": replace(method("longrope"), length_policy=WholeSequence(trained_length=L0)),
+    "dynamic_yarn at birth": replace(
+        method("dynamic_yarn"), length_policy=AtBirth(trained_length=L0)
+    ),
     "bias": replace(method("yarn"), score_mods=(Slopes(),)),
     "bias and tau": dynamic(score_mods=(Growing(), Slopes(), Slopes())),
     "bias at birth": dynamic(AtBirth(trained_length=L0), score_mods=(Growing(), Slopes())),
@@ -374,6 +377,9 @@ def test_blocks_hold_no_more_rows_than_they_should(monkeypatch):
     q, k, v = qkv(queries=9)
     index = torch.arange(13).expand(2, 13)
     attend(q, k, v, method("yarn"), rows=Watched(index[:, 4:], index))
+    assert seen == [(0, 4), (4, 8), (8, 9)]
+    seen.clear()
+    attend(q, k, v, ENCODINGS["windows"], rows=Watched(index[:, 4:], index))
     assert seen == [(0, 4), (4, 8), (8, 9)]
     seen.clear()
     attend(q, k, v, dynamic(PerQuery(trained_length=L0, step=3)), rows=Watched(index[:, 4:], index))

@@ -590,10 +590,11 @@ def test_gradients_are_finite_differences(spec):
 # Keys that settle at birth.
 
 
-def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own():
+@pytest.mark.parametrize("name", ["dynamic_ntk", "dynamic_yarn"])
+def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name):
     """The plan gets q and k turned by the rotary module under the call's L."""
     geometry = RopeGeometry(head_dim=8, rope_theta=50.0, trained_length=6)
-    built = rw.encoding("dynamic_ntk", geometry, policy="at_birth")
+    built = rw.encoding(name, geometry, policy="at_birth")
     assert built.length_policy == AtBirth(trained_length=6)
     generator = torch.Generator().manual_seed(0)
     q, k, v = (

@@ -136,3 +136,5 @@ def test_gradients_are_those_of_the_turn(pairing):
         return rotate(x, angles, pairing=pairing, first_channel=2, factor=factor)
 
     assert torch.autograd.gradcheck(turned, (x, angles, factor))
+    expected = complex_rotation(x.detach(), angles.detach(), pairing, 2, 1.1)
+    assert_close(turned(x, angles, factor).detach(), expected, rtol=0, atol=1e-14)

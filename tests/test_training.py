@@ -317,6 +317,20 @@ def test_a_longer_run_goes_on_from_a_checkpoint_of_a_shorter_one(tmp_path):
     assert weights_equal(model, whole)
 
 
+def test_the_rate_of_the_schedule_is_the_rate_of_the_optimizers(tmp_path):
+    """The first update of AdamW is the rate itself, in the direction of the gradient's sign."""
+    before, model = llama(), llama()
+    run(model, tmp_path, 1, replace(RECIPE, peak_lr=0.1, weight_decay=0.0))
+    for name in ("model.norm.weight", "model.embed_tokens.weight"):
+        update = model.get_parameter(name) - before.get_parameter(name)
+        assert update.abs().max().item() == pytest.approx(0.1 / 2, rel=1e-3)
+    # Muon's update is orthogonal, times 0.2 * sqrt(larger side): entries of that size, squared.
+    name = "model.layers.0.mlp.up_proj.weight"
+    update = model.get_parameter(name) - before.get_parameter(name)
+    size = update.square().mean().sqrt().item()
+    assert size == pytest.approx(0.1 / 2 * 0.2, rel=0.3)
+
+
 def test_the_loss_is_the_mean_of_the_next_token(undisturbed):
     """Logits are rounded to bfloat16 on the way: 8 bits of numbers of about one."""
     model = undisturbed[0]

@@ -46,6 +46,7 @@ from ropewalk.methods.spec import Spec
 from ropewalk.methods.unscaled import none
 from ropewalk.report.files import write_csv, write_json
 from ropewalk.report.plots import write_curves
+from ropewalk.report.records import UNCHANGED
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 RUNS = Path("ropewalk-runs")
@@ -99,7 +100,7 @@ def compare(
         progress=progress,
     )
     document = comparison.document([result.record() for result in results], run_dir)
-    document["differences"] = differences(results, comparison.specs[0].text)
+    document["differences"] = differences(results, comparison.baseline)
     write_json(document, run_dir)
     write_csv(document, run_dir)
     if any(record["status"] == "ok" for record in document["cells"]):
@@ -171,6 +172,12 @@ class _Comparison:
     specs: tuple[Spec, ...]
     lengths: tuple[int, ...]
     series: tuple[Series, ...]
+
+    @property
+    def baseline(self) -> str:
+        """What tables and differences compare with: plain RoPE, or else the first method."""
+        texts = [spec.text for spec in self.specs]
+        return UNCHANGED if UNCHANGED in texts else texts[0]
 
     @contextmanager
     def open_model(self, method: CellMethod, length: int) -> Iterator[TransformersScorer]:

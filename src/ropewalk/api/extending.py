@@ -1,6 +1,7 @@
 """extend and inspect: one model or one config, one encoding."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def extend_with(
     config = config_of(model)
 
     def native(layer_type: str | None) -> Encoding:
-        return encoding_from_config(config, layer_type)
+        # Families that scale their queries do so themselves, before attention is called.
+        return replace(encoding_from_config(config, layer_type), score_mods=())
 
     def wanted(layer_type: str | None) -> Encoding:
         return spec.encoding(

@@ -92,7 +92,7 @@ def read_mode(word: str) -> Pass:
     if word == "decode":
         return DecodePass()
     name, _, size = word.partition(":")
-    if name == "chunked" and size.isdigit():
+    if name == "chunked" and size.isdecimal():
         return ChunkedPass(int(size))
     raise RopewalkError(f"mode {word}: expected full, decode or chunked:N, like chunked:512")
 
@@ -119,7 +119,8 @@ def read_protocol(
         "curve": Curve(tokens=tokens, windows=windows),
         "prefix": Prefix(),
         "sliding": Sliding(
-            stride=stride or max(min(quarter, lengths[0] // 2), 1), tokens=4 * lengths[-1]
+            stride=max(min(quarter, lengths[0] // 2), 1) if stride is None else stride,
+            tokens=4 * lengths[-1],
         ),
     }
     if name not in protocols:

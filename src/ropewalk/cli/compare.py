@@ -116,7 +116,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     tail_tokens: Annotated[
         int | None,
         typer.Option(
-            metavar="K", min=1, show_default=False, help="Tokens scored in a window (tail)."
+            metavar="K", min=1, show_default=False, help="Tokens scored in a window (tail, curve)."
         ),
     ] = None,
     stride: Annotated[

@@ -24,7 +24,7 @@ _HEAD = {
     "method": "method",
     "context_length": "context length",
     "attention_factor": "attention factor (cos and sin)",
-    "logit_scale": "logit scale (of the rotary part)",
+    "logit_scale": "logit scale (tau, of the last row)",
     "softmax_scale": "softmax scale",
     "safe_length": "safe length",
 }

@@ -19,6 +19,7 @@ from ropewalk.integrations.layout import (
     measure_layout,
     probe_ids,
 )
+from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.plan import LayerPlan, TurnAtBirth, TurnAtRead, TurnNothing, plan_of
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.rotary import EncodedRotary, UnturnedRotary
@@ -129,7 +130,7 @@ class Extension:
         self.remove()
 
     def describe(self) -> dict[str, Any]:
-        """Which layers changed, the layout found, and a fingerprint of what is applied."""
+        """Which layers changed, the layout found, and a fingerprint of the encoding in force."""
         layers = self.layout.layers
         changed = [
             layer
@@ -154,14 +155,17 @@ class Extension:
         }
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits over the frequencies in force at 1 to 8 times the trained length."""
+        """Sixteen hex digits over the encoding in force in each layer.
+
+        Over everything that it is made of, and its frequencies at 1 to 8 times the trained
+        length as numbers.
+        """
         digest = hashlib.sha256()
         for name, encoding in self.wanted.items():
-            digest.update(name.encode())
+            digest.update(f"{name} {encoding!r}".encode())
             for times in (1, 2, 4, 8):
                 length = times * encoding.geometry.trained_length
                 digest.update(encoding.frequencies.inv_freq(length).numpy().tobytes())
-                digest.update(repr(encoding.frequencies.attention_factor(length)).encode())
         return digest.hexdigest()[:16]
 
 
@@ -176,9 +180,7 @@ def install(model: nn.Module, encode: Encode, native: Native) -> Extension:
     """
     if getattr(model, EXTENSION, None) is not None:
         raise RopewalkError("the model is extended already: call .remove() on its extension first")
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         layout = measure_layout(model, native)
         own = {layer.name: layer.native for layer in layout.layers if layer.native is not None}
         wanted = {
@@ -186,9 +188,9 @@ def install(model: nn.Module, encode: Encode, native: Native) -> Extension:
             for layer in layout.layers
             if layer.native is not None
         }
+        if encode(None) is not None:
+            _require_a_change(layout, wanted)
         _prove(model, layout, own, wanted)
-    finally:
-        model.train(was_training)
     return Extension(model, layout, wanted, Seam.of(wanted))
 
 
@@ -201,6 +203,18 @@ def _wanted(layer: LayerLayout, encoding: Encoding | None) -> Encoding:
         return layer.native
     pairing = layer.native.geometry.pairing
     return replace(encoding, geometry=replace(encoding.geometry, pairing=pairing))
+
+
+def _require_a_change(layout: ModelLayout, wanted: dict[str, Encoding]) -> None:
+    """Raise if every layer keeps its own encoding because it slides within what it knows."""
+    turning = [layer for layer in layout.layers if layer.native is not None]
+    if all(wanted[layer.name] is layer.native for layer in turning):
+        widest = max(layer.window or 0 for layer in turning)
+        raise RopewalkError(
+            f"{layout.family}: every layer attends within a sliding window of at most {widest} "
+            "tokens, no longer than the trained length, so no method would change anything; "
+            "use native"
+        )
 
 
 @torch.no_grad()
