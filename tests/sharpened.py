@@ -25,6 +25,72 @@ FAMILIES = {
 }
 """Name -> what its config adds. The word after a space only tells variants apart."""
 
+_EXPERTS = {
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 48,
+    "experts_implementation": "eager",
+}
+_LATENT = {
+    "head_dim": 8,
+    "num_key_value_heads": 4,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 12,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 48,
+    "first_k_dense_replace": 1,
+    "n_group": 1,
+    "topk_group": 1,
+    "experts_implementation": "eager",
+}
+_ONE_OF_EACH = ["sliding_attention", "full_attention"]
+
+MORE_FAMILIES = {
+    "gemma": {},
+    "gemma2": {"sliding_window": 24, "query_pre_attn_scalar": 16},
+    "gemma3_text": {
+        "sliding_window": 24,
+        "query_pre_attn_scalar": 16,
+        "layer_types": _ONE_OF_EACH,
+    },
+    "gemma3_text wide": {
+        "sliding_window": 48,
+        "query_pre_attn_scalar": 16,
+        "layer_types": _ONE_OF_EACH,
+    },
+    "gpt_oss": {"sliding_window": 24, **_EXPERTS},
+    "phi": {},
+    "phi3": {},
+    "gpt_neox": {},
+    "persimmon": {},
+    "cohere": {},
+    "cohere2": {"sliding_window": 48, "layer_types": _ONE_OF_EACH},
+    "glm": {},
+    "glm4": {},
+    "nemotron": {},
+    "stablelm": {},
+    "helium": {},
+    "arcee": {},
+    "apertus": {},
+    "ernie4_5": {},
+    "exaone4": {"sliding_window": 48, "layer_types": _ONE_OF_EACH},
+    "seed_oss": {},
+    "hunyuan_v1_dense": {},
+    "olmo3": {"sliding_window": 24, "layer_types": _ONE_OF_EACH},
+    "mixtral": _EXPERTS,
+    "qwen3_moe": _EXPERTS,
+    "minimax": {**_EXPERTS, "layer_types": ["linear_attention", "full_attention"]},
+    "deepseek_v2": _LATENT,
+    "deepseek_v3": _LATENT,
+    "llama4_text": _EXPERTS,
+}
+"""Families beyond the Llama-shaped ones, two layers each."""
+
 
 def tiny(name="llama", dtype=torch.float64, **changes):
     """A sharpened model of a family: trained length 32, 4 layers, grouped-query heads of 16."""

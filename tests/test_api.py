@@ -246,7 +246,7 @@ def test_perplexity_leaves_the_model_as_it_was(llama):
     [
         ({"methods": ["yarn", "yarn"]}, "given twice"),
         ({"methods": ["yarm"]}, "did you mean yarn"),
-        ({"modes": ["fully"]}, "expected full, decode"),
+        ({"modes": ["fully"]}, "expected full, stream"),
         ({"protocol": "head"}, "expected one of tail"),
         ({"lengths": [1]}, "at least 2"),
         ({"documents": []}, "document"),

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+import ropewalk as rw
 from mutants import Windows
 from ropewalk.attention import tiled
 from ropewalk.attention.reference import attend_reference
+from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend, attend_turned
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
@@ -400,7 +402,9 @@ def test_keys_of_earlier_calls_keep_their_length():
         rows = CausalRows(now, torch.arange(stop).expand(2, -1))
         turned = turn(q[:, :, start:stop], now, built.row_lengths(now, born[:, 0]), built)
         keys = torch.cat(cached, dim=2)
-        outputs.append(attend_turned(turned, keys, v[:, :, :stop], built, rows=rows))
+        outputs.append(
+            attend_turned(turned, keys, v[:, :, :stop], built, rows=rows, softmax=Softmax())
+        )
         oracle = attend_reference(
             q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop], built,
             rows=rows, key_lengths=torch.cat(written, dim=1),
@@ -409,6 +413,36 @@ def test_keys_of_earlier_calls_keep_their_length():
         start = stop
     in_one_call = attend(q, k, v, built)
     assert (torch.cat(outputs, dim=2) - in_one_call).abs().max() > 1e-3
+
+
+# What belongs to the architecture.
+
+
+@pytest.mark.parametrize("policy", ["per_query", "at_birth", "whole_sequence"])
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize("sinks", [None, torch.tensor([-1.0, 0.0, 2.0, 0.5])])
+def test_softcap_and_sinks_equal_the_oracle(policy, softcap, sinks):
+    built = rw.encoding("dynamic_ntk", GEOMETRY, policy=policy)
+    q, k, v = qkv(queries=3 * L0)
+    actual = attend(q, k, v, built, softcap=softcap, sinks=sinks)
+    oracle = attend_reference(q, k, v, built, softcap=softcap, sinks=sinks)
+    assert_close(actual, oracle, **SAME)
+    if softcap or sinks is not None:
+        assert (actual - attend(q, k, v, built)).abs().max() > 1e-3
+
+
+def test_softcap_and_sink_by_hand():
+    """Two keys, one head, no rotation to speak of: everything written out."""
+    built = rw.encoding("none", GEOMETRY)
+    q = torch.zeros(1, 1, 1, DIM, dtype=torch.float64)
+    q[..., 0] = 2.0
+    k = torch.zeros(1, 1, 1, DIM, dtype=torch.float64)
+    k[..., 0] = 3.0
+    v = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    score = 1.5 * math.tanh(6 * DIM**-0.5 / 1.5)
+    expected = math.exp(score) / (math.exp(score) + math.exp(0.25))
+    actual = attend(q, k, v, built, softcap=1.5, sinks=torch.tensor([0.25]))
+    assert actual.item() == pytest.approx(expected, rel=1e-12)
 
 
 # Precision.

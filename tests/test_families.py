@@ -9,8 +9,11 @@ import torch
 from torch.testing import assert_close
 
 import ropewalk as rw
+from ropewalk.api.extending import extend_with
 from ropewalk.core.encoding import KeyStorage
-from sharpened import FAMILIES, L0, in_calls, left_padded, logits, tiny, token_ids
+from ropewalk.core.passes import StreamPass
+from ropewalk.methods.spec import parse_spec
+from sharpened import FAMILIES, L0, MORE_FAMILIES, in_calls, left_padded, logits, tiny, token_ids
 from test_laws import METHODS, PARAMETERS
 
 LENGTH, SHORT = 80, 57
@@ -42,19 +45,20 @@ def llama():
     return tiny()
 
 
-def agree(model):
+def agree(model, atol=1e-9):
     """Assert that a model gives one result, however its sequence is fed."""
+    same = {"rtol": 0, "atol": atol}
     ids, mate = token_ids(1, LENGTH), token_ids(1, LENGTH, seed=1)
     full = logits(model, ids)
-    assert_close(in_calls(model, ids, SIZES), full, **SAME)
-    assert_close(in_calls(model, ids, [1] * LENGTH), full, **SAME)
+    assert_close(in_calls(model, ids, SIZES), full, **same)
+    assert_close(in_calls(model, ids, [1] * LENGTH), full, **same)
     alone = logits(model, ids[:, :SHORT])
     both, mask = left_padded(ids[:, :SHORT], LENGTH, mate)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     for inputs in ({}, {"position_ids": positions}):
         padded = logits(model, both, attention_mask=mask, **inputs)
-        assert_close(padded[:1, LENGTH - SHORT :], alone, **SAME)
-        assert_close(padded[1:], logits(model, mate), **SAME)
+        assert_close(padded[:1, LENGTH - SHORT :], alone, **same)
+        assert_close(padded[1:], logits(model, mate), **same)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -68,6 +72,40 @@ def test_native_is_the_model_itself(family):
     stock = logits(family, ids)
     with rw.extend(family, "native"):
         assert_close(logits(family, ids), stock, rtol=0, atol=2e-6)
+
+
+@pytest.fixture(scope="module", params=MORE_FAMILIES)
+def other_family(request):
+    return tiny(request.param)
+
+
+def own_gap(model):
+    """What the family itself differs by between one call and several, in float64.
+
+    Not zero where a router, a norm or a rotation runs in float32.
+    """
+    ids = token_ids(1, LENGTH)
+    full = logits(model, ids)
+    return max(
+        (in_calls(model, ids, sizes) - full).abs().max().item() for sizes in (SIZES, [1] * LENGTH)
+    )
+
+
+@pytest.mark.parametrize("spec", ["native", "dynamic_ntk:step=8"])
+def test_another_family_gives_one_result(other_family, spec):
+    """To 1e-9, or to twenty times the family's own gap."""
+    room = max(1e-9, 20 * own_gap(other_family))
+    assert room < 1e-4
+    with rw.extend(other_family, spec) as extension:
+        assert (extension.describe()["layers_changed"] > 0) == (spec != "native")
+        agree(other_family, room)
+
+
+def test_another_family_s_native_is_the_model_itself(other_family):
+    ids = token_ids(1, LENGTH)
+    stock = logits(other_family, ids)
+    with rw.extend(other_family, "native"):
+        assert_close(logits(other_family, ids), stock, rtol=0, atol=2e-6)
 
 
 def test_native_through_our_own_attention_is_the_model_itself(family):
@@ -176,3 +214,35 @@ def test_ignored_padding_is_caught(llama, monkeypatch):
     monkeypatch.setattr("ropewalk.integrations.call.own_positions", unpadded)
     with rw.extend(llama, "dynamic_ntk"), pytest.raises(AssertionError, match="not close"):
         agree(llama)
+
+
+# The stream pass: in one call, what decoding computes.
+
+
+@pytest.mark.parametrize("prompt", [1, 20, L0 + 9])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "dynamic_ntk",
+        "dynamic_ntk:step=8",
+        "dynamic_ntk:policy=whole_sequence",
+        "dynamic_ntk:policy=at_birth",
+        "dynamic_yarn:policy=at_birth",
+        "yarn:factor=2.5",
+    ],
+)
+def test_stream_is_decoding_in_one_call(llama, spec, prompt):
+    ids = token_ids(1, LENGTH)
+    parsed = parse_spec(spec)
+    with extend_with(llama, parsed):
+        decoded = in_calls(llama, ids, [prompt] + [1] * (LENGTH - prompt))
+    with extend_with(llama, parsed, split=StreamPass(prompt)):
+        assert_close(logits(llama, ids), decoded, **SAME)
+
+
+def test_a_full_pass_is_no_stream_where_the_path_matters(llama):
+    """What makes the test above worth something."""
+    ids = token_ids(1, LENGTH)
+    with rw.extend(llama, "dynamic_ntk:policy=at_birth"):
+        full, decoded = logits(llama, ids), in_calls(llama, ids, [1] * LENGTH)
+    assert (full - decoded).abs().max() > 1e-3

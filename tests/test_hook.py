@@ -12,11 +12,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, StaticCache
 
 import ropewalk as rw
 from ropewalk.attention.reference import attend_reference
+from ropewalk.attention.softmax import Softmax
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import AtBirth
 from ropewalk.core.rows import CausalRows
 from ropewalk.core.turning import turn
-from ropewalk.integrations.plan import LayerCall, TurnAtBirth
+from ropewalk.integrations.heads import HeadLayout
+from ropewalk.integrations.plan import TurnAtBirth
 from sharpened import L0, in_calls, left_padded, logits, sharpen, tiny, token_ids
 
 SPECS = ("yarn:factor=2.5", "dynamic_ntk", "log_n")
@@ -438,9 +440,11 @@ def test_a_model_without_rotation_is_refused_by_name():
 
 
 @pytest.mark.parametrize("spec", ["native", "yarn:factor=2.5", "dynamic_ntk"])
-def test_norms_after_the_rotation_are_refused_by_name(spec):
-    """Hunyuan normalises q and k once they are turned: no cache of un-rotated keys serves it."""
+def test_a_layout_that_nothing_explains_is_refused_by_name(spec):
+    """Hunyuan's norm after the rotation cannot be undone where a channel's weight is zero."""
     model = tiny("hunyuan_v1_dense", num_hidden_layers=2)
+    with torch.no_grad():
+        model.model.layers[0].self_attn.query_layernorm.weight[3] = 0.0
     before = snapshot(model)
     with pytest.raises(rw.RopewalkError, match="hunyuan_v1_dense is not supported"):
         rw.extend(model, spec)
@@ -603,12 +607,12 @@ def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name):
     )
     rows = CausalRows.of(2, 10, 10, torch.device("cpu"))
     now, born = rows.query_positions, torch.full((2, 10), 10)
-    actual = TurnAtBirth(encoding=built, first_channel=0).attend(
+    actual = TurnAtBirth(encoding=built, heads=HeadLayout()).attend(
         turn(q, now, born, built),
         turn(k, now, born, built),
         v,
         rows,
-        LayerCall(softmax_scale=None, dropout=0.0),
+        Softmax(),
     )
     oracle = attend_reference(q, k, v, built, key_lengths=born)
     assert_close(actual, oracle, **LINEAR_IN_FLOAT64)

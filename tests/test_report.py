@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.report.files import CSV_COLUMNS, write_csv, write_json
+from ropewalk.report.markdown import markdown_table
 from ropewalk.report.plots import draw_curves, write_curves
 from ropewalk.report.table import comparison_table, perplexity_text
 from ropewalk.report.takeaway import takeaway
@@ -349,3 +350,15 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_the_old_one(tmp_pa
         write_json({"cells": [1]}, tmp_path)
     assert json.loads(file.read_text()) == {"cells": []}
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_markdown_table_marks_the_best_of_each_column():
+    lines = markdown_table(document(ROWS)).splitlines()
+    assert lines[0].startswith("| method |")
+    assert lines[1].count("---:") == lines[0].count("|") - 2
+    assert lines[2].startswith("| `none` |")
+    for column in range(2, lines[0].count("|")):
+        cells = [line.split("|")[column].strip() for line in lines[2:]]
+        values = [float(c.strip("*").replace(",", "")) for c in cells if c != "-"]
+        bold = {float(c.strip("*").replace(",", "")) for c in cells if c.startswith("**")}
+        assert bold <= {min(values)}

@@ -49,7 +49,7 @@ class FakeModel:
         self.opened: list[tuple[str, int]] = []
 
     @contextmanager
-    def open(self, method, length):
+    def open(self, method, length, split):
         self.opened.append((method.text, length))
         self.offset = float(len(method.canonical))
         yield self
@@ -472,7 +472,7 @@ def test_a_length_that_the_text_lacks_fails_with_its_reason_and_the_others_run()
 
 def test_a_method_that_cannot_be_opened_fails_with_its_reason():
     @contextmanager
-    def refuse(method, length):
+    def refuse(method, length, split):
         raise RopewalkError("factor=0.5: expected at least 1")
         yield
 

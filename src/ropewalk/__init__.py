@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ropewalk.api import extend as extend
     from ropewalk.api import inspect as inspect
     from ropewalk.api import perplexity as perplexity
+    from ropewalk.api import verify as verify
     from ropewalk.attention.reference import attend_reference as attend_reference
     from ropewalk.attention.tiled import attend as attend
     from ropewalk.core.encoding import relative_positions as relative_positions
@@ -33,6 +34,7 @@ _HOMES = {
     "perplexity": "ropewalk.api",
     "relative_positions": "ropewalk.core.encoding",
     "rotate": "ropewalk.core.rotation",
+    "verify": "ropewalk.api",
 }
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "perplexity",
     "relative_positions",
     "rotate",
+    "verify",
 ]
 
 

@@ -2,5 +2,15 @@
 
 from ropewalk.api.comparing import CompareResult, compare, perplexity, plan_compare
 from ropewalk.api.extending import extend, inspect
+from ropewalk.api.verifying import verify, verify_stock
 
-__all__ = ["CompareResult", "compare", "extend", "inspect", "perplexity", "plan_compare"]
+__all__ = [
+    "CompareResult",
+    "compare",
+    "extend",
+    "inspect",
+    "perplexity",
+    "plan_compare",
+    "verify",
+    "verify_stock",
+]

@@ -27,7 +27,7 @@ from ropewalk.core.config import read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.core.passes import DecodePass, FullPass, Pass
+from ropewalk.core.passes import DecodePass, FullPass, Pass, StreamPass
 from ropewalk.data import demo_model
 from ropewalk.evaluation.cells import CellMethod, Record, Series
 from ropewalk.evaluation.cost import CostModel
@@ -46,7 +46,7 @@ from ropewalk.methods.spec import Spec
 from ropewalk.methods.unscaled import none
 from ropewalk.report.files import write_csv, write_json
 from ropewalk.report.plots import write_curves
-from ropewalk.report.records import UNCHANGED
+from ropewalk.report.records import PLAIN
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 RUNS = Path("ropewalk-runs")
@@ -177,14 +177,18 @@ class _Comparison:
     def baseline(self) -> str:
         """What tables and differences compare with: plain RoPE, or else the first method."""
         texts = [spec.text for spec in self.specs]
-        return UNCHANGED if UNCHANGED in texts else texts[0]
+        return PLAIN if PLAIN in texts else texts[0]
 
     @contextmanager
-    def open_model(self, method: CellMethod, length: int) -> Iterator[TransformersScorer]:
-        """The model with a method at a length."""
+    def open_model(
+        self, method: CellMethod, length: int, split: Pass
+    ) -> Iterator[TransformersScorer]:
+        """The model with a method at a length, as a pass stands for it."""
         spec = next(spec for spec in self.specs if spec.text == method.text)
         factor = default_factor(self.lengths, self.geometry)
-        with extend_with(self.model, spec, default_factor=factor, context_length=length):
+        with extend_with(
+            self.model, spec, default_factor=factor, context_length=length, split=split
+        ):
             yield TransformersScorer(self.model)
 
     def document(self, records: list[Record], run_dir: Path) -> dict[str, Any]:
@@ -289,7 +293,7 @@ def _series(
     encoding = spec.encoding(
         geometry, default_factor=factor, context_length=lengths[-1], native=native
     )
-    prefix_consistent = encoding.path_independent or split == DecodePass()
+    prefix_consistent = encoding.path_independent or split in (DecodePass(), StreamPass())
     one_model = not spec.depends_on_length
     canonical = spec if spec.depends_on_length else spec.resolved(geometry, default_factor=factor)
     return Series(

@@ -10,6 +10,7 @@ from torch import nn
 from ropewalk.core.config import read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.passes import FullPass, Pass
 from ropewalk.integrations.extension import Extension, install
 from ropewalk.integrations.loading import load_config
 from ropewalk.methods.from_config import encoding_from_config
@@ -40,8 +41,12 @@ def extend_with(
     *,
     default_factor: float | None = None,
     context_length: int | None = None,
+    split: Pass | None = None,
 ) -> Extension:
-    """As ``extend``, with what ``Spec.encoding`` needs for an omitted or symbolic factor."""
+    """As ``extend``, with what ``Spec.encoding`` needs for an omitted or symbolic factor.
+
+    split  the pass that the model is meant for; by default one that computes what it says
+    """
     config = config_of(model)
 
     def native(layer_type: str | None) -> Encoding:
@@ -49,14 +54,18 @@ def extend_with(
         return replace(encoding_from_config(config, layer_type), score_mods=())
 
     def wanted(layer_type: str | None) -> Encoding:
-        return spec.encoding(
+        encoding = spec.encoding(
             read_rope_section(config, layer_type).geometry(),
             default_factor=default_factor,
             context_length=context_length,
             native=native(layer_type),
         )
+        policy = (split or FullPass()).policy(encoding.length_policy)
+        return replace(encoding, length_policy=policy)
 
-    shipped = [part.name for part in spec.parts] == [NATIVE]
+    own = native(None).length_policy
+    as_it_is = (split or FullPass()).policy(own) == own
+    shipped = [part.name for part in spec.parts] == [NATIVE] and as_it_is
     encode: Callable[[str | None], Encoding | None] = (lambda _: None) if shipped else wanted
     return install(model, encode, native)
 

@@ -1,11 +1,11 @@
 """What a comparison is asked for, from words to values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass, Pass
+from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass, Pass, StreamPass
 from ropewalk.data import demo_book
 from ropewalk.evaluation.curve import Curve
 from ropewalk.evaluation.documents import Document, Tokenizer
@@ -86,15 +86,21 @@ def length_in_tokens(length: int | str, trained_length: int) -> int:
 
 
 def read_mode(word: str) -> Pass:
-    """``full``, ``decode`` or ``chunked:N``; RopewalkError for anything else."""
-    if word == "full":
-        return FullPass()
-    if word == "decode":
-        return DecodePass()
+    """``full``, ``stream``, ``stream:P``, ``decode`` or ``chunked:N``; else RopewalkError."""
+    plain: Mapping[str, Pass] = {
+        "full": FullPass(),
+        "stream": StreamPass(),
+        "decode": DecodePass(),
+    }
+    if word in plain:
+        return plain[word]
+    sized: Mapping[str, Callable[[int], Pass]] = {"chunked": ChunkedPass, "stream": StreamPass}
     name, _, size = word.partition(":")
-    if name == "chunked" and size.isdecimal():
-        return ChunkedPass(int(size))
-    raise RopewalkError(f"mode {word}: expected full, decode or chunked:N, like chunked:512")
+    if name in sized and size.isdecimal():
+        return sized[name](int(size))
+    raise RopewalkError(
+        f"mode {word}: expected full, stream, decode or chunked:N, like chunked:512"
+    )
 
 
 def read_protocol(

@@ -18,6 +18,8 @@ def attend_reference(
     rows: Rows | None = None,
     key_lengths: Tensor | None = None,
     softmax_scale: float | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Attention of un-rotated ``q`` ``[b, h, m, d]`` over un-rotated ``k`` ``[b, g, n, d]``.
 
@@ -28,6 +30,7 @@ def attend_reference(
     key_lengths    int64 ``[b, n]``: L of each key, where the policy settles it at birth;
                    by default all keys were written by this call
     softmax_scale  sigma, by default d^-1/2
+    softcap, sinks the architecture's: see ``Softmax``
 
     Raises RopewalkError for shapes that do not fit.
     """
@@ -39,10 +42,11 @@ def attend_reference(
     scale = width**-0.5 if softmax_scale is None else softmax_scale
     k = k.repeat_interleave(heads // k.shape[1], dim=1)
     v = v.repeat_interleave(heads // v.shape[1], dim=1)
-    lengths = encoding.row_lengths(rows.query_positions, rows.sequence_lengths)
+    lengths = encoding.row_lengths(rows.length_positions, rows.sequence_lengths)
     if key_lengths is None and encoding.length_policy.keys_settle_at_birth:
-        settled = encoding.length_policy.birth_lengths(rows.sequence_lengths)
-        key_lengths = settled[:, None].expand(batch, keys)
+        key_lengths = encoding.length_policy.birth_lengths(
+            rows.key_positions, rows.sequence_lengths
+        )
     out = q.new_zeros(batch, heads, queries, v.shape[3])
     for b in range(batch):
         for m in range(queries):
@@ -51,6 +55,7 @@ def attend_reference(
             position = rows.query_positions[b, m]
             scores = _row(q[b, :, m], k[b], encoding, position, rows.key_positions[b], length, born)
             scores = scores * scale * encoding.query_scale(position)
+            scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
             bias = encoding.bias(heads, position[None, None], rows.key_positions[b][None, :])
             scores = scores if bias is None else scores + bias[:, 0]
             stop, mask = rows.allowed(m, m + 1)
@@ -58,7 +63,9 @@ def attend_reference(
             if mask is not None:
                 mask = mask.expand(batch, 1, 1, stop)[b, 0]
                 scores = scores.masked_fill(~mask, float("-inf"))
-            weights = torch.nan_to_num(scores.softmax(dim=-1))
+            if sinks is not None:
+                scores = torch.cat([scores, sinks.double()[:, None]], dim=-1)
+            weights = torch.nan_to_num(scores.softmax(dim=-1))[:, :stop]
             out[b, :, m] = torch.einsum("hn,hne->he", weights, v[b, :, :stop])
     return out
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ropewalk.attention.shapes import check_shapes
+from ropewalk.attention.softmax import Softmax
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.regions import Region
 from ropewalk.core.rotation import rotate
@@ -31,8 +31,11 @@ def attend(
     *,
     rows: Rows | None = None,
     softmax_scale: float | None = None,
-    first_channel: int = 0,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
     dropout: float = 0.0,
+    first_channel: int = 0,
+    channel_weights: Tensor | None = None,
 ) -> Tensor:
     """Attention of un-rotated ``q`` ``[b, h, m, d]`` over un-rotated ``k`` ``[b, g, n, d]``.
 
@@ -41,33 +44,33 @@ def attend(
     finite and meaningless.
 
     rows           by default the last m of n tokens, causal, without padding
-    softmax_scale  sigma, by default d^-1/2
-    first_channel  where the rotary channels start in a head
+    softmax_scale, softcap, sinks, dropout  the architecture's: see ``Softmax``
+    first_channel    where the rotary channels start in a head
+    channel_weights  ``[d]``: multiply a product channel by channel, after turning
 
     Under a policy that settles keys at birth, all keys count as written by this call.
     Raises RopewalkError for shapes that do not fit.
     """
     check_shapes(q, k, v)
+    softmax = Softmax(scale=softmax_scale, softcap=softcap, sinks=sinks, dropout=dropout)
     rows = rows or CausalRows.of(q.shape[0], q.shape[2], k.shape[2], q.device)
-    lengths = encoding.row_lengths(rows.query_positions, rows.sequence_lengths)
+    lengths = encoding.row_lengths(rows.length_positions, rows.sequence_lengths)
     if encoding.key_storage is KeyStorage.ROTATED:
         (region,) = encoding.position_map.regions
         q = turn(q, region.query_positions(rows.query_positions), lengths, encoding, first_channel)
         born = _birth_lengths(encoding, rows)
         k = turn(k, region.key_positions(rows.key_positions), born, encoding, first_channel)
-        return attend_turned(
-            q, k, v, encoding, rows=rows, softmax_scale=softmax_scale, dropout=dropout
-        )
-    scale = q.shape[-1] ** -0.5 if softmax_scale is None else softmax_scale
+        q = q if channel_weights is None else q * channel_weights
+        return attend_turned(q, k, v, encoding, rows=rows, softmax=softmax)
     q = _scaled(q, encoding, rows)
     out = q.new_empty(*q.shape[:-1], v.shape[-1])
     for batch, first, last in _runs_of_equal(lengths):
         block = _Block(rows, batch, first, last)
-        turner = _Turner(encoding, int(lengths[batch, first][0]), first_channel)
+        turner = _Turner(encoding, int(lengths[batch, first][0]), first_channel, channel_weights)
         here = (batch, slice(None), slice(first, last))
         attended = _attend_block(
             q[here], k[batch, :, : block.stop], v[batch, :, : block.stop],
-            block, turner, scale, dropout,
+            block, turner, softmax,
         )  # fmt: skip
         out[here] = attended
     return out
@@ -80,11 +83,9 @@ def attend_turned(
     encoding: Encoding,
     *,
     rows: Rows,
-    softmax_scale: float | None = None,
-    dropout: float = 0.0,
+    softmax: Softmax,
 ) -> Tensor:
     """As ``attend``, for one-region encodings whose q and k are turned already."""
-    scale = q.shape[-1] ** -0.5 if softmax_scale is None else softmax_scale
     q = _scaled(q, encoding, rows)
     blocks = []
     for first in range(0, q.shape[2], BLOCK_ROWS):
@@ -92,7 +93,7 @@ def attend_turned(
         mask = block.biased_mask(encoding, q.shape[1])
         own = q[:, :, first : block.last]
         keys, values = k[:, :, : block.stop], v[:, :, : block.stop]
-        blocks.append(_softmax(own, keys, values, mask, scale, dropout))
+        blocks.append(softmax.attend(own, keys, values, mask))
     return torch.cat(blocks, dim=2)
 
 
@@ -102,8 +103,9 @@ class _Block:
     def __init__(self, rows: Rows, batch: slice, first: int, last: int) -> None:
         self.first, self.last = first, last
         self.stop, mask = rows.allowed(first, last)
-        one_for_all = mask is None or mask.ndim < 4 or len(mask) == 1
-        self.mask = mask if one_for_all else mask[batch]
+        if mask is not None and mask.ndim == 4 and len(mask) > 1:
+            mask = mask[batch]
+        self.mask = mask
         self.query_positions = rows.query_positions[batch, first:last]
         self.key_positions = rows.key_positions[batch, : self.stop]
 
@@ -123,13 +125,13 @@ class _Turner:
     encoding: Encoding
     length: int
     first_channel: int
+    channel_weights: Tensor | None
 
     def turned(self, q: Tensor, k: Tensor, block: _Block, region: Region) -> tuple[Tensor, Tensor]:
         """Queries and keys of a block at a region's positions."""
-        return (
-            self._turn(q, region.query_positions(block.query_positions)),
-            self._turn(k, region.key_positions(block.key_positions)),
-        )
+        q = self._turn(q, region.query_positions(block.query_positions))
+        k = self._turn(k, region.key_positions(block.key_positions))
+        return q if self.channel_weights is None else q * self.channel_weights, k
 
     def _turn(self, x: Tensor, positions: Tensor) -> Tensor:
         frequencies = self.encoding.frequencies
@@ -143,32 +145,29 @@ class _Turner:
 
 
 def _attend_block(
-    q: Tensor, k: Tensor, v: Tensor, block: _Block, turner: _Turner, scale: float, dropout: float
+    q: Tensor, k: Tensor, v: Tensor, block: _Block, turner: _Turner, softmax: Softmax
 ) -> Tensor:
     mask = block.biased_mask(turner.encoding, q.shape[1])
     regions = turner.encoding.position_map.regions
     if len(regions) == 1:
         q, k = turner.turned(q, k, block, regions[0])
-        return _softmax(q, k, v, mask, scale, dropout)
-    scores = _joined_scores(q, k, block, turner) * scale
-    scores = scores if mask is None else _masked(scores, mask)
-    weights = functional.dropout(scores.softmax(dim=-1), dropout).to(v.dtype)
-    return weights @ v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
+        return softmax.attend(q, k, v, mask)
+    return softmax.weigh(_joined_products(q, k, block, turner), v, mask, q.shape[-1])
 
 
-def _joined_scores(q: Tensor, k: Tensor, block: _Block, turner: _Turner) -> Tensor:
+def _joined_products(q: Tensor, k: Tensor, block: _Block, turner: _Turner) -> Tensor:
     """Products ``[b, h, m, n]`` in float32 or float64, each pair from its own region."""
     rows, keys = block.query_positions[..., None], block.key_positions[:, None, :]
-    scores: Tensor | None = None
+    joined: Tensor | None = None
     for region in turner.encoding.position_map.regions:
         turned_q, turned_k = turner.turned(q, k, block, region)
         turned_k = turned_k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         products = turned_q @ turned_k.transpose(-1, -2)
         products = products if products.dtype == torch.float64 else products.float()
         covered = region.covers(rows, keys)[:, None]
-        scores = products if scores is None else torch.where(covered, products, scores)
-    assert scores is not None  # a position map has at least one region
-    return scores
+        joined = products if joined is None else torch.where(covered, products, joined)
+    assert joined is not None  # a position map has at least one region
+    return joined
 
 
 def _runs_of_equal(lengths: Tensor) -> Iterator[tuple[slice, int, int]]:
@@ -194,8 +193,7 @@ def _runs(lengths: list[int]) -> Iterator[tuple[int, int]]:
 def _birth_lengths(encoding: Encoding, rows: Rows) -> Tensor:
     """L ``[b, n]`` of keys that this call writes, settled for good."""
     if encoding.row_dependent:
-        born = encoding.length_policy.birth_lengths(rows.sequence_lengths)
-        return born[:, None].expand(rows.key_positions.shape)
+        return encoding.length_policy.birth_lengths(rows.key_positions, rows.sequence_lengths)
     return encoding.row_lengths(rows.key_positions, rows.sequence_lengths)
 
 
@@ -205,30 +203,3 @@ def _scaled(q: Tensor, encoding: Encoding, rows: Rows) -> Tensor:
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     scale = encoding.query_scale(rows.query_positions).to(dtype)[:, None, :, None]
     return (q.to(dtype) * scale).to(q.dtype)
-
-
-def _softmax(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, dropout: float
-) -> Tensor:
-    if mask is not None:
-        mask = _seeing_something(mask)
-        mask = mask if mask.dtype == torch.bool else mask.to(q.dtype)
-    return functional.scaled_dot_product_attention(
-        q, k, v, mask, dropout, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
-    )
-
-
-def _masked(scores: Tensor, mask: Tensor) -> Tensor:
-    mask = _seeing_something(mask)
-    if mask.dtype == torch.bool:
-        return scores.masked_fill(~mask, float("-inf"))
-    return scores + mask.to(scores.dtype)
-
-
-def _seeing_something(mask: Tensor) -> Tensor:
-    """A row of padding sees every key: its softmax stays finite, and nobody reads it."""
-    if mask.dtype == torch.bool:
-        blind = ~mask.any(dim=-1, keepdim=True)
-        return mask | blind if bool(blind.any()) else mask
-    blind = mask.isneginf().all(dim=-1, keepdim=True)
-    return mask.masked_fill(blind, 0.0)

@@ -94,8 +94,9 @@ def compare(  # noqa: PLR0913 (one parameter an option)
             "--mode",
             metavar="MODE",
             show_default=False,
-            help="Repeats. full (one pass; the default), decode (token by token), or chunked:N "
-            "(prefill in chunks of N).",
+            help="Repeats. full (one pass; the default); stream (what decoding computes, in one "
+            "pass; stream:P after a prompt of P tokens); decode (really token by token); or "
+            "chunked:N (prefill in chunks of N).",
         ),
     ] = None,
     out: Annotated[

@@ -15,6 +15,7 @@ from ropewalk.cli.bench import bench
 from ropewalk.cli.compare import COMPARE_EXAMPLES, compare
 from ropewalk.cli.generate import GENERATE_EXAMPLES, generate
 from ropewalk.cli.inspect import INSPECT_EXAMPLES, inspect
+from ropewalk.cli.verify import VERIFY_EXAMPLES, verify
 from ropewalk.core.errors import RopewalkError
 
 BAD_INPUT = 2
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=INSPECT_EXAMPLES)(inspect)
+app.command(epilog=VERIFY_EXAMPLES)(verify)
 app.command(epilog=GENERATE_EXAMPLES)(generate)
 app.add_typer(bench, name="bench")
 

@@ -1,6 +1,6 @@
-"""Bars of a comparison, on standard error: the whole run, and the job at hand."""
+"""Bars on standard error. Those of a comparison: the whole run, and the job at hand."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,23 @@ class Bars:
 
 @contextmanager
 def bars() -> Iterator[Bars]:
+    """The bars of a comparison."""
+    with _drawn() as drawn:
+        whole = drawn.add_task("whole run", total=None)
+        job = drawn.add_task("", total=None, visible=False)
+        yield Bars(drawn, whole, job)
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[str, float], None]]:
+    """One bar: told what begins, and the share of the whole that is done."""
+    with _drawn() as drawn:
+        whole = drawn.add_task("loading", total=1.0)
+        yield lambda work, share: drawn.update(whole, description=work, completed=share)
+
+
+@contextmanager
+def _drawn() -> Iterator["Progress"]:
     """Bars that disappear at the end; nothing is drawn where standard error is no terminal."""
     from rich.console import Console
     from rich.progress import (
@@ -56,6 +73,4 @@ def bars() -> Iterator[Bars]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as drawn:
-        whole = drawn.add_task("whole run", total=None)
-        job = drawn.add_task("", total=None, visible=False)
-        yield Bars(drawn, whole, job)
+        yield drawn

@@ -37,9 +37,20 @@ class LengthPolicy(ABC):
         ``sequence_lengths`` ``[b]``: tokens of each sequence up to the end of this call.
         """
 
-    def birth_lengths(self, sequence_lengths: Tensor) -> Tensor:
-        """L ``[b]`` of all keys that a call writes, where keys settle at birth."""
-        return sequence_lengths
+    def birth_lengths(self, key_positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        """L ``[b, n]`` of keys that a call writes, where keys settle at birth.
+
+        ``key_positions`` ``[b, n]``; ``sequence_lengths`` as above.
+        """
+        return sequence_lengths[:, None].expand(key_positions.shape)
+
+    def streamed(self, prompt: int) -> "LengthPolicy":
+        """The policy whose one full pass computes what decoding computes.
+
+        Decoding means: the first ``prompt`` tokens in one call, then token by token. A path
+        independent policy is its own.
+        """
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +109,23 @@ class WholeSequence(LengthPolicy):
         lengths = sequence_lengths.clamp(min=self.trained_length)
         return lengths[:, None].expand(positions.shape)
 
+    def streamed(self, prompt: int) -> LengthPolicy:
+        return StreamedWholeSequence(trained_length=self.trained_length, prompt=prompt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedWholeSequence(LengthPolicy):
+    """``WholeSequence`` while decoding: L = P in a prompt of P tokens, then m + 1."""
+
+    trained_length: int
+    prompt: int
+    path_independent: ClassVar[bool] = False
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        return _since_prompt(positions, sequence_lengths, self.prompt).clamp(
+            min=self.trained_length
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtBirth(LengthPolicy):
@@ -113,3 +141,28 @@ class AtBirth(LengthPolicy):
 
     def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
         return (positions + 1).clamp(min=self.trained_length)
+
+    def streamed(self, prompt: int) -> LengthPolicy:
+        return StreamedAtBirth(trained_length=self.trained_length, prompt=prompt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedAtBirth(LengthPolicy):
+    """``AtBirth`` while decoding: a key of a prompt of P tokens keeps L = P, a later one n + 1."""
+
+    trained_length: int
+    prompt: int
+    path_independent: ClassVar[bool] = False
+    keys_settle_at_birth: ClassVar[bool] = True
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        return (positions + 1).clamp(min=self.trained_length)
+
+    def birth_lengths(self, key_positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        return _since_prompt(key_positions, sequence_lengths, self.prompt)
+
+
+def _since_prompt(positions: Tensor, sequence_lengths: Tensor, prompt: int) -> Tensor:
+    """Tokens that a decoder held when it computed each position: P in the prompt, then m + 1."""
+    first_call = sequence_lengths.clamp(max=prompt)[:, None]
+    return torch.maximum(positions + 1, first_call.expand(positions.shape))

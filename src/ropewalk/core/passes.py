@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.lengths import LengthPolicy
 
 
 class Pass(ABC):
@@ -13,6 +14,10 @@ class Pass(ABC):
     @abstractmethod
     def calls(self, length: int) -> Iterator[tuple[int, int]]:
         """(start, stop) of each call, in order; together they are 0 .. length."""
+
+    def policy(self, policy: LengthPolicy) -> LengthPolicy:
+        """The length policy under which these calls compute what the pass stands for."""
+        return policy
 
     @property
     @abstractmethod
@@ -62,3 +67,24 @@ class DecodePass(Pass):
     @property
     def name(self) -> str:
         return "decode"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPass(Pass):
+    """In one call, what decoding token by token computes after a prompt of ``prompt`` tokens."""
+
+    prompt: int = 1
+
+    def __post_init__(self) -> None:
+        if self.prompt < 1:
+            raise RopewalkError(f"stream:{self.prompt}: expected a prompt of at least 1 token")
+
+    def calls(self, length: int) -> Iterator[tuple[int, int]]:
+        yield 0, length
+
+    def policy(self, policy: LengthPolicy) -> LengthPolicy:
+        return policy.streamed(self.prompt)
+
+    @property
+    def name(self) -> str:
+        return "stream" if self.prompt == 1 else f"stream:{self.prompt}"

@@ -23,6 +23,14 @@ class Rows(ABC):
         """Tokens of each sequence up to the end of this call, int64 ``[b]``."""
         return self.query_positions.amax(dim=-1) + 1
 
+    @property
+    def length_positions(self) -> Tensor:
+        """Positions ``[b, m]`` from which a length policy takes L: the rows' own.
+
+        Rows that see what comes after them have the L of their whole sequence instead.
+        """
+        return self.query_positions
+
     @abstractmethod
     def allowed(self, first: int, last: int) -> tuple[int, Tensor | None]:
         """Keys that the query indices ``first .. last - 1`` may see.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.language_model import LanguageModel
+from ropewalk.core.passes import Pass
 from ropewalk.evaluation.bootstrap import UnitSum
 from ropewalk.evaluation.cells import (
     Cell,
@@ -31,8 +32,8 @@ from ropewalk.evaluation.protocols import Span
 from ropewalk.evaluation.runs import Store
 from ropewalk.evaluation.setting import Setting
 
-OpenModel = Callable[[CellMethod, int], AbstractContextManager[LanguageModel]]
-"""The model with a method at a length (of shared passes: the longest); closed after a job."""
+OpenModel = Callable[[CellMethod, int, Pass], AbstractContextManager[LanguageModel]]
+"""The model with a method, at a length (of shared passes: the longest), for a pass."""
 
 
 def measure(
@@ -142,7 +143,7 @@ class _Work:
         ledger = _Ledger()
         seconds = 0.0
         with (
-            self.open_model(job.method, job.lengths[-1]) as model,
+            self.open_model(job.method, job.lengths[-1], job.split) as model,
             self.meter.watch() as memory,
         ):
             for number, document, span in _job_spans(self.setting, job, job.lengths):

@@ -6,13 +6,14 @@ which attention takes positions and, block by block, the pairs that may attend. 
 tokens a ready-made mask would take 256 MB.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.masking_utils import causal_mask_function
+from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rows import Rows
@@ -26,6 +27,21 @@ UNMASKED_PACKING = (
 """The library masks packed sequences apart only where it is given neither mask nor cache."""
 
 
+class Horizon(Enum):
+    """What is known about keys that come after a row."""
+
+    CAUSAL = "none is seen"
+    MASKED = "the mask function says which are seen"
+    BOTH_WAYS = "all are seen: a bidirectional model"
+
+    @classmethod
+    def of(cls, mask_function: MaskFunction, settings: Mapping[str, Any]) -> "Horizon":
+        """From the mask function, and whether the library itself would call it causal."""
+        if mask_function is causal_mask_function or settings.get("allow_is_causal_skip", False):
+            return cls.CAUSAL
+        return cls.BOTH_WAYS if mask_function is bidirectional_mask_function else cls.MASKED
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CallRows(Rows):
     """Rows of one call, at the positions that each sequence's own tokens have.
@@ -34,6 +50,7 @@ class CallRows(Rows):
     mask_function             the architecture's: (batch, head, query, key) indices -> bool
     padding                   bool ``[b, >= n]``: real tokens, by cache index; or None
     window                    of a sliding layer, in tokens; or None
+    horizon                   how far ahead a row may see
     """
 
     query_positions: Tensor
@@ -43,6 +60,13 @@ class CallRows(Rows):
     mask_function: MaskFunction
     padding: Tensor | None
     window: int | None
+    horizon: Horizon
+
+    @property
+    def length_positions(self) -> Tensor:
+        if self.horizon is not Horizon.BOTH_WAYS:
+            return self.query_positions
+        return (self.sequence_lengths[:, None] - 1).expand(self.query_positions.shape)
 
     @property
     def plain_causal(self) -> bool:
@@ -51,7 +75,9 @@ class CallRows(Rows):
 
     def allowed(self, first: int, last: int) -> tuple[int, Tensor | None]:
         keys = self.key_positions.shape[1]
-        stop = min(keys, self.query_offset + last - self.key_offset)
+        stop = keys
+        if self.horizon is Horizon.CAUSAL:
+            stop = min(keys, self.query_offset + last - self.key_offset)
         if self.plain_causal and last - first == 1:
             return stop, None
         return stop, self._mask(first, last, stop)
@@ -146,6 +172,7 @@ def call_mask(
         mask_function=mask_function,
         padding=padding,
         window=local_size,
+        horizon=Horizon.of(mask_function, settings),
     )
     return CallMask.of(rows)
 

@@ -85,7 +85,7 @@ class Extension:
         encoding = self.wanted.get(layer.name)
         if encoding is None:
             return TurnNothing(encoding=next(iter(self.wanted.values())))
-        return plan_of(encoding, layer.first_channel)
+        return plan_of(encoding, layer.heads)
 
     def _install_rotaries(self) -> None:
         """The one encoding of all layers, in place of each rotary module."""
@@ -146,7 +146,7 @@ class Extension:
             "layers_changed": len(changed),
             "layers_without_positions": sum(layer.native is None for layer in layers),
             "pairing": first.native.geometry.pairing,
-            "first_channel": first.first_channel,
+            "first_channel": first.heads.first_channel,
             "key_storage": (
                 KeyStorage.UNROTATED if KeyStorage.UNROTATED in storages else KeyStorage.ROTATED
             ).value,

@@ -9,29 +9,27 @@ place of the rotary channels and the layers without positions follow by comparis
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import product
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ropewalk.attention.softmax import Softmax
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.geometry import Pairing
 from ropewalk.core.rows import Rows
-from ropewalk.core.turning import turn, turns
+from ropewalk.core.turning import turns
 from ropewalk.integrations.call import CallRows
-from ropewalk.integrations.plan import LayerCall
+from ropewalk.integrations.heads import HeadLayout, Heads, nearest_fit, relative_distance
 from ropewalk.integrations.precision import as_shipped
-from ropewalk.integrations.rotary import SPREADS, StockTable
+from ropewalk.integrations.rotary import SPREADS, ComplexTable, RealTable, StockTable
 from ropewalk.integrations.routing import routed
 
 Native = Callable[[str | None], Encoding]
 """Layer type (None in families without) -> the config's own encoding of such layers."""
 
 PROBE_TOKENS = 24
-PAIRINGS: tuple[Pairing, ...] = ("half", "interleaved")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ class LayerLayout:
     window: int | None
     native: Encoding | None
     """None in a layer without positions."""
-    first_channel: int
+    heads: HeadLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,7 @@ class _Seen:
     k: Tensor = field(default_factory=lambda: torch.empty(0))
     window: int | None = None
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         assert isinstance(rows, CallRows)
         self.q, self.k, self.window = q, k, rows.window
         return v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
@@ -82,34 +80,32 @@ class _Seen:
 def measure_layout(model: nn.Module, native: Native) -> ModelLayout:
     """Run the probe. Raises RopewalkError, by the family's name, for an unknown layout."""
     family = str(getattr(model.config, "model_type", type(model).__name__))
-    tables: dict[str, tuple[Tensor, Tensor]] = {}
-    with _hooked(model, tables.__setitem__):
-        turned = _run(model)
-    with _hooked(model, lambda name, out: (torch.ones_like(out[0]), torch.zeros_like(out[1]))):
-        plain = _run(model)
+    answers: dict[str, Any] = {}
+    with _hooked(model, answers.__setitem__):
+        turned = _run(model, family)
+    with _hooked(model, lambda name, answer: _unturned(answer)):
+        plain = _run(model, family)
     if not turned:
         raise RopewalkError(
             f"{family}: none of its layers calls the library's attention interface; "
             "expected a decoder of the transformers library"
         )
     modules = dict(model.named_modules())
-    stock = [modules[name] for name in tables]
+    stock = [modules[name] for name in answers]
     layers = []
     for name in turned:
-        native_encoding = as_shipped(native(_layer_type(modules[name])), stock)
-        layers.append(
-            _layer(family, name, turned[name], plain[name], modules[name], native_encoding)
-        )
-    first = next((layer.native for layer in layers if layer.native is not None), None)
-    if first is None:
+        encoding = as_shipped(native(_layer_type(modules[name])), stock)
+        layers.append(_layer(family, name, turned[name], plain[name], modules[name], encoding))
+    natives = [layer.native for layer in layers if layer.native is not None]
+    if not natives:
         raise RopewalkError(f"{family}: no layer turns its queries and keys; nothing to extend")
     rotaries = tuple(
         RotaryLayout(
             parent=modules[name.rpartition(".")[0]],
             attribute=name.rpartition(".")[2],
-            table=_table(family, table, first),
+            table=_table(family, answer, natives),
         )
-        for name, table in tables.items()
+        for name, answer in answers.items()
     )
     return ModelLayout(family=family, layers=tuple(layers), rotaries=rotaries)
 
@@ -123,11 +119,26 @@ def probe_ids(model: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
-def _run(model: nn.Module) -> dict[str, _Seen]:
+def _run(model: nn.Module, family: str) -> dict[str, _Seen]:
     seen = {name: _Seen() for name, m in model.named_modules() if "Attention" in type(m).__name__}
     with routed(model, seen):
-        model(probe_ids(model), use_cache=False)
+        try:
+            model(probe_ids(model), use_cache=False)
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise RopewalkError(
+                f"{family} is not supported: its code does not run under another attention "
+                f"({type(error).__name__}: {reason})"
+            ) from error
     return {name: each for name, each in seen.items() if each.q.numel()}
+
+
+def _unturned(answer: Any) -> Any:
+    """A rotary module's answer that turns nothing."""
+    if isinstance(answer, Tensor):
+        return torch.ones_like(answer)
+    cos, sin = answer
+    return torch.ones_like(cos), torch.zeros_like(sin)
 
 
 @contextmanager
@@ -150,61 +161,52 @@ def _hooked(model: nn.Module, see: Callable[[str, Any], Any]) -> Iterator[None]:
 def _layer(
     family: str, name: str, turned: _Seen, plain: _Seen, module: nn.Module, encoding: Encoding
 ) -> LayerLayout:
+    heads: HeadLayout = HeadLayout()
     found: Encoding | None = None
-    first_channel = 0
-    if _distance(plain.q, turned.q) > _tolerance(turned.q) / 8:
-        found, first_channel = _turning(family, name, encoding, turned, plain)
+    if relative_distance(plain.q, turned.q) > _tolerance(turned.q) / 8:
+        seen = Heads(q=plain.q, k=plain.k, turned_q=turned.q, turned_k=turned.k)
+        _require_room(family, name, encoding, plain.q.shape[-1])
+        fit = nearest_fit(seen, module, encoding)
+        if fit.error > _tolerance(turned.q):
+            raise RopewalkError(
+                f"{family} is not supported: {name} does not turn its queries and keys as its "
+                f"config says (relative difference {fit.error:.1e} for the nearest layout)"
+            )
+        found, heads = fit.encoding, fit.heads
     return LayerLayout(
         name=name,
         module=module,
         layer_type=_layer_type(module),
         window=turned.window,
         native=found,
-        first_channel=first_channel,
+        heads=heads,
     )
 
 
-def _turning(
-    family: str, name: str, encoding: Encoding, turned: _Seen, plain: _Seen
-) -> tuple[Encoding, int]:
-    """The candidate that turns ``plain`` into ``turned``, and where its channels start."""
-    width = plain.q.shape[-1]
-    positions = torch.arange(plain.q.shape[2], device=plain.q.device)[None]
-    lengths = torch.full_like(positions, encoding.geometry.trained_length)
-    rotary = 2 * len(encoding.frequencies.inv_freq(encoding.geometry.trained_length))
-    if rotary > width:
+def _require_room(family: str, name: str, encoding: Encoding, width: int) -> None:
+    turning = 2 * len(encoding.frequencies.inv_freq(encoding.geometry.trained_length))
+    if turning > width:
         raise RopewalkError(
-            f"{family}: its config turns {rotary} channels, but {name} has heads of {width}"
+            f"{family}: its config turns {turning} channels, but {name} has heads of {width}"
         )
-    errors = {}
-    for pairing, first in product(PAIRINGS, {0, width - rotary}):
-        geometry = replace(encoding.geometry, pairing=pairing)
-        candidate = replace(encoding, geometry=geometry)
-        errors[pairing, first] = max(
-            _distance(turn(plain.q, positions, lengths, candidate, first), turned.q),
-            _distance(turn(plain.k, positions, lengths, candidate, first), turned.k),
-        )
-    pairing, first = min(errors, key=errors.__getitem__)
-    if errors[pairing, first] > _tolerance(turned.q):
-        raise RopewalkError(
-            f"{family} is not supported: {name} does not turn its queries and keys as its config "
-            f"says (relative difference {errors[pairing, first]:.1e} for the nearest layout)"
-        )
-    return replace(encoding, geometry=replace(encoding.geometry, pairing=pairing)), first
 
 
-def _table(family: str, table: tuple[Tensor, Tensor], native: Encoding) -> StockTable:
-    cos = table[0]
+def _table(family: str, answer: Any, natives: list[Encoding]) -> StockTable:
+    """How a rotary module lays out its answer; it may speak for one of several layer types."""
+    cos = answer.real if isinstance(answer, Tensor) else answer[0]
     positions = torch.arange(cos.shape[-2], device=cos.device)[None]
-    length = native.geometry.trained_length
-    angles, factor = turns(positions, torch.full_like(positions, length), native)
-    for spread in SPREADS:
-        ours = spread(angles.cos() * factor)
-        if ours.shape[-1] == cos.shape[-1] and _distance(ours, cos) < _tolerance(cos):
-            return StockTable(spread=spread, width=cos.shape[-1])
+    for native in natives:
+        lengths = torch.full_like(positions, native.geometry.trained_length)
+        angles, factor = turns(positions, lengths, native)
+        for spread in SPREADS:
+            ours = spread(angles.cos() * factor)
+            if ours.shape[-1] == cos.shape[-1] and relative_distance(ours, cos) < _tolerance(cos):
+                if isinstance(answer, Tensor):
+                    return ComplexTable(pairs=cos.shape[-1])
+                return RealTable(spread=spread, width=cos.shape[-1])
     raise RopewalkError(
         f"{family} is not supported: its rotary module answers {tuple(cos.shape)} in an order "
-        f"that we do not know"
+        "or with frequencies that its config does not explain"
     )
 
 
@@ -212,12 +214,6 @@ def _layer_type(module: nn.Module) -> str | None:
     types = getattr(module.config, "layer_types", None)
     index = getattr(module, "layer_idx", None)
     return None if types is None or index is None else str(types[index])
-
-
-def _distance(a: Tensor, b: Tensor) -> float:
-    """Largest difference, relative to the largest entry of ``b``."""
-    b = b.double()
-    return float((a.double() - b).abs().max() / b.abs().max().clamp(min=1e-30))
 
 
 def _tolerance(x: Tensor) -> float:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend, attend_turned
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
@@ -12,6 +13,7 @@ from ropewalk.core.rotation import rotate
 from ropewalk.core.rows import Rows
 from ropewalk.core.turning import turns
 from ropewalk.integrations.call import CallMask
+from ropewalk.integrations.heads import HeadLayout
 
 PLAN = "ropewalk_plan"
 """Attribute of an attention module that holds its plan while the model is extended."""
@@ -20,17 +22,9 @@ PLAN = "ropewalk_plan"
 class LayerPlan(Protocol):
     """Attention of one layer over what the family's code hands to it."""
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: "LayerCall") -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         """``q`` ``[b, h, m, d]``, cached ``k``, ``v`` ``[b, g, n, .]`` -> ``[b, h, m, e]``."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerCall:
-    """The architecture's own numbers for one call of one layer."""
-
-    softmax_scale: float | None
-    dropout: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +32,23 @@ class TurnAtRead:
     """The cache holds un-rotated keys; query and keys are turned here."""
 
     encoding: Encoding
-    first_channel: int
+    heads: HeadLayout
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         _refuse_shared_length(self.encoding, rows)
+        q, k = self.heads.before_weights(q, k)
         return attend(
             q,
             k,
             v,
             self.encoding,
             rows=rows,
-            softmax_scale=call.softmax_scale,
-            first_channel=self.first_channel,
-            dropout=call.dropout,
+            softmax_scale=softmax.scale,
+            softcap=softmax.softcap,
+            sinks=softmax.sinks,
+            dropout=softmax.dropout,
+            first_channel=self.heads.first_channel,
+            channel_weights=self.heads.channel_weights,
         )
 
 
@@ -62,25 +60,25 @@ class TurnAtBirth:
     """
 
     encoding: Encoding
-    first_channel: int
+    heads: HeadLayout
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         encoding, positions = self.encoding, rows.query_positions
         _refuse_shared_length(encoding, rows)
         own = encoding.row_lengths(positions, rows.sequence_lengths)
-        born = encoding.length_policy.birth_lengths(rows.sequence_lengths)
+        born = encoding.length_policy.birth_lengths(positions, rows.sequence_lengths)
         angles, factor = turns(positions, own, encoding)
-        born_angles, born_factor = turns(positions, born[:, None].expand_as(own), encoding)
+        born_angles, born_factor = turns(positions, born, encoding)
+        weight = self.heads.query_weight
         q = rotate(
-            q,
+            q if weight is None else q / weight,
             (angles - born_angles)[:, None],
             pairing=encoding.geometry.pairing,
-            first_channel=self.first_channel,
+            first_channel=self.heads.first_channel,
             factor=(factor / born_factor)[:, None],
         )
-        return attend_turned(
-            q, k, v, encoding, rows=rows, softmax_scale=call.softmax_scale, dropout=call.dropout
-        )
+        q = q if weight is None else q * weight
+        return attend_turned(q, k, v, encoding, rows=rows, softmax=softmax)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,18 +87,16 @@ class TurnNothing:
 
     encoding: Encoding
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, call: LayerCall) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         bare = replace(self.encoding, score_mods=())
-        return attend_turned(
-            q, k, v, bare, rows=rows, softmax_scale=call.softmax_scale, dropout=call.dropout
-        )
+        return attend_turned(q, k, v, bare, rows=rows, softmax=softmax)
 
 
-def plan_of(encoding: Encoding, first_channel: int) -> LayerPlan:
+def plan_of(encoding: Encoding, heads: HeadLayout) -> LayerPlan:
     """The plan of a layer whose positions ``encoding`` decides."""
     at_birth = encoding.key_storage is KeyStorage.ROTATED and encoding.row_dependent
     plan = TurnAtBirth if at_birth else TurnAtRead
-    return plan(encoding=encoding, first_channel=first_channel)
+    return plan(encoding=encoding, heads=heads)
 
 
 def _refuse_shared_length(encoding: Encoding, rows: Rows) -> None:
@@ -118,9 +114,12 @@ def planned_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
+    *,
     scaling: float | None = None,
     dropout: float = 0.0,
     position_ids: Tensor | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """An attention function in the signature of transformers' ``AttentionInterface``."""
@@ -131,6 +130,6 @@ def planned_attention(
         )
     rows = attention_mask.rows.at(position_ids)
     plan: LayerPlan = getattr(module, PLAN)
-    call = LayerCall(softmax_scale=scaling, dropout=dropout)
-    out = plan.attend(query, key, value, rows, call)
+    softmax = Softmax(scale=scaling, softcap=softcap, sinks=s_aux, dropout=dropout)
+    out = plan.attend(query, key, value, rows, softmax)
     return out.transpose(1, 2).contiguous(), None

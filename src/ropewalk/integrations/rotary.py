@@ -7,7 +7,7 @@ overwrite frequencies, and ``.to(bfloat16)`` would round them.
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,12 +39,42 @@ def bare(x: Tensor) -> Tensor:
 SPREADS: tuple[Spread, ...] = (concatenated, repeated, bare)
 
 
+class StockTable(Protocol):
+    """How the family's rotary module answers."""
+
+    def answer(self, cos: Tensor, sin: Tensor, like: Tensor) -> Any:
+        """The answer for cosines and sines ``[b, m, f]``, in the dtype of ``like``."""
+        ...
+
+    @property
+    def pairs(self) -> int:
+        """f, as the family's own answer has it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StockTable:
-    """How the family's rotary module answers: the spread and width of its cos and sin."""
+class RealTable:
+    """A tuple of cos and sin, spread over ``width`` channels."""
 
     spread: Spread
     width: int
+
+    def answer(self, cos: Tensor, sin: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        return self.spread(cos).to(like.dtype), self.spread(sin).to(like.dtype)
+
+    @property
+    def pairs(self) -> int:
+        return self.width if self.spread is bare else self.width // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComplexTable:
+    """One complex number a pair, in single precision (Llama 4, DeepSeek-V2)."""
+
+    pairs: int
+
+    def answer(self, cos: Tensor, sin: Tensor, like: Tensor) -> Tensor:
+        return torch.complex(cos.float(), sin.float())
 
 
 class EncodedRotary(nn.Module):
@@ -83,15 +113,16 @@ class EncodedRotary(nn.Module):
             _refuse_unmasked_packing(given.get("position_ids"), masked=masked)
 
     @torch.no_grad()
-    def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> Any:
         positions = position_ids if self._positions is None else self._positions
-        born = self.encoding.length_policy.birth_lengths(positions.amax(dim=-1) + 1)
         settled = self.encoding.settled_length
-        lengths = born if settled is None else torch.full_like(born, settled)
-        angles, factor = turns(positions, lengths[:, None].expand_as(positions), self.encoding)
-        cos = self.table.spread(angles.cos() * factor)
-        sin = self.table.spread(angles.sin() * factor)
-        return cos.to(x.dtype), sin.to(x.dtype)
+        lengths = (
+            self.encoding.length_policy.birth_lengths(positions, positions.amax(dim=-1) + 1)
+            if settled is None
+            else torch.full_like(positions, settled)
+        )
+        angles, factor = turns(positions, lengths, self.encoding)
+        return self.table.answer(angles.cos() * factor, angles.sin() * factor, x)
 
 
 class UnturnedRotary(nn.Module):
@@ -102,9 +133,9 @@ class UnturnedRotary(nn.Module):
         self.table = table
 
     @torch.no_grad()
-    def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
-        ones = x.new_ones(*position_ids.shape, self.table.width)
-        return ones, torch.zeros_like(ones)
+    def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> Any:
+        cos = x.new_ones(*position_ids.shape, self.table.pairs)
+        return self.table.answer(cos, torch.zeros_like(cos), x)
 
 
 def _refuse_unmasked_packing(position_ids: Tensor | None, *, masked: bool) -> None:

@@ -1,0 +1,81 @@
+"""From products of turned queries and keys to values: the architecture's own part."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Softmax:
+    """How a model makes weights of scores.
+
+        s = sigma * q.k;  s = cap * tanh(s / cap);  s + bias;  weights = softmax([s, sink])
+
+    scale    sigma; None for d^-1/2
+    softcap  cap; None for no cap (Gemma 2, arXiv:2408.00118, section 2)
+    sinks    ``[h]``: the logit of a key that every row sees and that has no value; None for
+             none (gpt-oss, arXiv:2508.10925, section 2.3)
+    dropout  share of the weights that are dropped
+    """
+
+    scale: float | None = None
+    softcap: float | None = None
+    sinks: Tensor | None = None
+    dropout: float = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether fused attention can do it."""
+        return self.softcap is None and self.sinks is None
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """``q`` ``[b, h, m, d]``, ``k`` ``[b, g, n, d]``, both turned -> ``[b, h, m, e]``.
+
+        mask  bool, or numbers that are added to the scores: ``[b or 1, h or 1, m, n]``
+        """
+        if not self.plain:
+            keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+            return self.weigh(q @ keys.transpose(-1, -2), v, mask, q.shape[-1])
+        if mask is not None:
+            mask = _seeing_something(mask)
+            mask = mask if mask.dtype == torch.bool else mask.to(q.dtype)
+        grouped = q.shape[1] != k.shape[1]
+        return functional.scaled_dot_product_attention(
+            q, k, v, mask, self.dropout, scale=self.scale, enable_gqa=grouped
+        )
+
+    def weigh(self, products: Tensor, v: Tensor, mask: Tensor | None, width: int) -> Tensor:
+        """Values weighed by products q.k ``[b, h, m, n]`` of heads of ``width`` channels."""
+        wide = torch.float64 if products.dtype == torch.float64 else torch.float32
+        scores = products.to(wide) * (width**-0.5 if self.scale is None else self.scale)
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        if mask is not None:
+            scores = _masked(scores, _seeing_something(mask))
+        weights = self._weights(scores)
+        weights = functional.dropout(weights, self.dropout).to(v.dtype)
+        return weights @ v.repeat_interleave(products.shape[1] // v.shape[1], dim=1)
+
+    def _weights(self, scores: Tensor) -> Tensor:
+        if self.sinks is None:
+            return scores.softmax(dim=-1)
+        sinks = self.sinks.to(scores.dtype)[None, :, None, None]
+        column = sinks.expand(*scores.shape[:-1], 1)
+        return torch.cat([scores, column], dim=-1).softmax(dim=-1)[..., :-1]
+
+
+def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    if mask.dtype == torch.bool:
+        return scores.masked_fill(~mask, float("-inf"))
+    return scores + mask.to(scores.dtype)
+
+
+def _seeing_something(mask: Tensor) -> Tensor:
+    """A row of padding sees every key: its softmax stays finite, and nobody reads it."""
+    if mask.dtype == torch.bool:
+        blind = ~mask.any(dim=-1, keepdim=True)
+        return mask | blind if bool(blind.any()) else mask
+    blind = mask.isneginf().all(dim=-1, keepdim=True)
+    return mask.masked_fill(blind, 0.0)

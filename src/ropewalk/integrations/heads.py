@@ -1,0 +1,112 @@
+"""How one attention module turns its heads, fitted to what it does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.geometry import Pairing
+from ropewalk.core.turning import turn
+
+PAIRINGS: tuple[Pairing, ...] = ("half", "interleaved")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeadLayout:
+    """Where the rotary channels of a head start, and what is done to it after turning.
+
+    query_weight, key_weight  ``[d]``: channel weights of norms that the family applies after
+                              the rotation; None for none. The norm's length commutes with a
+                              rotation, its channel weights do not.
+    """
+
+    first_channel: int = 0
+    query_weight: Tensor | None = None
+    key_weight: Tensor | None = None
+
+    def before_weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys as they were before the channel weights."""
+        return _divided(q, self.query_weight), _divided(k, self.key_weight)
+
+    @property
+    def channel_weights(self) -> Tensor | None:
+        """What the weights do to a product of a turned query and key, channel by channel."""
+        if self.query_weight is None or self.key_weight is None:
+            return None
+        return self.query_weight * self.key_weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heads:
+    """What a module handed to attention, un-turned and turned, ``[1, h, n, d]`` each."""
+
+    q: Tensor
+    k: Tensor
+    turned_q: Tensor
+    turned_k: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A candidate and its largest relative difference from what the module did."""
+
+    encoding: Encoding
+    heads: HeadLayout
+    error: float
+
+
+def nearest_fit(seen: Heads, module: nn.Module, encoding: Encoding) -> Fit:
+    """The candidate layout of ``encoding`` that comes nearest to what ``module`` does.
+
+    ``encoding`` must turn no more channels than a head has.
+    """
+    fits = (
+        _fit(seen, encoding, pairing, heads)
+        for pairing, heads in product(PAIRINGS, _candidates(seen, module, encoding))
+    )
+    return min(fits, key=lambda fit: fit.error)
+
+
+def relative_distance(a: Tensor, b: Tensor) -> float:
+    """Largest difference, relative to the largest entry of ``b``."""
+    b = b.double()
+    return float((a.double() - b).abs().max() / b.abs().max().clamp(min=1e-30))
+
+
+def _candidates(seen: Heads, module: nn.Module, encoding: Encoding) -> Iterator[HeadLayout]:
+    width = seen.q.shape[-1]
+    rotary = 2 * len(encoding.frequencies.inv_freq(encoding.geometry.trained_length))
+    starts = {0, width - rotary}
+    for start in starts:
+        yield HeadLayout(first_channel=start)
+    weights = [
+        weight.detach()
+        for name, weight in module.named_parameters()
+        if "norm" in name and weight.shape == (width,) and bool((weight != 0).all())
+    ]
+    if len(weights) == 2:
+        query, key = weights
+        for start in starts:
+            yield HeadLayout(first_channel=start, query_weight=query, key_weight=key)
+
+
+def _fit(seen: Heads, encoding: Encoding, pairing: Pairing, heads: HeadLayout) -> Fit:
+    candidate = replace(encoding, geometry=replace(encoding.geometry, pairing=pairing))
+    positions = torch.arange(seen.q.shape[2], device=seen.q.device)[None]
+    lengths = torch.full_like(positions, encoding.geometry.trained_length)
+    q, k = heads.before_weights(seen.q, seen.k)
+    q = _times(turn(q, positions, lengths, candidate, heads.first_channel), heads.query_weight)
+    k = _times(turn(k, positions, lengths, candidate, heads.first_channel), heads.key_weight)
+    error = max(relative_distance(q, seen.turned_q), relative_distance(k, seen.turned_k))
+    return Fit(encoding=candidate, heads=heads, error=error)
+
+
+def _divided(x: Tensor, weight: Tensor | None) -> Tensor:
+    return x if weight is None else x / weight
+
+
+def _times(x: Tensor, weight: Tensor | None) -> Tensor:
+    return x if weight is None else x * weight

@@ -1,0 +1,547 @@
+"""verify: it passes what is right, and sees what is wrong, in ours and in the library's path."""
+
+import copy
+import json
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import ropewalk as rw
+from ropewalk.api.verdicts import Tolerances
+from ropewalk.api.verifying import DEFAULT_SPECS, verify_checkpoint, verify_stock
+from ropewalk.cli.main import main
+from ropewalk.core.encoding import KeyStorage
+from ropewalk.integrations.consistency import (
+    CHECKS,
+    Gap,
+    Sample,
+    at_rest,
+    decoding_calls,
+    uneven_calls,
+)
+from sharpened import L0, in_calls, left_padded, logits, tiny, token_ids
+
+LENGTH, SHORT = 48, 40
+"""Defaults for a trained length of 32: 16 tokens beyond it, and half of that."""
+PAIRS = 8
+DYNAMIC = {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}
+LONGROPE = {
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 1e4,
+        "short_factor": [1 + i / 16 for i in range(PAIRS)],
+        "long_factor": [1 + i / 4 for i in range(PAIRS)],
+        "factor": 4.0,
+        "original_max_position_embeddings": L0,
+    },
+    "max_position_embeddings": 4 * L0,
+}
+PATH_DEPENDENT = {"dynamic_ntk:policy=whole_sequence", "dynamic_ntk:policy=at_birth"}
+
+
+def by_method(records):
+    """method -> check -> record."""
+    found = {}
+    for record in records:
+        found.setdefault(record["method"], {})[record["check"]] = record
+    return found
+
+
+def statuses(records):
+    return {check: record["status"] for check, record in records.items()}
+
+
+def figure(record):
+    return record["max_logit_difference"]
+
+
+@pytest.fixture(scope="module")
+def dynamic():
+    return tiny(**DYNAMIC)
+
+
+@pytest.fixture(scope="module")
+def longrope():
+    return tiny(**LONGROPE)
+
+
+@pytest.fixture
+def sample(dynamic):
+    return Sample.of(dynamic, LENGTH, L0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved model without a tokenizer."""
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    tiny(dtype=torch.float32).save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def dynamic_folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "dynamic"
+    tiny(dtype=torch.float32, **DYNAMIC).save_pretrained(path)
+    return str(path)
+
+
+def unpadded(padding, batch, length):
+    """Positions 0 .. n-1 for a left-padded row: the defect of a plain forward."""
+    return torch.arange(length).expand(batch, length)
+
+
+def ignore_padding(monkeypatch):
+    monkeypatch.setattr("ropewalk.integrations.call.own_positions", unpadded)
+
+
+def keep_keys_as_born(monkeypatch):
+    monkeypatch.setattr(
+        "ropewalk.core.encoding.Encoding.key_storage", property(lambda _: KeyStorage.ROTATED)
+    )
+
+
+# What is right passes.
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_every_default_method_keeps_its_promises(dtype):
+    records = by_method(rw.verify(tiny(dtype=dtype)))
+    assert tuple(records) == DEFAULT_SPECS
+    for method, checks in records.items():
+        depends = "differs, as declared" if method in PATH_DEPENDENT else "ok"
+        expected = {"chunked": depends, "decode": depends, "padded": "ok", "history": "ok"}
+        assert statuses(checks) == expected, method
+
+
+@pytest.mark.parametrize("spec", sorted(PATH_DEPENDENT))
+def test_what_depends_on_the_path_is_shown_with_its_figures(spec):
+    decode = by_method(rw.verify(tiny(), [spec]))[spec]["decode"]
+    assert figure(decode) > 1e-2 > decode["tolerance"]
+    assert 0 < decode["max_total_variation"] <= 1
+    assert decode["sentence"].endswith("as its length policy declares")
+
+
+def test_a_model_in_bfloat16_passes():
+    records = rw.verify(tiny(dtype=torch.bfloat16), ["none", "dynamic_ntk"])
+    assert {record["status"] for record in records} == {"ok"}
+
+
+def test_a_sliding_window_passes():
+    records = rw.verify(tiny("qwen2 sliding"), ["native", "yarn", "dynamic_ntk"])
+    assert {record["status"] for record in records} == {"ok"}
+
+
+# The library's own path.
+
+
+@pytest.mark.parametrize("config", [{}, LONGROPE, DYNAMIC], ids=["default", "longrope", "dynamic"])
+def test_stock_is_measured_as_it_is(config):
+    model = tiny(**config)
+    consistent = not config
+    checks = by_method(verify_stock(model))["stock"]
+    assert statuses(checks)["decode"] == ("ok" if consistent else "failed")
+    if consistent:
+        assert set(statuses(checks).values()) == {"ok"}
+    else:
+        assert figure(checks["decode"]) > 1e-2
+        assert figure(checks["padded"]) > 1e-2 or config is LONGROPE
+
+
+def test_stock_dynamic_has_a_memory(dynamic):
+    checks = by_method(verify_stock(dynamic))["stock"]
+    assert set(statuses(checks).values()) == {"failed"}
+    assert "remembers an earlier call" in checks["history"]["sentence"]
+
+
+def test_stock_longrope_has_none(longrope):
+    assert by_method(verify_stock(longrope))["stock"]["history"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("config", [DYNAMIC, LONGROPE], ids=["dynamic", "longrope"])
+def test_ours_is_right_where_stock_is_not(config, tmp_path):
+    for name in ("short_factor", "long_factor"):
+        values = LONGROPE["rope_parameters"][name]
+        (tmp_path / f"{name}.json").write_text(json.dumps(values))
+    lists = ",".join(f"{n}=@{tmp_path / n}.json" for n in ("short_factor", "long_factor"))
+    promised = ["dynamic_ntk", "yarn+log_n", f"longrope:{lists},factor=4"]
+    records = by_method(rw.verify(tiny(**config), ["native", "native+log_n", *promised]))
+    for method in promised:
+        assert set(statuses(records[method]).values()) == {"ok"}, method
+    for method in ("native", "native+log_n"):
+        assert records[method]["decode"]["status"] == "differs, as declared"
+        assert figure(records[method]["decode"]) > 1e-2
+
+
+def test_figures_are_those_of_logits_compared_by_hand(dynamic, sample):
+    """The library's path, by plain calls of freshly copied models."""
+    long, short = sample.long[None], sample.short[None]
+    assert (long.shape[1], short.shape[1]) == (LENGTH, SHORT)
+    full = logits(copy.deepcopy(dynamic), long)
+    alone = logits(copy.deepcopy(dynamic), short)
+    stepwise = in_calls(copy.deepcopy(dynamic), long, [1] * LENGTH)
+    both, mask = left_padded(short, LENGTH, long)
+    beside = logits(copy.deepcopy(dynamic), both, attention_mask=mask)[:1, LENGTH - SHORT :]
+    used = copy.deepcopy(dynamic)
+    logits(used, long)
+    after = logits(used, short)
+    checks = by_method(verify_stock(dynamic))["stock"]
+    for check, expected, found in (
+        ("decode", full, stepwise),
+        ("padded", alone, beside),
+        ("history", alone, after),
+    ):
+        difference = float((expected - found).abs().max())
+        variation = float((expected.softmax(-1) - found.softmax(-1)).abs().sum(-1).max() / 2)
+        assert_close(figure(checks[check]), difference, rtol=0, atol=1e-9)
+        assert_close(checks[check]["max_total_variation"], variation, rtol=0, atol=1e-9)
+
+
+def test_the_first_position_that_differs_is_named(dynamic):
+    """Decoding turns key 0 .. 32 as trained; row 32 is the first beyond the trained length.
+
+    The full pass turns all rows under the base of 48 tokens, so the first row with a key at
+    another position than its own, row 1, differs already.
+    """
+    sentence = by_method(verify_stock(dynamic))["stock"]["decode"]["sentence"]
+    assert sentence.startswith(f"{LENGTH} tokens one by one: logits differ")
+    assert "first at position 1 (trained length 32)" in sentence
+
+
+# What is wrong is seen.
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check"), [(ignore_padding, "padded"), (keep_keys_as_born, "decode")]
+)
+def test_a_defect_is_seen_and_ends_in_status_1(folder, break_it, check, monkeypatch, capsys):
+    assert main(["verify", folder, "--method", "dynamic_ntk"]) == 0
+    capsys.readouterr()
+    break_it(monkeypatch)
+    assert main(["verify", folder, "--method", "dynamic_ntk"]) == 1
+    output = capsys.readouterr().out
+    assert f"dynamic_ntk, {check}: " in output
+    assert "A promise is broken by 1 of 1." in output
+
+
+def test_a_memory_of_ours_would_be_seen(monkeypatch):
+    """A policy that keeps the longest length it was asked for."""
+    from ropewalk.core.lengths import PerQuery
+
+    seen, right = [L0], PerQuery.row_lengths
+
+    def remembering(self, positions, sequence_lengths):
+        seen.append(int(right(self, positions, sequence_lengths).max()))
+        return torch.full_like(positions, max(seen))
+
+    monkeypatch.setattr(PerQuery, "row_lengths", remembering)
+    checks = by_method(rw.verify(tiny(), ["dynamic_ntk"]))["dynamic_ntk"]
+    assert checks["history"]["status"] == "failed"
+    assert "a result depends on what ran before" in checks["history"]["sentence"]
+
+
+def test_a_model_whose_logits_are_not_numbers_is_refused():
+    model = tiny()
+    with torch.no_grad():
+        model.lm_head.weight[3, 0] = float("nan")
+    with pytest.raises(rw.RopewalkError, match="not finite"):
+        rw.verify(model, ["none"])
+
+
+# The model is left alone.
+
+
+def snapshot(model):
+    """Everything that a call may change: weights, buffers, plain attributes of rotary modules."""
+    rotary = model.model.rotary_emb
+    state = {
+        name: value.clone() if isinstance(value, torch.Tensor) else value
+        for name, value in vars(rotary).items()
+        if not name.startswith("_") and name != "config"
+    }
+    tensors = {**model.state_dict(), **dict(model.named_buffers())}
+    return (
+        {name: tensor.clone() for name, tensor in tensors.items()},
+        state,
+        [(name, id(module), module.training) for name, module in model.named_modules()],
+        id(model.config),
+        model.config.to_dict(),
+    )
+
+
+@pytest.mark.parametrize("config", [DYNAMIC, LONGROPE], ids=["dynamic", "longrope"])
+@pytest.mark.parametrize("check", [rw.verify, verify_stock], ids=["ours", "stock"])
+def test_the_model_is_what_it_was(config, check):
+    """Also one that has run a long call, whose memory is its owner's."""
+    model = tiny(**config).train()
+    logits(model, token_ids(1, 60))
+    before, ids = snapshot(model), token_ids(1, LENGTH)
+    expected = logits(copy.deepcopy(model), ids)
+    check(model, **({"specs": ["native", "dynamic_ntk", "none"]} if check is rw.verify else {}))
+    assert_close(snapshot(model), before, rtol=0, atol=0)
+    assert torch.equal(logits(model, ids), expected)
+
+
+def test_what_ran_before_does_not_change_the_records(dynamic):
+    used = copy.deepcopy(dynamic)
+    logits(used, token_ids(1, 60))
+    assert verify_stock(used) == verify_stock(dynamic)
+
+
+def test_the_model_is_what_it_was_after_an_error(dynamic, monkeypatch):
+    before = snapshot(dynamic)
+
+    def fail(reference):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("ropewalk.api.verifying.CHECKS", {"chunked": fail})
+    with pytest.raises(RuntimeError, match="out of memory"):
+        rw.verify(dynamic, ["dynamic_ntk"])
+    assert_close(snapshot(dynamic), before, rtol=0, atol=0)
+
+
+def test_modules_that_share_a_rotary_share_its_copy(dynamic):
+    model = copy.deepcopy(dynamic)
+    rotary = model.model.rotary_emb
+    model.model.layers[0].rotary_emb = rotary
+    with at_rest(model):
+        copied = model.model.rotary_emb
+        assert copied is not rotary
+        assert model.model.layers[0].rotary_emb is copied
+        assert copied.config is rotary.config
+    assert model.model.rotary_emb is model.model.layers[0].rotary_emb is rotary
+
+
+# Parts.
+
+
+def gap(differences, positions=None, largest=10.0):
+    differences = torch.tensor(differences, dtype=torch.float64)
+    return Gap(
+        way="a way",
+        positions=torch.arange(len(differences)) if positions is None else torch.tensor(positions),
+        logit_differences=differences,
+        total_variations=differences / 100,
+        largest_logit=largest,
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "differences", "expected"),
+    [
+        (torch.float64, [0.0, 0.0], 1e-8),
+        (torch.float32, [0.0, 1e-5], 1e-3),
+        (torch.float32, [1e-4, 0.0], 2e-3),
+        (torch.bfloat16, [0.0], 0.5),
+    ],
+)
+def test_the_tolerance_is_twenty_gaps_or_the_floor_of_the_dtype(dtype, differences, expected):
+    allowed = Tolerances.of({"decode": gap(differences)}, dtype, L0).by_check["decode"]
+    assert_close(allowed, expected, rtol=1e-12, atol=0)
+
+
+def test_a_record_tells_the_first_position_above_the_tolerance():
+    tolerances = Tolerances(by_check={"decode": 0.1}, trained_length=L0)
+    found = gap([0.1, 0.0, 0.5, 0.3], positions=[30, 31, 33, 32])
+    record = tolerances.record("yarn", "decode", found, "failed")
+    assert record["status"] == "failed"
+    assert record["max_logit_difference"] == 0.5
+    assert record["max_total_variation"] == 0.005
+    assert "first at position 32 (trained length 32)" in record["sentence"]
+    assert tolerances.record("yarn", "decode", gap([0.1]), "failed")["status"] == "ok"
+    assert tolerances.record("yarn", "decode", gap([torch.inf]), "failed")["status"] == "failed"
+
+
+@pytest.mark.parametrize("length", [16, 17, 48, 320, 10_240])
+def test_uneven_calls_are_a_split_of_the_sequence(length):
+    calls = uneven_calls(length)
+    assert [start for start, _ in calls] == [0, *(stop for _, stop in calls[:-1])]
+    assert calls[-1][1] == length
+    sizes = [stop - start for start, stop in calls]
+    assert all(size % 2 for size in sizes[:-1])
+    assert 3 < len(calls) < 20
+    assert len(set(sizes)) > 2
+
+
+@pytest.mark.parametrize(
+    ("length", "trained_length", "prefill", "stop"),
+    [(48, 32, 1, 48), (320, 256, 240, 320), (10_240, 8192, 8176, 8272), (300, 512, 268, 300)],
+)
+def test_decoding_crosses_the_trained_length_token_by_token(length, trained_length, prefill, stop):
+    calls = decoding_calls(length, trained_length)
+    assert calls[0] == (0, prefill)
+    assert list(calls[1:]) == [(start, start + 1) for start in range(prefill, stop)]
+
+
+def test_logits_compared_in_blocks_are_the_same(dynamic, monkeypatch):
+    at_once = verify_stock(dynamic)
+    monkeypatch.setattr("ropewalk.integrations.consistency.LOGITS_AT_ONCE", 97 * 5)
+    for record, expected in zip(verify_stock(dynamic), at_once, strict=True):
+        assert record["sentence"].partition("(")[0] == expected["sentence"].partition("(")[0]
+        assert_close(figure(record), figure(expected), rtol=0, atol=1e-9)
+
+
+def test_a_long_sequence_is_prefilled_first(dynamic):
+    records = by_method(rw.verify(dynamic, ["dynamic_ntk"], length=160))["dynamic_ntk"]
+    assert records["decode"]["sentence"].startswith("prefill of 16 tokens, then 96 one by one")
+    assert set(statuses(records).values()) == {"ok"}
+
+
+# What is asked for.
+
+
+def test_an_omitted_factor_is_the_length_over_the_trained_length(monkeypatch):
+    asked = []
+
+    def extend_with(model, spec, **given):
+        asked.append(given)
+        raise rw.RopewalkError("not now")
+
+    monkeypatch.setattr("ropewalk.api.verifying.extend_with", extend_with)
+    with pytest.raises(rw.RopewalkError, match="no method could run: not now"):
+        rw.verify(tiny(num_hidden_layers=1), ["yarn"], length="2x")
+    assert asked == [{"default_factor": 2.0, "context_length": 2 * L0}]
+
+
+def test_a_method_that_the_model_refuses_is_told_with_its_reason():
+    """Every layer slides within what it knows: only native can be put in."""
+    model = tiny("mistral", sliding_window=24, num_hidden_layers=2)
+    records = by_method(rw.verify(model, ["native", "none"]))
+    assert set(statuses(records["native"]).values()) == {"ok"}
+    assert set(statuses(records["none"]).values()) == {"not run"}
+    assert "sliding window" in records["none"]["padded"]["sentence"]
+    with pytest.raises(rw.RopewalkError, match="no method could run: mistral"):
+        rw.verify(model, ["none"])
+
+
+@pytest.mark.parametrize(
+    ("specs", "length", "message"),
+    [
+        (["yran"], None, "unknown method yran"),
+        (["temperature"], None, "temperature without tau"),
+        (["none"], 15, "expected at least 16 tokens"),
+        (["none"], "twice", "length twice"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(specs, length, message, monkeypatch):
+    model = tiny(num_hidden_layers=1)
+    monkeypatch.setattr(model, "forward", None)
+    with pytest.raises(rw.RopewalkError, match=message):
+        rw.verify(model, specs, length=length)
+
+
+@pytest.mark.parametrize("check", [rw.verify, verify_stock])
+def test_an_extended_model_is_refused(check):
+    model = tiny(num_hidden_layers=1)
+    with rw.extend(model, "none"), pytest.raises(rw.RopewalkError, match=r"call \.remove\(\)"):
+        check(model)
+
+
+def test_stock_runs_a_family_that_extend_refuses(monkeypatch):
+    """Then the floor of the dtype alone is allowed."""
+
+    def refuse(model, spec):
+        raise rw.RopewalkError("not supported")
+
+    monkeypatch.setattr("ropewalk.api.verifying.extend", refuse)
+    records = verify_stock(tiny(dtype=torch.float32, num_hidden_layers=1))
+    assert {record["status"] for record in records} == {"ok"}
+    largest = {round(record["tolerance"] / 1e-4, 6) for record in records}
+    assert all(1e-2 < each < 1e3 for each in largest)
+
+
+# The command.
+
+
+def test_the_document(folder, capsys):
+    assert main(["verify", folder, "--method", "dynamic_ntk", "--json"]) == 0
+    output, error = capsys.readouterr()
+    document = json.loads(output)
+    assert error == ""
+    records = document.pop("records")
+    layout = document.pop("layout")
+    assert document == {
+        "model": "tiny",
+        "family": "llama",
+        "trained_length": L0,
+        "length": LENGTH,
+        "dtype": "float32",
+        "passed": True,
+    }
+    assert layout["layers"] == 4
+    assert [record["check"] for record in records] == list(CHECKS)
+    assert set(records[0]) == {
+        "method",
+        "check",
+        "status",
+        "max_logit_difference",
+        "max_total_variation",
+        "tolerance",
+        "sentence",
+    }
+
+
+def test_the_table(folder, capsys):
+    specs = ["none", "dynamic_ntk:policy=at_birth"]
+    assert main(["verify", folder, *(f"--method={spec}" for spec in specs)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["method", *CHECKS] in lines
+    rows = {line[0]: line for line in lines if line}
+    assert rows["none"][-1] == "ok"
+    assert " ".join(rows[specs[1]][5:]) == "differs, as declared"
+    assert float(rows[specs[1]][2]) > 1e-2
+    assert len(rows["allowed"]) == 5
+    assert " ".join(rows["One"]) == (
+        "One result, however tokens are fed: 1 method. 1 depend on the path, as declared."
+    )
+
+
+def test_the_library_fails_and_ours_passes_on_the_same_model(dynamic_folder, capsys):
+    assert main(["verify", dynamic_folder, "--stock"]) == 1
+    output = capsys.readouterr().out
+    assert "stock, decode: 48 tokens one by one: logits differ" in output
+    assert "failed: chunked, decode, padded, history" in output
+    assert main(["verify", dynamic_folder]) == 0
+    assert "differs, as declared" in capsys.readouterr().out
+
+
+def test_a_length_within_the_trained_one_is_said(folder, capsys):
+    assert main(["verify", folder, "--method", "none", "--length", "0.75x"]) == 0
+    assert "Nothing beyond the trained length was checked." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["./nothing"], "no such file or folder"),
+        (["--stock", "--method", "yarn"], "stock has no methods"),
+        (["--length", "many"], "expected tokens or a multiple"),
+        (["--dtype", "float8"], "float8"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments, message, capsys):
+    assert main(["verify", *arguments]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_a_dtype_is_taken_by_its_name(folder):
+    assert verify_checkpoint(folder, methods=["none"], dtype="float64")["dtype"] == "float64"
+    with pytest.raises(rw.RopewalkError, match="dtype float8"):
+        verify_checkpoint(folder, methods=["none"], dtype="float8")
+
+
+def test_progress_names_the_work_and_never_goes_back():
+    told = []
+    rw.verify(
+        tiny(num_hidden_layers=1),
+        ["none", "yarn"],
+        progress=lambda work, share: told.append((work, share)),
+    )
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 11 / 12)
+    assert told[-1][0] == "yarn, history"
