@@ -84,12 +84,16 @@ MORE_FAMILIES = {
     "olmo3": {"sliding_window": 24, "layer_types": _ONE_OF_EACH},
     "mixtral": _EXPERTS,
     "qwen3_moe": _EXPERTS,
-    "minimax": {**_EXPERTS, "layer_types": ["linear_attention", "full_attention"]},
+    "minimax": {**_EXPERTS, "layer_types": ["full_attention", "full_attention"]},
     "deepseek_v2": _LATENT,
     "deepseek_v3": _LATENT,
     "llama4_text": _EXPERTS,
 }
-"""Families beyond the Llama-shaped ones, two layers each."""
+"""Families beyond the Llama-shaped ones, two layers each.
+
+MiniMax without its linear-attention layers: with them the library's own decoding differs from
+its own full pass.
+"""
 
 
 def tiny(name="llama", dtype=torch.float64, **changes):
@@ -107,10 +111,14 @@ def tiny(name="llama", dtype=torch.float64, **changes):
         "bos_token_id": 1,
         "eos_token_id": None,
     }
-    config = AutoConfig.for_model(
-        name.split()[0], **{**settings, **FAMILIES.get(name, {}), **changes}
-    )
-    return sharpen(AutoModelForCausalLM.from_config(config).eval()).to(dtype)
+    if name in MORE_FAMILIES:
+        settings["num_hidden_layers"] = 2
+    settings = {**settings, **{**FAMILIES, **MORE_FAMILIES}.get(name, {}), **changes}
+    experts = settings.pop("experts_implementation", None)
+    config = AutoConfig.for_model(name.split()[0], **settings)
+    options = {"experts_implementation": experts} if experts else {}
+    model = AutoModelForCausalLM.from_config(config, **options).eval()
+    return sharpen(model).to(dtype)
 
 
 @torch.no_grad()

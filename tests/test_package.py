@@ -66,6 +66,7 @@ def test_version_is_that_of_the_installed_package() -> None:
         "from ropewalk.cli.main import main; assert main(['inspect', './nothing']) == 2",
         "from ropewalk.cli.main import main; assert main(['compare', './nothing']) == 2",
         "from ropewalk.cli.main import main; assert main(['generate', './no', '--prompt=a']) == 2",
+        "from ropewalk.cli.main import main; assert main(['verify', './nothing']) == 2",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:

@@ -46,13 +46,11 @@ class Sample:
     @classmethod
     def of(cls, model: nn.Module, length: int, trained_length: int) -> "Sample":
         """``length`` tokens and fewer, of the model's vocabulary."""
-        embeddings: Any = model.get_input_embeddings()
         device = next(model.parameters()).device
         generator = torch.Generator().manual_seed(0)
 
         def tokens(count: int) -> Tensor:
-            ids = torch.randint(embeddings.num_embeddings, (count,), generator=generator)
-            return ids.to(device)
+            return torch.randint(_vocabulary(model), (count,), generator=generator).to(device)
 
         crosses = length > trained_length
         shorter = (trained_length + length) // 2 if crosses else 3 * length // 4
@@ -97,8 +95,9 @@ class Reference:
 
     def __init__(self, model: nn.Module, sample: Sample) -> None:
         self.model, self.sample = model, sample
-        self.long = fed(model, sample.long, whole(sample.long))
+        # The short one first: nothing longer ran before it.
         self.short = fed(model, sample.short, whole(sample.short))
+        self.long = fed(model, sample.long, whole(sample.long))
 
 
 Check = Callable[[Reference], Gap]
@@ -233,6 +232,10 @@ def at_rest(model: nn.Module) -> Iterator[None]:
             setattr(parent, name, module)
 
 
+def _vocabulary(model: Any) -> int:
+    return int(model.get_input_embeddings().num_embeddings)
+
+
 def _states(model: nn.Module, ids: Tensor, **inputs: Any) -> Tensor:
     device = next(model.parameters()).device
     states: Tensor = _decoder(model)(ids.to(device), **inputs).last_hidden_state
@@ -244,12 +247,11 @@ def _gap(
     model: nn.Module, way: str, expected: Tensor, found: Tensor, positions: Tensor | None = None
 ) -> Gap:
     """Compare two runs of hidden states ``[rows, width]`` by the logits that they lead to."""
-    embeddings: Any = model.get_input_embeddings()
-    rows = max(1, LOGITS_AT_ONCE // embeddings.num_embeddings)
+    rows = max(1, LOGITS_AT_ONCE // _vocabulary(model))
     with evaluating(model), _head(model) as head:
         blocks = [
             _distances(head(a).double(), head(b).double())
-            for a, b in zip(expected.split(rows), found.split(rows), strict=True)
+            for a, b in zip(torch.split(expected, rows), torch.split(found, rows), strict=True)
         ]
     differences, variations, largest = zip(*blocks, strict=True)
     return Gap(
