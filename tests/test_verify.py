@@ -233,7 +233,7 @@ def test_a_defect_is_seen_and_ends_in_status_1(folder, break_it, check, monkeypa
     assert main(["verify", folder, "--method", "dynamic_ntk"]) == 1
     output = capsys.readouterr().out
     assert f"dynamic_ntk, {check}: " in output
-    assert "A promise is broken by 1 of 1." in output
+    assert "Of 1: broken promises: 1." in output
 
 
 def test_a_memory_of_ours_would_be_seen(monkeypatch):
@@ -539,8 +539,8 @@ def test_the_table(folder, capsys):
     assert " ".join(rows[specs[1]][5:]) == "differs, as declared"
     assert float(rows[specs[1]][2]) > 1e-2
     assert len(rows["allowed"]) == 5
-    assert " ".join(rows["One"]) == (
-        "One result, however tokens are fed: 1 method. 1 depend on the path, as declared."
+    assert " ".join(rows["Of"]) == (
+        "Of 2: one result, however tokens are fed: 1; differ, as declared: 1."
     )
 
 

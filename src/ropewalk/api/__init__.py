@@ -1,7 +1,8 @@
 """The composition root: what the public Python names do with the rooms."""
 
-from ropewalk.api.comparing import CompareResult, compare, perplexity, plan_compare
+from ropewalk.api.comparing import CompareResult, compare, plan_compare
 from ropewalk.api.extending import extend, inspect
+from ropewalk.api.measuring import perplexity
 from ropewalk.api.verifying import verify, verify_stock
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from ropewalk.api.comparing import perplexity
 from ropewalk.api.extending import config_of, extend
+from ropewalk.api.measuring import perplexity
 from ropewalk.api.request import read_lengths
 from ropewalk.core.config import read_rope_section
 from ropewalk.core.passes import FullPass

@@ -81,7 +81,7 @@ def _print(document: Mapping[str, Any]) -> None:
         name: list(group) for name, group in groupby(records, key=lambda each: each["method"])
     }
     rows = [(name, *map(_figure, group), _word(group)) for name, group in methods.items()]
-    allowed = next(group for group in methods.values() if all(each["tolerance"] for each in group))
+    allowed = next(group for group in methods.values() if group[0]["tolerance"] is not None)
     rows.append(("allowed", *(f"{each['tolerance']:.1e}" for each in allowed), ""))
     typer.echo(
         f"{document['model']}: largest difference of a logit from one call alone, over "
@@ -130,11 +130,13 @@ def _conclusion(
 ) -> str:
     words = [_word(group) for group in methods.values()]
     broken = sum(word.startswith("failed") for word in words)
-    kept, declared = words.count("ok"), words.count("differs, as declared")
+    counts = {
+        "broken promises": broken,
+        "one result, however tokens are fed": words.count("ok"),
+        "differ, as declared": words.count("differs, as declared"),
+        "not run": words.count("not run"),
+    }
     crosses = document["length"] > document["trained_length"]
     scope = "" if crosses else " Nothing beyond the trained length was checked."
-    if broken:
-        return f"A promise is broken by {broken} of {len(words)}.{scope}"
-    others = f" {declared} depend on the path, as declared." if declared else ""
-    one = "" if kept == 1 else "s"
-    return f"One result, however tokens are fed: {kept} method{one}.{others}{scope}"
+    told = "; ".join(f"{what}: {count}" for what, count in counts.items() if count)
+    return f"Of {len(words)}: {told}.{scope}"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.rotary import EncodedRotary, UnturnedRotary
-from ropewalk.integrations.scoring import _decoder, _head
+from ropewalk.integrations.scoring import decoder_of, family_head
 
 Calls = Sequence[tuple[int, int]]
 """(start, stop) of each call through one key cache, in order."""
@@ -194,7 +194,7 @@ def fed(model: nn.Module, ids: Tensor, calls: Calls) -> Tensor:
     states, cache = [], None
     with at_rest(model):
         for start, stop in calls:
-            out = _decoder(model)(
+            out = decoder_of(model)(
                 ids[None, start:stop], past_key_values=cache, use_cache=len(calls) > 1
             )
             cache = out.past_key_values
@@ -238,7 +238,7 @@ def _vocabulary(model: Any) -> int:
 
 def _states(model: nn.Module, ids: Tensor, **inputs: Any) -> Tensor:
     device = next(model.parameters()).device
-    states: Tensor = _decoder(model)(ids.to(device), **inputs).last_hidden_state
+    states: Tensor = decoder_of(model)(ids.to(device), **inputs).last_hidden_state
     return states
 
 
@@ -248,7 +248,7 @@ def _gap(
 ) -> Gap:
     """Compare two runs of hidden states ``[rows, width]`` by the logits that they lead to."""
     rows = max(1, LOGITS_AT_ONCE // _vocabulary(model))
-    with evaluating(model), _head(model) as head:
+    with evaluating(model), family_head(model) as head:
         blocks = [
             _distances(head(a).double(), head(b).double())
             for a, b in zip(torch.split(expected, rows), torch.split(found, rows), strict=True)

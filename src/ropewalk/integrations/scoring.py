@@ -29,13 +29,13 @@ class TransformersScorer:
         ids = ids.to(device)
         with evaluating(self.model):
             hidden = self._hidden_states(ids, split)[first - 1 : len(ids) - 1]
-            with _head(self.model) as head:
+            with family_head(self.model) as head:
                 losses = token_losses(hidden, ids[first:], head)
         return losses.cpu()
 
     def _hidden_states(self, ids: Tensor, split: Pass) -> Tensor:
         """Last hidden states ``[n, width]`` of one sequence, fed as ``split`` says."""
-        decoder = _decoder(self.model)
+        decoder = decoder_of(self.model)
         calls = list(split.calls(len(ids)))
         states, cache = [], None
         for start, stop in calls:
@@ -58,13 +58,13 @@ class _Replay(nn.Module):
 
 
 @contextmanager
-def _head(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+def family_head(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     """The family's own way from hidden states ``[rows, width]`` to logits.
 
     Families scale or cap their logits after the output layer, so the model's own forward
     runs, over a decoder that replays a chunk of hidden states.
     """
-    decoder, replay = _decoder(model), _Replay()
+    decoder, replay = decoder_of(model), _Replay()
     name = model.base_model_prefix
     setattr(model, name, replay)
 
@@ -79,7 +79,7 @@ def _head(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
         setattr(model, name, decoder)
 
 
-def _decoder(model: nn.Module) -> nn.Module:
+def decoder_of(model: nn.Module) -> nn.Module:
     decoder = getattr(model, getattr(model, "base_model_prefix", ""), None)
     if not isinstance(decoder, nn.Module) or decoder is model:
         raise RopewalkError(
