@@ -1,8 +1,10 @@
 """Turn a training run into the bundled checkpoint: bfloat16 weights, tokenizer, training log.
 
-    python recipes/demo/export.py RUN_FOLDER src/ropewalk/data/demo
+    python recipes/demo/export.py RUN_FOLDER ... src/ropewalk/data/demo
 
-Works at any time in a run: it reads the last checkpoint.
+Works at any time in a run: it reads the last checkpoint. Of several runs, which must have
+begun as one, the weights are averaged in equal parts (Wortsman et al. 2022, Model soups,
+arXiv:2203.05482); the log is that of the longest.
 """
 
 import json
@@ -21,19 +23,33 @@ from ropewalk.training.corpus import END_OF_TEXT
 LOG_EVERY_STEPS = 50
 
 
-def main(run: Path, target: Path) -> None:
+def main(runs: list[Path], target: Path) -> None:
     """Write config, weights, tokenizer, recipe and a thinned training log into TARGET."""
-    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(runs[0] / "tokenizer.json"))
     model = LlamaForCausalLM(demo_config(tokenizer))
-    steps = Checkpoint(run / "checkpoint.safetensors").restore(model, [])
+    steps = _average(model, runs)
     model.to(torch.bfloat16).save_pretrained(target)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token=END_OF_TEXT
     )
     fast.save_pretrained(target)
-    shutil.copy(run / "recipe.json", target / "recipe.json")
-    _write_log(run / "log.jsonl", target / "training_log.csv")
-    typer.echo(f"{steps} steps exported to {target}")
+    longest = runs[steps.index(max(steps))]
+    shutil.copy(longest / "recipe.json", target / "recipe.json")
+    _write_log(longest / "log.jsonl", target / "training_log.csv")
+    typer.echo(f"{' and '.join(map(str, steps))} steps exported to {target}")
+
+
+@torch.no_grad()
+def _average(model: LlamaForCausalLM, runs: list[Path]) -> list[int]:
+    """Put the mean of the runs' weights into ``model``; the number of steps of each run."""
+    steps, sums = [], {}
+    for run in runs:
+        steps.append(Checkpoint(run / "checkpoint.safetensors").restore(model, []))
+        for name, parameter in model.named_parameters():
+            sums[name] = sums.get(name, 0) + parameter.double() / len(runs)
+    for name, parameter in model.named_parameters():
+        parameter.copy_(sums[name])
+    return steps
 
 
 def _write_log(source: Path, target: Path) -> None:

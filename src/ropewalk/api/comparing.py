@@ -12,7 +12,6 @@ import torch
 from ropewalk.api.comparison import Comparison, comparison_of
 from ropewalk.api.request import (
     DEFAULT_WINDOWS,
-    DEMO_WINDOWS,
     check_words,
     read_documents,
 )
@@ -114,14 +113,13 @@ def _prepare(
     check_words(request.get("methods", ()), request.get("modes", ()))
     loaded = load_model(source or demo_model(), dtype=DTYPES[dtype])
     documents = read_documents(texts, loaded.require_tokenizer())
-    default = DEMO_WINDOWS if source is None else DEFAULT_WINDOWS
     return comparison_of(
         loaded.model,
         name=loaded.name,
         weights=_identity(loaded),
         documents=documents,
         dtype=dtype,
-        windows=default if windows is None else windows,
+        windows=DEFAULT_WINDOWS if windows is None else windows,
         **request,
     )
 

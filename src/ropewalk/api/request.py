@@ -31,8 +31,6 @@ DEFAULT_METHODS = (
 """Every method that needs no more than a factor, and one composition."""
 
 DEFAULT_WINDOWS = 8
-DEMO_WINDOWS = 16
-"""The demo model is small enough for twice the windows."""
 LARGEST_TAIL = 1024
 
 
