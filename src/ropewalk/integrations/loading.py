@@ -191,10 +191,11 @@ def _stored_numbers(path: Path) -> int:
 
 def _require_gguf_reader() -> None:
     try:
+        import accelerate  # noqa: F401  (transformers loads the tensors through it)
         import gguf  # noqa: F401
     except ImportError as error:
         raise RopewalkError(
-            'a .gguf file needs the package gguf; install it: pip install "ropewalk[gguf]"'
+            'a .gguf file needs the packages gguf and accelerate; install them: pip install "ropewalk[gguf]"'
         ) from error
 
 
