@@ -195,7 +195,8 @@ def _require_gguf_reader() -> None:
         import gguf  # noqa: F401
     except ImportError as error:
         raise RopewalkError(
-            'a .gguf file needs the packages gguf and accelerate; install them: pip install "ropewalk[gguf]"'
+            "a .gguf file needs the packages gguf and accelerate; install them: "
+            'pip install "ropewalk[gguf]"'
         ) from error
 
 
