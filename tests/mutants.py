@@ -103,8 +103,8 @@ class Window(Region):
     def key_positions(self, keys):
         return keys.double()
 
-    def covers(self, rows, keys):
-        return (rows - keys >= self.first) & (rows - keys < self.last)
+    def key_bounds(self, rows):
+        return rows - self.last + 1, rows - self.first + 1
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ class Clipped(Region):
     def key_positions(self, keys):
         return torch.zeros_like(keys, dtype=torch.float64)
 
-    def covers(self, rows, keys):
-        return rows - keys >= self.window
+    def key_bounds(self, rows):
+        return torch.zeros_like(rows), rows - self.window + 1
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,8 @@ class Halved(Region):
     def key_positions(self, keys):
         return keys.double() / 2
 
-    def covers(self, rows, keys):
-        return WholeTriangle().covers(rows, keys)
+    def key_bounds(self, rows):
+        return WholeTriangle().key_bounds(rows)
 
 
 class HalvedMap(PositionMap):
