@@ -31,9 +31,9 @@ _TEXT_SECTIONS = ("text_config", "llm_config", "language_config")
 _ROPE_DICTS = ("rope_scaling", "rope_parameters")
 _ORIGINAL = "original_max_position_embeddings"
 _THETAS = ("rope_theta", "rotary_emb_base", "global_rope_theta")
-_LOCAL_THETAS = ("rope_local_base_freq", "local_rope_theta")
+LOCAL_THETAS = ("rope_local_base_freq", "local_rope_theta")
 _SHARES = ("partial_rotary_factor", "rotary_pct", "rotary_emb_fraction")
-_ROPE_FIELDS = (*_ROPE_DICTS, *_THETAS, *_LOCAL_THETAS, *_SHARES, "rotary_dim", "qk_rope_head_dim")
+_ROPE_FIELDS = (*_ROPE_DICTS, *_THETAS, *LOCAL_THETAS, *_SHARES, "rotary_dim", "qk_rope_head_dim")
 _TYPE_ALIASES = {"su": "longrope", "mrope": "default"}
 _TYPES_FROM_ORIGINAL = frozenset({"yarn", "longrope", "llama3"})
 _SCALES_FULL_ATTENTION_ONLY = frozenset({"olmo3"})
@@ -61,7 +61,7 @@ class RopeSection:
     max_position_embeddings  the length that the config admits, in tokens
     trained_length           L0, in tokens: the length that ``rope_type`` refers to
     softmax_scale            sigma of the architecture, before MLA's mscale
-    latent_attention         whether this is MLA
+    latent_attention         whether this is MLA whose softmax scale takes YaRN's mscale
     parameters               the remaining keys of the rope dict in force, lists as tuples
     """
 
@@ -100,8 +100,8 @@ def read_rope_section(config: Mapping[str, Any], layer_type: str | None = None) 
 
     Raises RopewalkError for a config without rope keys or with numbers that make no rotation.
     """
-    text = _text_model(config)
-    rope, chosen, nested = _rope_dict_in_force(text, layer_type)
+    text = text_model(config)
+    rope, chosen, nested = rope_dict_in_force(text, layer_type)
     rope_type, longest = _rope_type(rope), _longest(text)
     head_dim, latent = _head_dim(text, chosen), text.get("qk_rope_head_dim") is not None
     share = _share(text, rope, head_dim)
@@ -117,19 +117,19 @@ def read_rope_section(config: Mapping[str, Any], layer_type: str | None = None) 
         max_position_embeddings=longest,
         trained_length=_trained_length(text, rope, rope_type, nested=nested, longest=longest),
         softmax_scale=_softmax_scale(text, head_dim),
-        latent_attention=latent,
+        latent_attention=latent and not text.get("compress_ratios"),
         parameters=_parameters(rope, share if rope_type == "proportional" else None),
     )
     section.geometry()
     return section
 
 
-def _text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The text model's keys over the outer ones; a rope dict inside hides those outside."""
     if not isinstance(config, Mapping):
         raise RopewalkError(f"a config that is a {type(config).__name__}: expected a JSON object")
-    inner = _first(config, _TEXT_SECTIONS)
-    inner = inner if isinstance(inner, Mapping) else {}
+    name = text_section(config)
+    inner = {} if name is None else config[name]
     hidden = {*_ROPE_DICTS, _ORIGINAL} if any(key in inner for key in _ROPE_DICTS) else set()
     text = {**{k: v for k, v in config.items() if k not in hidden}, **inner}
     if not any(key in text for key in _ROPE_FIELDS):
@@ -137,13 +137,19 @@ def _text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return text
 
 
-def _rope_dict_in_force(
+def text_section(config: Mapping[str, Any]) -> str | None:
+    """The key of a multimodal config that holds the text model's keys, None where none does."""
+    name = next((name for name in _TEXT_SECTIONS if config.get(name) is not None), None)
+    return name if name and isinstance(config[name], Mapping) else None
+
+
+def rope_dict_in_force(
     text: Mapping[str, Any], layer_type: str | None
 ) -> tuple[Mapping[str, Any], str | None, bool]:
     """(rope dict, layer type, whether the config has one dict for each layer type)."""
     rope = _rope_dict(text)
     if any(isinstance(v, Mapping) for v in rope.values()) and not {"rope_type", "type"} & {*rope}:
-        chosen = _known_layer_type(layer_type or "full_attention", tuple(rope))
+        chosen = _known_layer_type(layer_type or _main_layer_type(rope), tuple(rope))
         inner = rope[chosen]
         if not isinstance(inner, Mapping):
             raise RopewalkError(f"layer type {chosen} has no rope parameters; choose another")
@@ -155,6 +161,12 @@ def _rope_dict_in_force(
     _known_layer_type(layer_type, names or ("full_attention", "sliding_attention"))
     is_sliding = layer_type == "sliding_attention"
     return _sliding_rope(text, rope) if is_sliding else rope, layer_type, False
+
+
+def _main_layer_type(rope: Mapping[str, Any]) -> str:
+    """Full attention, where its layers have positions; else the first type that has."""
+    turning = [name for name, inner in rope.items() if isinstance(inner, Mapping)]
+    return "full_attention" if "full_attention" in turning else turning[0]
 
 
 def _rope_dict(text: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -176,7 +188,7 @@ def _known_layer_type(name: str, known: tuple[str, ...]) -> str:
 
 def _sliding_rope(text: Mapping[str, Any], rope: Mapping[str, Any]) -> Mapping[str, Any]:
     """Sliding layers of families whose flat rope dict is meant for full attention."""
-    local = _first(text, _LOCAL_THETAS)
+    local = _first(text, LOCAL_THETAS)
     if local is not None:
         return {"rope_theta": local}
     if _model_type(text) in _SCALES_FULL_ATTENTION_ONLY:
@@ -201,8 +213,7 @@ def _longest(text: Mapping[str, Any]) -> int:
 
 
 def _head_dim(text: Mapping[str, Any], layer_type: str | None) -> int:
-    is_global = layer_type == "full_attention"
-    wider = ("global_head_dim",) if is_global else ()
+    wider = ("global_head_dim",) if layer_type == "full_attention" else ()
     value = _first(text, ("qk_rope_head_dim", *wider, "head_dim"))
     if value is not None:
         return _integer(value, "head_dim", smallest=1, largest=LARGEST_HEAD_DIM)
@@ -219,8 +230,8 @@ def _share(text: Mapping[str, Any], rope: Mapping[str, Any], head_dim: int) -> f
     value = _first(text, _SHARES) if value is None else value
     if value is not None:
         return _number(value, "partial_rotary_factor")
-    stated = text.get("rotary_dim")
-    turning = _integer(stated or head_dim, "rotary_dim", smallest=1, largest=head_dim)
+    stated = text.get("rotary_dim") or head_dim
+    turning = _integer(stated, "rotary_dim", smallest=1, largest=head_dim)
     share = turning / head_dim
     # A quotient that was rounded down would lose a channel when it is multiplied back.
     return share if int(head_dim * share) == turning else math.nextafter(share, 1.0)
@@ -242,8 +253,7 @@ def _trained_length(
     name = _ORIGINAL if rope_type in _TYPES_FROM_ORIGINAL else "max_trained_positions"
     beside = None if nested and name == _ORIGINAL else text.get(name)
     value = rope.get(name) if beside is None else beside
-    value = longest if value is None else value
-    return _integer(value, name, smallest=2, largest=LARGEST_LENGTH)
+    return _integer(longest if value is None else value, name, smallest=2, largest=LARGEST_LENGTH)
 
 
 def _softmax_scale(text: Mapping[str, Any], head_dim: int) -> float:
@@ -252,6 +262,8 @@ def _softmax_scale(text: Mapping[str, Any], head_dim: int) -> float:
         value = _optional(text, name)
         if value is not None and value > 0:
             return float(value**power)
+    if text.get("compress_ratios") and text.get("head_dim") is not None:  # DeepSeek-V4
+        return float(_integer(text["head_dim"], "head_dim", smallest=1) ** -0.5)
     is_latent = text.get("qk_rope_head_dim") is not None
     passing = _optional(text, "qk_nope_head_dim") if is_latent else None
     return float((head_dim + _integer(passing or 0, "qk_nope_head_dim")) ** -0.5)

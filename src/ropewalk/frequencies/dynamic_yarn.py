@@ -32,22 +32,24 @@ class DynamicYaRN(Frequencies):
     def __post_init__(self) -> None:
         check_even(self.rotary_dim)
 
-    def inv_freq(self, context_length: int) -> Tensor:
-        at_length = NTKByParts(
+    def at(self, context_length: int) -> NTKByParts:
+        """YaRN with the factor of one L."""
+        factor = max(1.0, context_length / self.trained_length)
+        return NTKByParts(
             rotary_dim=self.rotary_dim,
             rope_theta=self.rope_theta,
             trained_length=self.trained_length,
-            factor=self._factor(context_length),
+            factor=factor,
             ramp=self.ramp,
+            magnitude=yarn_mscale(factor),
         )
-        return at_length.inv_freq(context_length)
+
+    def inv_freq(self, context_length: int) -> Tensor:
+        return self.at(context_length).inv_freq(context_length)
 
     def attention_factor(self, context_length: int) -> float:
-        return yarn_mscale(self._factor(context_length))
+        return self.at(context_length).magnitude
 
     @property
     def length_dependent(self) -> bool:
         return True
-
-    def _factor(self, context_length: int) -> float:
-        return max(1.0, context_length / self.trained_length)

@@ -63,14 +63,13 @@ class LongRoPE(Frequencies):
     def attention_factor(self, context_length: int) -> float:
         return self.long_magnitude if self._is_long(context_length) else self.short_magnitude
 
-    def angles(self, positions: Tensor, context_length: int) -> Tensor:
+    def angles_of(self, positions: Tensor, theta: Tensor) -> Tensor:
         """position * theta_i' from position n_hat on, position * theta_i before it."""
         at = positions.double()[..., None]
-        scaled = at * self.inv_freq(context_length).to(positions.device)
         if self.start_tokens == 0:
-            return scaled
-        theta = rope_inv_freq(self.rotary_dim, self.rope_theta).to(positions.device)
-        return torch.where(at < self.start_tokens, at * theta, scaled)
+            return at * theta
+        unscaled = rope_inv_freq(self.rotary_dim, self.rope_theta).to(positions.device)
+        return at * torch.where(at < self.start_tokens, unscaled, theta)
 
     @property
     def length_dependent(self) -> bool:

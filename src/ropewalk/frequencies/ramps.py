@@ -52,6 +52,18 @@ class IndexRamp(Ramp):
         check_positive(self.beta_slow, "beta_slow")
 
     def interpolated(self, rotary_dim: int, rope_theta: float, trained_length: int) -> Tensor:
+        low, high = self.cut_offs(rotary_dim, rope_theta, trained_length)
+        pairs = torch.arange((rotary_dim + 1) // 2, dtype=torch.float64)
+        if high < low:
+            return torch.zeros_like(pairs)
+        width = high - low if high > low else 0.001
+        return ((pairs - low) / width).clamp(0, 1)
+
+    def cut_offs(
+        self, rotary_dim: int, rope_theta: float, trained_length: int
+    ) -> tuple[float, float]:
+        """low and high: pairs below the one are left alone, those above the other interpolated."""
+
         def index(turns: float) -> float:
             log_theta = math.log(2 * math.pi) + math.log(turns) - math.log(trained_length)
             return -rotary_dim * log_theta / (2 * math.log(rope_theta))
@@ -59,12 +71,7 @@ class IndexRamp(Ramp):
         low, high = index(self.beta_fast), index(self.beta_slow)
         if self.truncate:
             low, high = float(math.floor(low)), float(math.ceil(high))
-        low, high = max(low, 0.0), min(high, rotary_dim - 1.0)
-        pairs = torch.arange((rotary_dim + 1) // 2, dtype=torch.float64)
-        if high < low:
-            return torch.zeros_like(pairs)
-        width = high - low if high > low else 0.001
-        return ((pairs - low) / width).clamp(0, 1)
+        return max(low, 0.0), min(high, rotary_dim - 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

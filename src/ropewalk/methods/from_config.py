@@ -53,13 +53,15 @@ def softmax_scale(config: Mapping[str, Any], layer_type: str | None = None) -> f
         head_dim^-1/2, or what the config states (query_pre_attn_scalar, attention_multiplier)
         MLA: (qk_nope_head_dim + qk_rope_head_dim)^-1/2 * m(factor, mscale_all_dim)^2
 
-    The square applies whenever rope_type is not default and mscale_all_dim is neither 0 nor
-    null, whatever attention_factor says.
+    The square applies whenever rope_type is not default, mscale_all_dim is neither 0 nor null
+    and apply_yarn_scaling is not false, whatever attention_factor says. Prefill and absorbed
+    decode take this one number. Configs with compress_ratios take head_dim^-1/2 without it.
 
-    Source: DeepSeek-V2 and V3, released code.
+    Source: DeepSeek-V2 and V3, released code; DeepSeek-V4's, as in vLLM pull request 41569.
     """
     section = read_rope_section(config, layer_type)
-    if not section.latent_attention or section.rope_type == "default":
+    scaled = section.parameters.get("apply_yarn_scaling") is not False
+    if not (section.latent_attention and scaled) or section.rope_type == "default":
         return section.softmax_scale
     all_dim = section.number("mscale_all_dim")
     magnitude = yarn_mscale(_factor(section), all_dim) if all_dim else 1.0

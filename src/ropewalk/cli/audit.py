@@ -1,0 +1,119 @@
+"""``ropewalk audit``: what each engine computes for a config, and where they differ."""
+
+from collections.abc import Mapping
+from shutil import get_terminal_size
+from textwrap import fill
+from typing import Annotated, Any
+
+import typer
+
+from ropewalk.cli.options import Json, Length, ModelOrConfig, read_length
+from ropewalk.cli.output import number, print_json, print_table
+from ropewalk.integrations.sources import locate
+
+ERRORS_FOUND = 1
+WIDEST = 100
+_SEVERITIES = ("error", "warning", "info")
+SAME = 1e-4
+
+AUDIT_EXAMPLES = """\b
+Examples:
+  ropewalk audit ./my-model
+  ropewalk audit config.json --length 131072 --strict
+"""
+
+
+def audit(
+    model_or_config: ModelOrConfig,
+    *,
+    length: Length = None,
+    layer_type: Annotated[
+        str | None,
+        typer.Option(
+            "--layer-type",
+            metavar="T",
+            show_default=False,
+            help="Layers of this type, where a config has several: full_attention, "
+            "sliding_attention.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit status 1 if a finding is an error.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what transformers, vLLM, SGLang and llama.cpp will compute, and what to write instead.
+
+    LENGTH is the length served: vLLM --max-model-len, SGLang --context-length, llama.cpp -c.
+    Without it, what each engine takes by default. Reads the config alone; runs no engine.
+    """
+    wanted = None if length is None else read_length(length)
+    locate(model_or_config)  # a mistyped path is answered before the heavy imports
+    from ropewalk import api
+    from ropewalk.api.request import length_in_tokens
+    from ropewalk.integrations.loading import load_config
+
+    config = load_config(model_or_config)
+    if isinstance(wanted, str):
+        trained_length = api.inspect(config, layer_type=layer_type)["trained_length"]
+        wanted = length_in_tokens(wanted, trained_length)
+    document = api.audit(config, wanted, layer_type)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+    if strict and any(finding["severity"] == "error" for finding in document["findings"]):
+        raise typer.Exit(ERRORS_FOUND)
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    engines, found = document["engines"], document["findings"]
+    header = ("engine", "release", "frequencies", "on cos, sin", "on softmax", "rows", "admits")
+    print_table(header, [_row(name, engine) for name, engine in engines.items()])
+    for name, engine in engines.items():
+        if engine["error"] is not None:
+            typer.echo(f"{name} fails: {engine['error']}\n")
+    for finding in found:
+        _print_finding(finding)
+    counts = [f"{name} {sum(f['severity'] == name for f in found)}" for name in _SEVERITIES]
+    typer.echo(f"findings: {', '.join(counts)}")
+
+
+def _print_finding(finding: Mapping[str, Any]) -> None:
+    typer.echo(f"{finding['severity']}  {finding['id']}  ({', '.join(finding['engines'])})")
+    width = min(get_terminal_size((WIDEST, 24)).columns, WIDEST)
+    for text, first in ((finding["message"], "    "), (finding["remedy"], " -> ")):
+        typer.echo(fill(text, width, initial_indent=first, subsequent_indent="    "))
+    typer.echo("")
+
+
+def _row(name: str, engine: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        name,
+        engine["version"],
+        _frequencies(engine),
+        _factor(engine["attention_factor"]),
+        _factor(engine["softmax_scale_multiplier"]),
+        _rows(engine["table_rows"]),
+        "-" if engine["max_length"] is None else number(engine["max_length"]),
+    )
+
+
+def _frequencies(engine: Mapping[str, Any]) -> str:
+    """How far the frequencies are from those of the first engine that has any."""
+    difference = engine["inv_freq_difference"]
+    if difference is None:
+        return "-"
+    return "same" if difference < SAME else f"up to {100 * difference:.3g} % off"
+
+
+def _factor(value: float | None) -> str:
+    return "-" if value is None else f"x {value:.5g}"
+
+
+def _rows(rows: int | Mapping[str, int] | None) -> str:
+    if rows is None:
+        return "no table"
+    if isinstance(rows, Mapping):
+        return " + ".join(number(count) for count in rows.values())
+    return number(rows)

@@ -1,0 +1,1 @@
+"""What transformers, vLLM, SGLang and llama.cpp really compute for a config."""

@@ -1,0 +1,221 @@
+"""A method as what one engine is given: keys of a config, or flags of a command line.
+
+Every export is audited before it is handed out: what was written is read again as the engine
+reads it, and the engine's answer must have the frequencies, the attention factor and the softmax
+scale that were asked for, and admit the length.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from math import ceil
+from types import MappingProxyType
+from typing import Any
+
+from ropewalk.core.config import LARGEST_LENGTH, RopeSection, read_rope_section, text_model
+from ropewalk.core.errors import RopewalkError
+from ropewalk.engines import (
+    export_llama_cpp,
+    export_sglang,
+    export_transformers,
+    export_vllm,
+)
+from ropewalk.engines.export_block import rope_block
+from ropewalk.engines.export_check import NotTheSame, checked
+from ropewalk.engines.export_request import Exporter, ExportRequest, Written
+from ropewalk.engines.layer_kinds import layer_kinds
+from ropewalk.methods.from_config import section_encoding, softmax_scale
+from ropewalk.methods.spec import NATIVE, Spec, parse_spec
+
+LLAMA_CPP_TOLERANCE = 1e-5
+"""llama.cpp's kernel multiplies a float32 constant from pair to pair, by itself up to 8e-6."""
+
+EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
+    {
+        "transformers": Exporter(
+            command=(),
+            decided_by=None,
+            write=export_transformers.write,
+            unchanged=export_transformers.write,
+            read_back=export_transformers.read_back,
+            limits=export_transformers.limits,
+        ),
+        "vllm": Exporter(
+            command=("vllm", "serve", "MODEL"),
+            decided_by=export_vllm.LENGTH,
+            write=export_vllm.write,
+            unchanged=export_vllm.unchanged,
+            read_back=export_vllm.read_back,
+            limits=export_vllm.limits,
+        ),
+        "sglang": Exporter(
+            command=("python", "-m", "sglang.launch_server", "--model-path", "MODEL"),
+            decided_by=export_sglang.LENGTH,
+            write=export_sglang.write,
+            unchanged=export_sglang.unchanged,
+            read_back=export_sglang.read_back,
+            limits=export_sglang.limits,
+        ),
+        "llama.cpp": Exporter(
+            command=("llama-server", "-m", "MODEL.gguf"),
+            decided_by=export_llama_cpp.LENGTH,
+            write=export_llama_cpp.write,
+            unchanged=export_llama_cpp.unchanged,
+            read_back=export_llama_cpp.read_back,
+            limits=export_llama_cpp.limits,
+            tolerance=LLAMA_CPP_TOLERANCE,
+        ),
+    }
+)
+
+
+def export_config(
+    config: Mapping[str, Any], spec: str, engine: str, *, length: int | None = None
+) -> dict[str, Any]:
+    """What to give ``engine`` so that it computes ``spec`` over a checkpoint's config.
+
+    engine  transformers, vllm, sglang or llama.cpp
+    length  N, in tokens, to be admitted; by default factor * L0 or the fixed length of the spec,
+            else the config's max_position_embeddings
+
+    Returns ``engine``, ``version``, ``method``, ``length``, ``config`` (keys to set in
+    config.json; an override flag holds the same), ``remove`` (keys that they replace), ``flags``
+    (words), ``command`` (the words quoted for a shell, empty where there are no flags),
+    ``checked`` (largest relative differences to what was asked) and ``notes``.
+
+    Raises RopewalkError for a bad config, spec, engine or length, and where the engine cannot
+    express the method: which part it cannot, and what comes nearest.
+    """
+    exporter = _exporter(engine)
+    request = _request(config, spec, engine, length)
+    with _about(spec, engine):
+        written, differences = _audited(exporter, request)
+    back = exporter.read_back(written, config, request.length, request.section.layer_type)
+    words = (*exporter.command, *written.flags) if written.flags else ()
+    replaced = ("rope_scaling",) if "rope_scaling" in request.text else ()
+    return {
+        "engine": engine,
+        "version": back.answer.version,
+        "method": spec,
+        "length": request.length,
+        "config": written.patch.document(),
+        "remove": list(replaced if "rope_parameters" in written.patch.keys else ()),
+        "flags": list(written.flags),
+        "command": shlex.join(words),
+        "checked": differences,
+        "notes": [*back.answer.notes, *_notes(request, written)],
+    }
+
+
+def _exporter(engine: str) -> Exporter:
+    if engine in EXPORTERS:
+        return EXPORTERS[engine]
+    near = get_close_matches(str(engine), EXPORTERS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise RopewalkError(f"engine {engine!s:.40}: expected one of {', '.join(EXPORTERS)}{hint}")
+
+
+@contextmanager
+def _about(spec: str, engine: str) -> Iterator[None]:
+    """Says in an error which method and engine it is about."""
+    try:
+        yield
+    except RopewalkError as error:
+        raise RopewalkError(f"{spec} on {engine}: {error}") from error
+
+
+def _request(
+    config: Mapping[str, Any], spec: str, engine: str, length: int | None
+) -> ExportRequest:
+    section = read_rope_section(config)
+    parsed = parse_spec(spec)
+    tokens = _length(parsed, section) if length is None else length
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 2 <= tokens <= LARGEST_LENGTH:
+        raise RopewalkError(f"length={tokens!s:.40}: expected 2 to 2^40 tokens")
+    native = section_encoding(section)
+    encoding = parsed.encoding(section.geometry(), context_length=tokens, native=native)
+    if [part.name for part in parsed.parts] == [NATIVE]:
+        # Families that scale their queries do so themselves, in every engine.
+        encoding = replace(encoding, score_mods=())
+    with _about(spec, engine):
+        block = rope_block(encoding, tokens)
+    return ExportRequest(
+        config=config,
+        text=text_model(config),
+        section=section,
+        spec=spec,
+        encoding=encoding,
+        block=block,
+        length=tokens,
+        softmax_multiplier=softmax_scale(config) / section.softmax_scale,
+    )
+
+
+def _length(spec: Spec, section: RopeSection) -> int:
+    """The length that the spec itself states, else the config's."""
+    for part in spec.parts:
+        arguments = dict(part.arguments)
+        stated, factor = arguments.get("length"), arguments.get("factor")
+        if isinstance(stated, int):
+            return stated
+        if isinstance(factor, float) and 1 <= factor <= LARGEST_LENGTH / section.trained_length:
+            return max(ceil(factor * section.trained_length), section.trained_length)
+    return section.max_position_embeddings
+
+
+def _audited(exporter: Exporter, request: ExportRequest) -> tuple[Written, dict[str, Any]]:
+    """The config's own encoding where it is what was asked for, else the written block."""
+    if exporter.decided_by is not None:
+        try:
+            written = exporter.unchanged(request)
+            return written, checked(written, exporter, request)
+        except (NotTheSame, RopewalkError):
+            pass  # it is not: the block says what is
+    _check_follows(exporter, request)
+    written = exporter.write(request)
+    try:
+        return written, checked(written, exporter, request)
+    except NotTheSame as difference:
+        raise RopewalkError(
+            f"{difference} ({exporter.limits(request)}); nearest: rw.extend in transformers, "
+            "which computes it, or a method that ropewalk plan lists for this engine"
+        ) from difference
+
+
+def _check_follows(exporter: Exporter, request: ExportRequest) -> None:
+    flag = exporter.decided_by
+    if flag is not None and request.block.follows_length:
+        own = (
+            f", or for the config's own lists {flag} {request.length} alone, with which every "
+            "request takes the long one"
+            if request.section.rope_type == request.block.rope_type == "longrope"
+            else ""
+        )
+        raise RopewalkError(
+            f"frequencies are decided once, by {flag}, and do not follow the sequence so far; "
+            f"nearest: policy=fixed,length={request.length}{own}"
+        )
+
+
+def _notes(request: ExportRequest, written: Written) -> list[str]:
+    """What a flat rope dict, or flags, do to layers with a window."""
+    rope = written.patch.keys.get("rope_parameters")
+    is_flat = rope is not None and not any(isinstance(v, Mapping) for v in rope.values())
+    if not is_flat and "--rope-scale" not in written.flags:
+        return []
+    try:
+        windows = [kind.window for kind in layer_kinds(request.text) if kind.window is not None]
+    except RopewalkError:
+        return []
+    shorter = [window for window in windows if window < request.length]
+    if not shorter or request.spec == NATIVE:
+        return []
+    said = f"{len(shorter)} layers see a window of {max(shorter):,} tokens: "
+    if not is_flat:
+        return [f"{said}flags may not reach them, or reach them too; it depends on the graph"]
+    return [
+        f"{said}a flat rope dict turns them as the others, while rw.extend leaves windows within "
+        "the trained length as they are"
+    ]

@@ -1,0 +1,182 @@
+"""An encoding as the rope block of a config.json: what every engine's flags are written from.
+
+    encoding                                        rope_type
+    RoPE, NTK-aware, ABF, dynamic NTK at one L      default, with the base that it comes to
+    linear                                          linear
+    NTK-by-parts and YaRN on the ramp of code       yarn, attention_factor stated
+    NTK-by-parts on the ramp of turns               llama3, where there is no attention factor
+    dynamic YaRN at one L                           yarn with factor L / L0
+    LongRoPE at one L                               longrope, with one list in both places
+    proportional                                    proportional
+    dynamic NTK, LongRoPE of the sequence so far    dynamic, longrope: transformers alone
+
+Source: transformers 5.23.0, modeling_rope_utils.py, for the names and what they mean.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.frequencies import Frequencies
+from ropewalk.core.lengths import PerQuery
+from ropewalk.core.regions import Identity
+from ropewalk.engines.reading import ORIGINAL
+from ropewalk.frequencies.dynamic_ntk import DynamicNTK
+from ropewalk.frequencies.dynamic_yarn import DynamicYaRN
+from ropewalk.frequencies.linear import Linear
+from ropewalk.frequencies.longrope import LongRoPE
+from ropewalk.frequencies.ntk_aware import NTKAware, stretched_base
+from ropewalk.frequencies.ntk_by_parts import NTKByParts
+from ropewalk.frequencies.proportional import Proportional
+from ropewalk.frequencies.ramps import IndexRamp, TurnsRamp
+from ropewalk.frequencies.unscaled import Unscaled
+from ropewalk.positions.dual_chunk import DualChunk
+from ropewalk.positions.self_extend import SelfExtend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RopeBlock:
+    """Rope parameters in transformers' names.
+
+    rope_type         default, linear, yarn, llama3, longrope, proportional or dynamic
+    rope_theta        base
+    parameters        the type's keys without attention_factor
+    attention_factor  on cos and sin
+    follows_length    whether the engine itself has to follow the sequence so far
+    trained_length    L0, in tokens
+    """
+
+    rope_type: str
+    rope_theta: float
+    parameters: Mapping[str, Any]
+    attention_factor: float
+    follows_length: bool
+    trained_length: int
+
+    @property
+    def factor(self) -> float:
+        """s, 1 where the type has none."""
+        return float(self.parameters.get("factor", 1.0))
+
+
+def rope_block(encoding: Encoding, length: int) -> RopeBlock:
+    """The block that computes ``encoding``; ``length`` is for messages alone.
+
+    Raises RopewalkError for what no rope block says: position maps, logit scales and biases, a
+    base for each row, start tokens, a ramp of turns with an attention factor.
+    """
+    _check_expressible(encoding, length)
+    at = encoding.settled_length
+    if at is None:
+        rope_type, theta, parameters = _following(encoding.frequencies)
+        at = encoding.geometry.trained_length
+    else:
+        rope_type, theta, parameters = _settled(encoding.frequencies, at)
+    return RopeBlock(
+        rope_type=rope_type,
+        rope_theta=theta,
+        parameters=MappingProxyType(parameters),
+        attention_factor=encoding.frequencies.attention_factor(at),
+        follows_length=encoding.settled_length is None,
+        trained_length=encoding.geometry.trained_length,
+    )
+
+
+def _check_expressible(encoding: Encoding, length: int) -> None:
+    if encoding.position_map != Identity():
+        raise RopewalkError(
+            "no engine has its position map: a rope block has one position a token"
+            f"{_MAPS_NEARBY.get(type(encoding.position_map), '')}; nearest: yarn with "
+            "factor=length, or rw.extend in transformers, which computes it"
+        )
+    if encoding.score_mods:
+        raise RopewalkError(
+            "no rope block scales or biases logits; nearest: the same without it, or "
+            "yarn, whose attention_factor sharpens every row alike"
+        )
+    if encoding.row_dependent and isinstance(encoding.length_policy, PerQuery):
+        raise RopewalkError(
+            "no engine gives each row frequencies of its own (policy=per_query); "
+            f"nearest: policy=fixed,length={length}"
+        )
+    if not encoding.frequencies.shift_invariant:
+        raise RopewalkError(
+            "no rope block turns single positions otherwise (start_tokens); nearest: "
+            "the same without it"
+        )
+
+
+_MAPS_NEARBY: Mapping[type, str] = MappingProxyType(
+    {
+        DualChunk: " (vLLM and SGLang read dual_chunk_attention_config, and no attention backend "
+        "of these releases uses it)",
+        SelfExtend: " (llama-completion's -gan and -gaw divide cached positions instead, which "
+        "is not its two-region map)",
+    }
+)
+
+_Written = tuple[str, float, dict[str, Any]]
+"""(rope_type, rope_theta, parameters)"""
+
+
+def _settled(frequencies: Frequencies, at: int) -> _Written:
+    """The block of frequencies at one L."""
+    written: _Written
+    match frequencies:
+        case Unscaled(rope_theta=theta):
+            written = "default", theta, {}
+        case NTKAware(rope_theta=theta, rotary_dim=d, factor=factor):
+            written = "default", stretched_base(theta, d, factor), {}
+        case DynamicNTK():
+            written = "default", frequencies.base(at), {}
+        case Linear(rope_theta=theta, factor=factor):
+            written = "linear", theta, {"factor": factor}
+        case NTKByParts():
+            written = _by_parts(frequencies)
+        case DynamicYaRN():
+            written = _by_parts(frequencies.at(at))
+        case LongRoPE(rope_theta=theta, short_factor=short, long_factor=long):
+            divisors = list(long if at > frequencies.trained_length else short)
+            lists = {"short_factor": divisors, "long_factor": divisors}
+            written = "longrope", theta, {**lists, ORIGINAL: frequencies.trained_length}
+        case Proportional(rope_theta=theta, partial_rotary_factor=share, factor=factor):
+            scaled = {} if factor == 1 else {"factor": factor}
+            written = "proportional", theta, {"partial_rotary_factor": share, **scaled}
+        case _:
+            raise RopewalkError(
+                f"no rope_type has its frequencies ({type(frequencies).__name__}); "
+                "nearest: yarn with factor=length, or rw.extend in transformers"
+            )
+    return written
+
+
+def _by_parts(frequencies: NTKByParts) -> _Written:
+    theta, factor = frequencies.rope_theta, frequencies.factor
+    shared = {"factor": factor, ORIGINAL: frequencies.trained_length}
+    match frequencies.ramp:
+        case IndexRamp(beta_fast=fast, beta_slow=slow, truncate=truncate):
+            betas = {"beta_fast": fast, "beta_slow": slow, "truncate": truncate}
+            return "yarn", theta, {**shared, **betas}
+        case TurnsRamp(beta_fast=fast, beta_slow=slow) if frequencies.magnitude == 1:
+            return "llama3", theta, {**shared, "low_freq_factor": slow, "high_freq_factor": fast}
+    raise RopewalkError(
+        "every engine's YaRN has a ramp over pairs, and llama3, whose ramp is over "
+        "turns, has no attention factor; nearest: ramp=code"
+    )
+
+
+def _following(frequencies: Frequencies) -> _Written:
+    """The block of frequencies that follow the sequence so far."""
+    match frequencies:
+        case DynamicNTK(rope_theta=theta, factor=factor):
+            return "dynamic", theta, {"factor": factor}
+        case LongRoPE(rope_theta=theta, short_factor=short, long_factor=long):
+            lists = {"short_factor": list(short), "long_factor": list(long)}
+            return "longrope", theta, {**lists, ORIGINAL: frequencies.trained_length}
+    raise RopewalkError(
+        f"{type(frequencies).__name__} of the sequence so far: no rope_type of any engine "
+        "follows it; nearest: policy=fixed with a length"
+    )

@@ -1,0 +1,115 @@
+"""llama.cpp 0c1e57098: flags over a checkpoint that was converted from the config as it is.
+
+The attention factor has one working way, ``--override-kv ARCH.rope.scaling.attn_factor``, which
+multiplies what the context computes. A slot is capped at n_ctx_train, which YaRN's flags raise
+to L0 * s and nothing else but ``--override-kv ARCH.context_length``.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.engines.export_magnitudes import latent_keys
+from ropewalk.engines.export_request import ExportRequest, ReadBack, Written
+from ropewalk.engines.gguf_names import gguf_architecture
+from ropewalk.engines.llama_cpp_flags import BAKED_TYPES, DEFAULT_BETAS, llama_cpp_with_flags
+from ropewalk.engines.reading import ORIGINAL
+
+LENGTH = "-c"
+_FLAG_TYPES = ("default", "linear", "yarn")
+
+
+def write(request: ExportRequest) -> Written:
+    """Type, scale, base and cut-offs; then what the context would compute otherwise."""
+    block = request.block
+    if block.rope_type not in _FLAG_TYPES:
+        raise RopewalkError(
+            f"no flag says {block.rope_type}; nearest: yarn, or convert from a config.json with "
+            "the rope block of --engine transformers, where the converter knows it for the "
+            "architecture"
+        )
+    flags = (*_scaling(request), *_latent(request))
+    return _complete(request, flags)
+
+
+def unchanged(request: ExportRequest) -> Written:
+    """The file's own scaling, and a length."""
+    return _complete(request, ())
+
+
+def _scaling(request: ExportRequest) -> tuple[str, ...]:
+    block, old = request.block, request.section
+    base = (
+        () if block.rope_theta == old.rope_theta else ("--rope-freq-base", _text(block.rope_theta))
+    )
+    if block.rope_type == "default":
+        return (*(() if old.rope_type == "default" else ("--rope-scaling", "none")), *base)
+    scale = ("--rope-scaling", block.rope_type, "--rope-scale", _text(block.factor))
+    if block.rope_type == "linear":
+        return (*scale, *base)
+    return (*scale, "--yarn-orig-ctx", str(block.trained_length), *_betas(request), *base)
+
+
+def _betas(request: ExportRequest) -> tuple[str, ...]:
+    """Cut-offs that are not the default, or that stand in the file."""
+    words: list[str] = []
+    for key, default in zip(("beta_fast", "beta_slow"), DEFAULT_BETAS, strict=True):
+        value = request.block.parameters[key]
+        if value != default or key in request.old_rope:
+            words += [f"--yarn-{key.replace('_', '-')}", _text(value)]
+    return tuple(words)
+
+
+def _latent(request: ExportRequest) -> tuple[str, ...]:
+    """The log multiplier, where the new factor needs another one for the same softmax scale."""
+    all_dim = latent_keys(request).get("mscale_all_dim")
+    stated = request.section.number("mscale_all_dim")
+    if request.block.rope_type != "yarn" or not all_dim:
+        return ()
+    if stated is not None and math.isclose(all_dim, stated, rel_tol=1e-12):
+        return ()
+    return _override(request, "rope.scaling.yarn_log_multiplier", "float", _text(0.1 * all_dim))
+
+
+def _complete(request: ExportRequest, flags: tuple[str, ...]) -> Written:
+    """With the attention factor corrected, n_ctx_train raised and the length asked for."""
+    length = request.length
+    back = llama_cpp_with_flags(request.config, flags, length, request.section.layer_type)
+    found, wanted = back.answer.attention_factor, request.block.attention_factor
+    latent = request.section.latent_attention  # its softmax scale would be multiplied too
+    if found and not latent and not math.isclose(found, wanted, rel_tol=1e-7):
+        word = _text(wanted / found)
+        flags = (*flags, *_override(request, "rope.scaling.attn_factor", "float", word))
+    if back.trained_context < length:
+        flags = (*flags, *_override(request, "context_length", "int", str(length)))
+    return Written(patch=request.patch(None), flags=(*flags, LENGTH, str(length)))
+
+
+def _override(request: ExportRequest, key: str, kind: str, value: str) -> tuple[str, ...]:
+    name = gguf_architecture(request.section.model_type)
+    return ("--override-kv", f"{name}.{key}={kind}:{value}")
+
+
+def read_back(
+    written: Written, config: Mapping[str, Any], length: int, layer_type: str | None
+) -> ReadBack:
+    """The flags, read as llama.cpp reads them."""
+    back = llama_cpp_with_flags(config, written.flags, length, layer_type)
+    return ReadBack(answer=back.answer, admitted=back.trained_context)
+
+
+def limits(request: ExportRequest) -> str:
+    """What has no flag."""
+    if request.section.rope_type in BAKED_TYPES:
+        return f"{request.section.rope_type} is baked into the file at conversion"
+    if request.block.parameters.get("truncate") is False:
+        return "llama.cpp always rounds YaRN's cut-offs; nearest: truncate=true"
+    if ORIGINAL in request.block.parameters and request.section.latent_attention:
+        return "llama.cpp makes the attention factor of latent attention 1"
+    return "the file's own keys may decide"
+
+
+def _text(value: float) -> str:
+    """The shortest decimal that reads back as the same number."""
+    return repr(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))

@@ -1,0 +1,30 @@
+"""FINDINGS: the one table of kinds, and the look through all of them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ropewalk.engines.findings import (
+    dynamic,
+    errors,
+    keys,
+    latent,
+    lengths,
+    longrope,
+    magnitudes,
+    ramps,
+)
+from ropewalk.engines.findings.finding import Evidence, Finding, Kind
+
+FINDINGS: Mapping[str, Kind] = MappingProxyType(
+    {
+        kind.id: kind
+        for part in (errors, dynamic, magnitudes, latent, ramps, longrope, keys, lengths)
+        for kind in part.KINDS
+    }
+)
+
+
+def findings(evidence: Evidence) -> tuple[Finding, ...]:
+    """All that the config shows, in order of harm."""
+    found = [kind.finding(evidence) for kind in FINDINGS.values()]
+    return tuple(sorted((f for f in found if f is not None), key=lambda f: f.severity))

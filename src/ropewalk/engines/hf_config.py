@@ -1,0 +1,55 @@
+"""What transformers' config classes refuse: vLLM and SGLang load configs through them too.
+
+Source: transformers 5.23.0, modeling_rope_utils.py (RotaryEmbeddingConfigMixin) and
+    models/phi3/configuration_phi3.py.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ropewalk.engines.reading import ORIGINAL, EngineRaises, Reading
+
+REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "linear": ("factor",),
+        "dynamic": ("factor",),
+        "yarn": ("factor", ORIGINAL),
+        "longrope": ("short_factor", "long_factor", ORIGINAL),
+        "llama3": ("factor", "low_freq_factor", "high_freq_factor", ORIGINAL),
+    }
+)
+_QWEN_VL = frozenset({"qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"})
+
+
+def loaded_type(reading: Reading) -> str:
+    """The rope type after loading; EngineRaises where the config class raises.
+
+    Phi-3's class turns ``su`` and ``yarn`` into ``longrope`` and knows no other scaling, the
+    Qwen-VL classes turn ``mrope`` into ``default``; required keys are checked after that.
+    """
+    name = reading.written_type
+    if reading.model_type == "phi3" and name in ("su", "yarn"):
+        name = "longrope"
+    if reading.model_type in _QWEN_VL and name == "mrope":
+        name = "default"
+    _check_keys(reading, name)
+    if reading.model_type == "phi3" and name not in ("default", "longrope"):
+        raise EngineRaises(
+            "StrictDataclassClassValidationError: Class validation error for validator "
+            "'validate_rope': ValueError: `rope_parameters`'s type field must be one of "
+            f"['longrope'], got {name}"
+        )
+    return name
+
+
+def _check_keys(reading: Reading, name: str) -> None:
+    present = {*reading.rope}
+    if reading.has_original:
+        present.add(ORIGINAL)
+    missing = [key for key in REQUIRED.get(name, ()) if key not in present]
+    if missing:
+        listed = ", ".join(map(repr, missing))
+        raise EngineRaises(
+            'KeyError: "Missing required keys in `rope_parameters` for '
+            f"'rope_type'='{name}': {{{listed}}}\""
+        )

@@ -1,0 +1,162 @@
+"""What llama.cpp's flags do to a converted checkpoint.
+
+--rope-scaling T, --rope-scale s   the type (none, linear, yarn) and s, over the file's own
+--rope-freq-base b                 the base
+--yarn-orig-ctx L                  L0 of YaRN; n_ctx_train becomes L * s
+--yarn-beta-fast, --yarn-beta-slow cut-offs, over 32 and 1 or the file's own
+--yarn-attn-factor                 nothing: the context computes YaRN's own magnitude over it
+--override-kv A.rope.scaling.attn_factor=float:x           multiplies the attention factor
+--override-kv A.rope.scaling.yarn_log_multiplier=float:x   x = 0.1 mscale_all_dim
+--override-kv A.context_length=int:N                       n_ctx_train
+
+Divisors that conversion bakes into a tensor (Llama 3, LongRoPE, proportional) stay, whatever
+the flags say, and stack with them.
+
+Source: llama.cpp 0c1e57098, common/arg.cpp, src/llama-context.cpp (rope scaling set-up).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.engines.answer import EngineAnswer
+from ropewalk.engines.export_flags import value_of, values_of
+from ropewalk.engines.export_request import ConfigPatch
+from ropewalk.engines.llama_cpp import llama_cpp
+from ropewalk.engines.reading import ORIGINAL, Reading
+from ropewalk.frequencies.ntk_by_parts import NTKByParts
+from ropewalk.frequencies.ramps import IndexRamp
+
+BAKED_TYPES = frozenset({"llama3", "longrope", "proportional"})
+DEFAULT_BETAS = (32.0, 1.0)
+_TYPES: Mapping[str, str] = MappingProxyType(
+    {"none": "default", "linear": "linear", "yarn": "yarn"}
+)
+_SCALING_FLAGS = ("--rope-scaling", "--rope-scale", "--rope-freq-base")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlaggedAnswer:
+    """``llama_cpp`` under flags; ``trained_context`` is n_ctx_train, which caps a slot."""
+
+    answer: EngineAnswer
+    trained_context: int
+
+
+def llama_cpp_with_flags(
+    config: Mapping[str, Any],
+    flags: Sequence[str],
+    served_length: int | None,
+    layer_type: str | None,
+) -> FlaggedAnswer:
+    """What llama.cpp computes for a checkpoint converted from ``config`` under ``flags``.
+
+    flags  words of the command line; ``-c`` wins over ``served_length``
+
+    Raises RopewalkError for flags that stack with baked divisors, or with values that are no
+    numbers.
+    """
+    reading = Reading.of(config, served_length, layer_type)
+    baked = reading.section.rope_type in BAKED_TYPES
+    if baked and any(flag in flags for flag in _SCALING_FLAGS):
+        raise RopewalkError(
+            f"rope_type={reading.section.rope_type}: conversion bakes it into the file, and flags "
+            "stack with it; nearest: convert again from a config.json with the wanted rope dict"
+        )
+    rope = _rope(reading, flags)
+    chosen = reading.section.layer_type
+    equivalent = ConfigPatch.of(config, chosen, rope, {}).applied(config)
+    served = _number(flags, "-c")
+    answer = llama_cpp(equivalent, served_length if served is None else int(served), layer_type)
+    return FlaggedAnswer(
+        answer=_with_attn_factor(_with_betas(answer, reading, rope, flags), flags),
+        trained_context=_trained_context(reading, rope, flags),
+    )
+
+
+def override(flags: Sequence[str], key: str) -> float | None:
+    """The value of ``--override-kv ARCH.key=type:value``, None where it is not given."""
+    found = None
+    for word in values_of(flags, "--override-kv"):
+        name, _, value = word.partition("=")
+        if name.partition(".")[2] == key:
+            found = _float(value.partition(":")[2], f"--override-kv {key}")
+    return found
+
+
+def _rope(reading: Reading, flags: Sequence[str]) -> dict[str, Any]:
+    """The rope dict from whose conversion the same frequencies would come, betas excepted."""
+    kind = value_of(flags, "--rope-scaling")
+    base = _number(flags, "--rope-freq-base")
+    theta = reading.section.rope_theta if base is None else base
+    rope = {**reading.rope, "rope_theta": theta}
+    if kind is not None:
+        if kind not in _TYPES:
+            raise RopewalkError(f"--rope-scaling {kind}: expected one of {', '.join(_TYPES)}")
+        rope = {k: v for k, v in rope.items() if k not in ("type", "factor")}
+        rope["rope_type"] = _TYPES[kind]
+        scale = _number(flags, "--rope-scale")
+        stated = reading.rope.get("factor") if scale is None else scale
+        rope |= {} if kind == "none" else {"factor": 1.0 if stated is None else stated}
+    original = _number(flags, "--yarn-orig-ctx")
+    log_multiplier = override(flags, "rope.scaling.yarn_log_multiplier")
+    numbers = {
+        ORIGINAL: None if original is None else int(original),
+        "mscale_all_dim": None if log_multiplier is None else log_multiplier / 0.1,
+        "beta_fast": _number(flags, "--yarn-beta-fast"),
+        "beta_slow": _number(flags, "--yarn-beta-slow"),
+    }
+    return {**rope, **{key: value for key, value in numbers.items() if value is not None}}
+
+
+def _with_betas(
+    answer: EngineAnswer, reading: Reading, rope: Mapping[str, Any], flags: Sequence[str]
+) -> EngineAnswer:
+    """Cut-offs of the flags, which every architecture obeys, unlike those of the file."""
+    given = [flag for flag in ("--yarn-beta-fast", "--yarn-beta-slow") if flag in flags]
+    if not given or rope.get("rope_type") != "yarn" or answer.inv_freq is None:
+        return answer
+    fast, slow = (
+        float(rope.get(key) or default)
+        for key, default in zip(("beta_fast", "beta_slow"), DEFAULT_BETAS, strict=True)
+    )
+    frequencies = NTKByParts(
+        rotary_dim=reading.section.geometry().rotary_dim,
+        rope_theta=rope["rope_theta"],
+        trained_length=rope.get(ORIGINAL) or reading.original,
+        factor=rope["factor"],
+        ramp=IndexRamp(beta_fast=fast, beta_slow=slow),
+    )
+    theta = frequencies.inv_freq(frequencies.trained_length)
+    return replace(answer, inv_freq=tuple(theta.tolist()))
+
+
+def _with_attn_factor(answer: EngineAnswer, flags: Sequence[str]) -> EngineAnswer:
+    """The context multiplies YaRN's magnitude by the file's attn_factor."""
+    factor = override(flags, "rope.scaling.attn_factor")
+    if factor is None or answer.attention_factor is None:
+        return answer
+    return replace(answer, attention_factor=answer.attention_factor * factor)
+
+
+def _trained_context(reading: Reading, rope: Mapping[str, Any], flags: Sequence[str]) -> int:
+    stated = override(flags, "context_length")
+    if stated is not None:
+        return int(stated)
+    if value_of(flags, "--rope-scaling") == "yarn":
+        return int((rope.get(ORIGINAL) or reading.original) * rope["factor"])
+    return reading.longest
+
+
+def _number(flags: Sequence[str], flag: str) -> float | None:
+    word = value_of(flags, flag)
+    return None if word is None else _float(word, flag)
+
+
+def _float(word: str, name: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise RopewalkError(f"{name} {word}: expected a number") from None

@@ -1,0 +1,183 @@
+"""A plan: which methods reach a length, at which price, and the flags for each engine."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.engines.export import EXPORTERS, export_config
+from ropewalk.engines.kv_cache import check_request, kv_cache
+from ropewalk.engines.plan_guidance import GUIDANCE, Guidance
+from ropewalk.engines.plan_measured import measured
+from ropewalk.engines.plan_target import Target
+from ropewalk.methods.spec import NATIVE
+
+AS_TRAINED, UNTUNED, FINE_TUNING, SEARCH, OUT_OF_REACH = (
+    "as trained",
+    "untuned",
+    "fine-tuning",
+    "search first",
+    "out of reach",
+)
+_ORDER = (UNTUNED, FINE_TUNING, SEARCH, OUT_OF_REACH)
+
+
+def plan_config(
+    config: Mapping[str, Any], length: int, *, batch: int = 1, dtype: str = "bf16"
+) -> dict[str, Any]:
+    """What it takes to run a checkpoint's config at ``length`` tokens.
+
+    batch, dtype  sequences, and type of cached numbers (bf16, fp16, fp32, fp8, int8), for the
+                  memory of the key cache
+
+    Returns ``trained_length`` (L0), ``reach`` (tokens that the checkpoint covers as it is),
+    ``length``, ``needed``, ``summary``, ``recommended`` (``extend`` for rw.extend, ``serve`` for
+    engines), ``methods`` and ``kv_cache``. A method has ``method`` (a spec, or null where
+    something has to be searched first), ``name``, ``status``, ``reaches_untuned`` and
+    ``reaches_tuned`` (tokens or null), ``training``, ``short_context``, ``reason``, ``source``,
+    ``measured`` (on the demo model, or null), ``served`` (the spec that engines are given) and
+    ``engines`` (each what ``export`` says, or ``error``). The state ``status`` is one of as
+    trained, untuned, fine-tuning, search first, out of reach. ``kv_cache`` is what
+    ``ropewalk.engines.kv_cache`` says, or ``bytes`` null and ``reason``.
+
+    Raises RopewalkError for a config, length, batch or dtype that cannot be used.
+    """
+    target = Target.of(config, length)
+    check_request(length, batch, dtype)
+    needed = length > target.reach
+    methods = _methods(config, target) if needed else [_native(config, target)]
+    return {
+        "trained_length": target.trained_length,
+        "reach": target.reach,
+        "length": length,
+        "needed": needed,
+        "summary": _summary(target, methods),
+        "recommended": _recommended(methods),
+        "methods": methods,
+        "kv_cache": _memory(config, length, batch, dtype),
+    }
+
+
+def _native(config: Mapping[str, Any], target: Target) -> dict[str, Any]:
+    return {
+        "method": NATIVE,
+        "name": NATIVE,
+        "status": AS_TRAINED,
+        "reaches_untuned": target.reach,
+        "reaches_tuned": None,
+        "training": "none",
+        "short_context": "none",
+        "reason": f"{target.length:,} tokens are within the {target.reach:,} that the checkpoint "
+        "covers as it is",
+        "source": "the config",
+        "measured": None,
+        "served": NATIVE,
+        "engines": _engines(config, NATIVE, target.length),
+    }
+
+
+def _methods(config: Mapping[str, Any], target: Target) -> list[dict[str, Any]]:
+    """All rows, those that reach the length first."""
+    rows = [_row(config, target, guidance) for guidance in GUIDANCE]
+    return sorted(rows, key=lambda row: _ORDER.index(row["status"]))
+
+
+def _row(config: Mapping[str, Any], target: Target, guidance: Guidance) -> dict[str, Any]:
+    spec, status = guidance.spec(target), _status(target, guidance)
+    served = guidance.served(target) if guidance.served else spec
+    base = _base(target, guidance)
+    return {
+        "method": spec,
+        "name": guidance.method,
+        "status": status,
+        "reaches_untuned": None if _replaced(target, guidance) else int(guidance.untuned * base),
+        "reaches_tuned": None if guidance.tuned is None else int(guidance.tuned * base),
+        "training": guidance.training,
+        "short_context": guidance.short_context,
+        "reason": guidance.reason + _replacing(target, guidance),
+        "source": guidance.source,
+        "measured": measured(guidance.method),
+        "served": served,
+        "engines": {}
+        if served is None or status == OUT_OF_REACH
+        else _engines(config, served, target.length),
+    }
+
+
+def _base(target: Target, guidance: Guidance) -> int:
+    """The length that multiples refer to: position maps work beside a trained scaling."""
+    return target.trained_length if guidance.replaces else target.reach
+
+
+def _status(target: Target, guidance: Guidance) -> str:
+    stretch = target.length / _base(target, guidance)
+    reached = stretch <= guidance.untuned and not _replaced(target, guidance)
+    if not reached and stretch > (guidance.tuned or 0):
+        return OUT_OF_REACH
+    if guidance.spec(target) is None:
+        return SEARCH
+    return UNTUNED if reached else FINE_TUNING
+
+
+def _replaced(target: Target, guidance: Guidance) -> bool:
+    """Whether the method takes the place of a scaling that training has got used to."""
+    return target.is_scaled and guidance.replaces
+
+
+def _replacing(target: Target, guidance: Guidance) -> str:
+    if not _replaced(target, guidance):
+        return ""
+    return (
+        f"; it takes the place of the {target.section.rope_type} scaling that this checkpoint was "
+        "trained with"
+    )
+
+
+def _engines(config: Mapping[str, Any], spec: str, length: int) -> dict[str, dict[str, Any]]:
+    return {engine: _exported(config, spec, engine, length) for engine in EXPORTERS}
+
+
+def _exported(config: Mapping[str, Any], spec: str, engine: str, length: int) -> dict[str, Any]:
+    try:
+        found = export_config(config, spec, engine, length=length)
+    except RopewalkError as error:
+        return {"error": str(error)}
+    return {key: found[key] for key in ("config", "remove", "flags", "command", "notes")}
+
+
+def _recommended(methods: list[dict[str, Any]]) -> dict[str, str | None]:
+    """The first that reaches the length; of those that an engine expresses, the first as it is."""
+    reached = [row for row in methods if row["status"] in (AS_TRAINED, UNTUNED, FINE_TUNING)]
+    served = [row for row in reached if any("error" not in e for e in row["engines"].values())]
+    served.sort(key=lambda row: row["served"] != row["method"])
+    return {
+        "extend": reached[0]["method"] if reached else None,
+        "serve": served[0]["served"] if served else None,
+    }
+
+
+def _summary(target: Target, methods: list[dict[str, Any]]) -> str:
+    best = methods[0]
+    if best["status"] == AS_TRAINED:
+        return f"Nothing is needed: {best['reason']}."
+    times = f"{target.length:,} tokens are {target.stretch:.3g} times the {target.reach:,} that "
+    times += "the checkpoint covers as it is"
+    if best["status"] == UNTUNED:
+        return f"{times}; {best['name']} reaches them without training."
+    if best["status"] == FINE_TUNING:
+        return f"{times}; {best['name']} reaches them after fine-tuning ({best['training']})."
+    if best["status"] == SEARCH:
+        return f"{times}; only searched LongRoPE factors with fine-tuning were reported to."
+    return f"{times}; no method was reported to reach that far."
+
+
+def _memory(config: Mapping[str, Any], length: int, batch: int, dtype: str) -> dict[str, Any]:
+    try:
+        return kv_cache(config, length, batch=batch, dtype=dtype)
+    except RopewalkError as error:
+        return {
+            "batch": batch,
+            "dtype": dtype,
+            "tokens": length,
+            "bytes": None,
+            "reason": str(error),
+        }

@@ -1,0 +1,134 @@
+"""A config as every engine rule reads it: normalised where engines agree, raw where they do not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ropewalk.core.config import (
+    LARGEST_LENGTH,
+    RopeSection,
+    read_rope_section,
+    rope_dict_in_force,
+    text_model,
+    text_section,
+)
+from ropewalk.core.errors import RopewalkError
+
+ORIGINAL = "original_max_position_embeddings"
+_LARGEST_LIST_ENTRY = 1e18
+_TYPES_WITH_ORIGINAL = ("yarn", "longrope", "llama3")
+
+
+class EngineRaises(Exception):
+    """What an engine itself raises, as "Type: message"; caught where its answer is made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One config for one layer type.
+
+    text           the text model's keys
+    rope           the rope dict in force, as written
+    nested         whether the config has one rope dict for each layer type
+    text_section   name of the section that holds the text model's keys, or None
+    section        the same, normalised and checked
+    served_length  tokens asked for, or None
+    """
+
+    text: Mapping[str, Any]
+    rope: Mapping[str, Any]
+    nested: bool
+    text_section: str | None
+    section: RopeSection
+    served_length: int | None
+
+    @classmethod
+    def of(
+        cls, config: Mapping[str, Any], served_length: int | None, layer_type: str | None
+    ) -> "Reading":
+        """Raises RopewalkError for a config or length that no engine could be asked about."""
+        section = read_rope_section(config, layer_type)
+        text = text_model(config)
+        rope, _, nested = rope_dict_in_force(text, layer_type)
+        if section.layer_type == "sliding_attention" and section.rope_type == "default":
+            rope = {**rope, "rope_type": "default"}
+        return cls(
+            text=text,
+            rope=rope,
+            nested=nested,
+            text_section=text_section(config),
+            section=section,
+            served_length=_checked(served_length),
+        )
+
+    @property
+    def written_type(self) -> str:
+        """The rope type as written, aliases and all."""
+        name = self.rope.get("rope_type") or self.rope.get("type")
+        return "default" if name is None else str(name)
+
+    @property
+    def model_type(self) -> str:
+        return self.section.model_type
+
+    @property
+    def architecture(self) -> str:
+        """The first of ``architectures``, or nothing."""
+        listed = self.text.get("architectures")
+        return str(listed[0]) if isinstance(listed, list | tuple) and listed else ""
+
+    @property
+    def longest(self) -> int:
+        """M: max_position_embeddings, in tokens."""
+        return self.section.max_position_embeddings
+
+    @property
+    def original(self) -> int:
+        """L: original_max_position_embeddings by transformers' rule for flat and nested dicts."""
+        beside = None if self.nested else self.text.get(ORIGINAL)
+        value = self.rope.get(ORIGINAL) if beside is None else beside
+        return self.longest if value is None else length(value, ORIGINAL)
+
+    @property
+    def has_original(self) -> bool:
+        """Whether an L stands in the dict once transformers has completed it."""
+        return self.written_type in _TYPES_WITH_ORIGINAL or self.rope.get(ORIGINAL) is not None
+
+    @property
+    def latent(self) -> bool:
+        """Whether this is multi-head latent attention."""
+        return self.text.get("qk_rope_head_dim") is not None
+
+    def number(self, name: str) -> float | None:
+        return self.section.number(name)
+
+    def required(self, name: str, error: str) -> float:
+        """A rope parameter; EngineRaises ``error`` where it is null or missing."""
+        value = self.number(name)
+        if value is None:
+            raise EngineRaises(error)
+        return value
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """A list of the rope dict; RopewalkError unless it holds numbers."""
+        values = self.section.parameters.get(name)
+        if not isinstance(values, tuple) or not all(map(_plain, values)):
+            raise RopewalkError(f"{name}: expected a list of numbers, one for each pair")
+        return tuple(map(float, values))
+
+
+def length(value: object, name: str) -> int:
+    """A number of tokens; RopewalkError for anything else."""
+    whole = isinstance(value, int | float) and not isinstance(value, bool)
+    if not whole or not 2 <= value <= LARGEST_LENGTH or value != int(value):  # type: ignore[operator, call-overload]
+        raise RopewalkError(f"{name}={value!r:.40}: expected 2 to 2^40 tokens")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _checked(served_length: int | None) -> int | None:
+    return None if served_length is None else length(served_length, "served_length")
+
+
+def _plain(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < _LARGEST_LIST_ENTRY  # type: ignore[arg-type]

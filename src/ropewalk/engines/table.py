@@ -1,0 +1,19 @@
+"""ENGINES: the one table of engine names."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ropewalk.engines.answer import EngineRule
+from ropewalk.engines.llama_cpp import llama_cpp
+from ropewalk.engines.sglang_0_5_23 import sglang_0_5_23
+from ropewalk.engines.transformers_5_23 import transformers_5_23
+from ropewalk.engines.vllm_0_33 import vllm_0_33
+
+ENGINES: Mapping[str, EngineRule] = MappingProxyType(
+    {
+        "transformers": transformers_5_23,
+        "vllm": vllm_0_33,
+        "sglang": sglang_0_5_23,
+        "llama.cpp": llama_cpp,
+    }
+)
