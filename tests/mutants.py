@@ -12,6 +12,10 @@ from ropewalk.core.geometry import rope_inv_freq
 from ropewalk.core.regions import PositionMap, Region
 from ropewalk.core.rotation import rotate
 from ropewalk.frequencies.ramps import IndexRamp, Ramp
+from ropewalk.positions.dual_chunk import DualChunk
+from ropewalk.positions.near import Near
+from ropewalk.positions.rerope import Constant, ReRoPE
+from ropewalk.positions.string import ShiftedRoPE
 
 
 @dataclass(frozen=True)
@@ -117,3 +121,63 @@ class Windows(PositionMap):
     @property
     def regions(self):
         return (Window(0, self.near_end), Window(self.far_start, 2**40))
+
+
+@dataclass(frozen=True)
+class Overlapping(ReRoPE):
+    """The pair at the window's edge lies in both regions."""
+
+    @property
+    def regions(self):
+        return (Near(window=self.window + 1), Constant(window=self.window))
+
+
+@dataclass(frozen=True)
+class GrowsToTheContext(DualChunk):
+    """Lets the last position be c, as released code does, and promises c - 1."""
+
+    @property
+    def largest_position(self):
+        return self.chunk_size + self.local_window
+
+    def reach(self, trained_length):
+        return None
+
+
+@dataclass(frozen=True)
+class ReachesOneTokenFarther(ShiftedRoPE):
+    """Counts positions where it should count distances."""
+
+    def reach(self, trained_length):
+        return trained_length + self.shift - self.window + 1
+
+
+@dataclass(frozen=True)
+class ReachesOneTokenLess(ShiftedRoPE):
+    """Counts distances where it should count positions."""
+
+    def reach(self, trained_length):
+        return trained_length + self.shift - self.window - 1
+
+
+@dataclass(frozen=True)
+class FallingBounds(Region):
+    """A band that begins anew in every second row."""
+
+    def query_positions(self, rows):
+        return rows.double()
+
+    def key_positions(self, keys):
+        return keys.double()
+
+    def key_bounds(self, rows):
+        return rows % 2, torch.full_like(rows, 2**40)
+
+
+@dataclass(frozen=True)
+class Falling(PositionMap):
+    """One region whose bounds fall."""
+
+    @property
+    def regions(self):
+        return (FallingBounds(),)

@@ -1,6 +1,7 @@
 """Laws over every method in METHODS, and the mutants that prove that each law can fail."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +9,15 @@ from torch.testing import assert_close
 
 from mutants import (
     CentredPositions,
+    Falling,
     GrowsBeforeTheTrainedLength,
+    GrowsToTheContext,
     IgnoredTheta,
     InvertedRamp,
+    Overlapping,
     PositionsInBf16,
+    ReachesOneTokenFarther,
+    ReachesOneTokenLess,
     Windows,
     rotate_backwards,
     rotate_other_pairing,
@@ -28,6 +34,9 @@ from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.method import Promise
 from ropewalk.methods.parameters import parameters_of
 from ropewalk.methods.table import METHODS
+from ropewalk.positions.dual_chunk import DualChunk
+from ropewalk.positions.rerope import ReRoPE
+from ropewalk.positions.string import ShiftedRoPE
 
 DIM, THETA, L0 = 64, 5e4, 256
 GEOMETRY = RopeGeometry(head_dim=DIM, rope_theta=THETA, trained_length=L0)
@@ -53,8 +62,15 @@ PARAMETERS = {
     "abf": {"rope_theta": 1e6},
     "longrope": {"short_factor": SHORT, "long_factor": LONG, "factor": 4},
     "proportional": {"partial_rotary_factor": 0.5},
+    "rerope": {},
+    "leaky_rerope": {"factor": 4},
+    "inverse_leaky_rerope": {},
+    "self_extend": {"factor": 4},
+    "dual_chunk": {},
+    "string": {},
     "log_n": {},
     "temperature": {"tau": 1.25},
+    "yarn_temperature": {"factor": 4},
 }
 
 _RAMP = {"beta_fast": 8.0, "beta_slow": 0.25, "truncate": False, "ramp": "paper"}
@@ -82,13 +98,24 @@ CHANGES = {
         **_POLICY,
     },
     "proportional": {"partial_rotary_factor": 0.25, "factor": 2},
+    "rerope": {"window": 32},
+    "leaky_rerope": {"window": 32, "factor": 8},
+    "inverse_leaky_rerope": {"window": 32, "slope": 0.25},
+    "self_extend": {"window": 32, "factor": 8},
+    "dual_chunk": {"chunk_size": 128, "local_window": 32, "rule": "chunkllama"},
+    "string": {"shift": 64, "window": 8, "rule": "code"},
     "log_n": {"base_length": 64, "form": "plain"},
     "temperature": {"tau": 0.5},
+    "yarn_temperature": {"factor": 8},
 }
+_ODD_GROUP = {"factor": None, "group_size": 7, "window": 30}
 # Parameters that act beside others only: (all parameters before, all after).
 PAIRED_CHANGES = {
     ("yarn", "mscale"): (_MSCALES, {**_MSCALES, "mscale": 3.0}),
     ("yarn", "mscale_all_dim"): (_MSCALES, {**_MSCALES, "mscale_all_dim": 1.0}),
+    ("leaky_rerope", "slope"): ({"factor": None, "slope": 4}, {"factor": None, "slope": 8}),
+    ("self_extend", "group_size"): (_ODD_GROUP, {**_ODD_GROUP, "group_size": 8}),
+    ("self_extend", "rule"): (_ODD_GROUP, {**_ODD_GROUP, "rule": "longlm"}),
     **{
         (name, "length"): (
             {"policy": "fixed", "length": L0},
@@ -146,6 +173,25 @@ def law_regions_cover_the_triangle_once(position_map, length=48):
     covered = sum(region.covers(rows, keys).int() for region in position_map.regions)
     below = keys <= rows
     assert_close(covered[below], torch.ones_like(covered[below]))
+
+
+def law_bounds_never_fall(position_map, length=48):
+    for region in position_map.regions:
+        for bound in region.key_bounds(torch.arange(length)):
+            assert (bound.diff() >= 0).all()
+
+
+def law_distances_stay_in_range(distances_of, position_map, trained_length):
+    """Up to the reach and no further: ``distances_of(length)`` is the matrix of all pairs."""
+    reach = position_map.reach(trained_length)
+    within = 12 * trained_length if reach is None else reach
+    assert distances_of(within).nan_to_num(0).max() < trained_length
+    assert reach is None or distances_of(reach + 1).nan_to_num(0).max() >= trained_length
+
+
+def law_distances_depend_on_differences_alone(distances):
+    """Every diagonal of the matrix is constant."""
+    assert_close(distances[1:, 1:], distances[:-1, :-1], rtol=0, atol=1e-12, equal_nan=True)
 
 
 def law_scores_depend_on_differences_alone(frequencies):
@@ -253,6 +299,8 @@ def test_every_promise_is_made_by_some_method_and_tested():
 def test_regions_cover_the_triangle_once(name):
     built = representative(name)
     law_regions_cover_the_triangle_once(built.position_map)
+    law_regions_cover_the_triangle_once(built.position_map, L0 + 64)
+    law_bounds_never_fall(built.position_map, L0 + 64)
     distances = relative_positions(built, 48)
     visible = torch.ones(48, 48, dtype=torch.bool).tril()
     assert torch.equal(distances.isnan(), ~visible)
@@ -268,9 +316,40 @@ def test_one_map_shows_true_distances(name):
 
 @pytest.mark.parametrize("name", promising(Promise.SHIFT_INVARIANT))
 def test_scores_depend_on_differences_alone(name):
-    frequencies = representative(name).frequencies
-    assert frequencies.shift_invariant
-    law_scores_depend_on_differences_alone(frequencies)
+    built = representative(name)
+    assert built.frequencies.shift_invariant
+    law_scores_depend_on_differences_alone(built.frequencies)
+    law_distances_depend_on_differences_alone(relative_positions(built, 2 * L0))
+
+
+@pytest.mark.parametrize("name", ["self_extend", "dual_chunk"])
+def test_groups_and_chunks_depend_on_where_a_pair_stands(name):
+    assert Promise.SHIFT_INVARIANT not in METHODS[name].promises
+    with pytest.raises(AssertionError):
+        law_distances_depend_on_differences_alone(relative_positions(representative(name), 2 * L0))
+
+
+@pytest.mark.parametrize("name", promising(Promise.DISTANCES_IN_RANGE))
+@pytest.mark.parametrize("trained_length", [24, 37])
+def test_distances_stay_in_range_up_to_the_reach(name, trained_length):
+    geometry = RopeGeometry(head_dim=DIM, rope_theta=THETA, trained_length=trained_length)
+    built = representative(name, geometry)
+    law_distances_stay_in_range(
+        lambda length: relative_positions(built, length), built.position_map, trained_length
+    )
+
+
+@pytest.mark.parametrize("name", ["leaky_rerope", "self_extend"])
+@pytest.mark.parametrize("factor", [1, 2.5, 8])
+def test_a_map_made_for_a_factor_reaches_it(name, factor):
+    built = representative(name, factor=factor)
+    assert built.position_map.reach(L0) >= factor * L0
+
+
+def test_distances_leave_the_range_where_they_are_stretched_on_purpose():
+    assert Promise.DISTANCES_IN_RANGE not in METHODS["inverse_leaky_rerope"].promises
+    stretched = relative_positions(representative("inverse_leaky_rerope"), L0)
+    assert stretched.nan_to_num(0).max() > L0
 
 
 def test_start_tokens_break_shift_invariance_and_say_so():
@@ -293,7 +372,11 @@ def test_the_attention_factor_enters_a_logit_squared(name):
 
 @pytest.mark.parametrize("name", promising(Promise.FACTOR_ONE_IS_ROPE))
 def test_factor_one_is_rope(name):
-    law_is_rope_at(representative(name, factor=1).frequencies, L0)
+    built = representative(name, factor=1)
+    law_is_rope_at(built.frequencies, L0)
+    plain = relative_positions(representative("none"), 2 * L0)
+    assert_close(relative_positions(built, 2 * L0), plain, rtol=0, atol=1e-12, equal_nan=True)
+    assert built.query_scale(torch.tensor(2 * L0)).item() == 1
 
 
 @pytest.mark.parametrize("name", promising(Promise.TRAINED_LENGTH_IS_ROPE))
@@ -340,8 +423,10 @@ def test_static_methods_see_the_trained_length(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_rotation_only_is_as_promised(name):
-    built = representative(name)
-    assert (built.score_mods == ()) == (
+    """A method that does not promise it has a score modification at some parameter."""
+    built = [representative(name)]
+    built += [representative(name, **{p: value}) for p, value in CHANGES.get(name, {}).items()]
+    assert all(one.score_mods == () for one in built) == (
         Promise.ROTATION_ONLY in METHODS[name].promises or name == "native"
     )
 
@@ -381,7 +466,7 @@ def observed(built):
     """What attention would see of an encoding, over rows on both sides of the trained length."""
     rows = torch.tensor([[0, 3, 100, L0 - 1, L0, L0 + 1, 4 * L0]])
     lengths = built.row_lengths(rows, rows.amax(-1) + 1)
-    seen = [built.query_scale(rows)[0]]
+    seen = [built.query_scale(rows)[0], relative_positions(built, L0 + 200).nan_to_num(0).flatten()]
     for row, length in zip(rows[0], lengths[0].tolist(), strict=True):
         seen.append(built.frequencies.angles(row, length))
         seen.append(torch.tensor([built.frequencies.attention_factor(length)]).double())
@@ -443,6 +528,40 @@ def test_regions_off_by_one_are_caught(far_start):
     law_regions_cover_the_triangle_once(Windows(near_end=8, far_start=8))
     with pytest.raises(AssertionError):
         law_regions_cover_the_triangle_once(Windows(near_end=8, far_start=far_start))
+
+
+def test_an_overlap_at_the_edge_of_a_window_is_caught():
+    law_regions_cover_the_triangle_once(ReRoPE(window=8))
+    with pytest.raises(AssertionError):
+        law_regions_cover_the_triangle_once(Overlapping(window=8))
+
+
+def test_bounds_that_fall_are_caught():
+    with pytest.raises(AssertionError):
+        law_bounds_never_fall(Falling())
+
+
+@pytest.mark.parametrize(
+    ("right", "mutant"),
+    [
+        (
+            DualChunk(chunk_size=18, local_window=6),
+            GrowsToTheContext(chunk_size=18, local_window=6),
+        ),
+        (ShiftedRoPE(shift=8, window=2), ReachesOneTokenFarther(shift=8, window=2)),
+        (ShiftedRoPE(shift=8, window=2), ReachesOneTokenLess(shift=8, window=2)),
+    ],
+)
+def test_a_promise_off_by_one_token_is_caught(right, mutant):
+    def check(position_map):
+        built = replace(representative("none"), position_map=position_map)
+        law_distances_stay_in_range(
+            lambda length: relative_positions(built, length), position_map, trained_length=24
+        )
+
+    check(right)
+    with pytest.raises(AssertionError):
+        check(mutant)
 
 
 def test_a_gap_between_regions_shows_in_the_relative_positions():

@@ -10,7 +10,9 @@ from torch import Tensor
 from ropewalk.core.config import LARGEST_LENGTH, RopeSection, read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.regions import Identity
+from ropewalk.methods.config_warnings import config_warnings
 from ropewalk.methods.from_config import section_encoding, softmax_scale
 from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.methods.unscaled import none
@@ -36,7 +38,9 @@ def inspect_config(
     inside the trained length L0 and now reaches L0 times its trained frequency or more; a pair
     that did complete one has seen every angle. ``safe_length`` is the largest length N at which
     no pair is out of range with L = N (a fixed L where the policy fixes it): null where there is
-    none up to 2^40 tokens, or where a position map or start tokens decide, not frequencies.
+    none up to 2^40 tokens, or where a position map or start tokens decide, not frequencies;
+    ``unscaled_safe_length`` is that of the frequencies that training turned with. For
+    ``critical_dimension`` see ``critical_dimension``, for ``warnings`` ``config_warnings``.
 
     Raises RopewalkError for a config, length or method that cannot be used.
     """
@@ -60,9 +64,25 @@ def inspect_config(
         "attention_factor": encoding.frequencies.attention_factor(row_length),
         "logit_scale": encoding.query_scale(torch.tensor([length - 1])).item(),
         "softmax_scale": softmax_scale(config, layer_type),
+        "critical_dimension": critical_dimension(geometry),
+        "pairs_without_full_turn": int((trained * geometry.trained_length < 2 * math.pi).sum()),
         "safe_length": _safe_length(encoding, trained),
+        "unscaled_safe_length": _safe_length(_as_trained(section, native), trained),
+        "warnings": config_warnings(config, section, length),
         "pairs": _pairs(encoding, trained, length),
     }
+
+
+def critical_dimension(geometry: RopeGeometry) -> int:
+    """d_tcd = 2 ceil((d / 2) log_b(L0 / 2 pi)): channels whose pairs complete a turn in training.
+
+    d  rotary_dim, b  rope_theta. Between 0 and d.
+
+    Source: Liu et al. 2023, arXiv:2310.05209; Shang et al. 2025, LongRoPE2, arXiv:2502.20082.
+    """
+    turns = math.log(geometry.trained_length / (2 * math.pi)) / math.log(geometry.rope_theta)
+    pairs = math.ceil(geometry.rotary_dim / 2 * turns)
+    return min(max(2 * pairs, 0), geometry.rotary_dim)
 
 
 def _checked(length: int) -> int:
@@ -73,8 +93,11 @@ def _checked(length: int) -> int:
 
 def _trained_inv_freq(section: RopeSection, native: Encoding) -> Tensor:
     """What training up to L0 turned with: no scaling, except where it belongs to the model."""
-    trained = native if section.rope_type == "proportional" else none(section.geometry())
-    return trained.frequencies.inv_freq(section.trained_length)
+    return _as_trained(section, native).frequencies.inv_freq(section.trained_length)
+
+
+def _as_trained(section: RopeSection, native: Encoding) -> Encoding:
+    return native if section.rope_type == "proportional" else none(section.geometry())
 
 
 def _last_row_length(encoding: Encoding, length: int) -> int:

@@ -5,6 +5,8 @@ from typing import Literal
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
+from ropewalk.frequencies.checks import check_factor
+from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 from ropewalk.methods.unscaled import none
 from ropewalk.scores.log_n import FlooredLogN, LogN
 from ropewalk.scores.temperature import Temperature
@@ -34,3 +36,14 @@ def temperature(geometry: RopeGeometry, *, tau: float) -> Encoding:
     Source: Peng et al. 2023, YaRN, arXiv:2309.00071, equation 21 (tau = 1 / t).
     """
     return replace(none(geometry), score_mods=(Temperature(tau=tau),))
+
+
+def yarn_temperature(geometry: RopeGeometry, *, factor: float) -> Encoding:
+    """YaRN's sharpening without its frequencies: every logit times (0.1 ln(factor) + 1)^2.
+
+    Source: Peng et al. 2023, YaRN, arXiv:2309.00071, equation 22.
+    Deviation: YaRN multiplies cos and sin, so the rotary channels alone; this acts on the whole
+        logit. The two agree where every channel turns.
+    """
+    check_factor(factor)
+    return temperature(geometry, tau=yarn_mscale(factor) ** 2)

@@ -26,6 +26,8 @@ class Promise(Enum):
     """Pair 0 turns as in training, whatever the factor."""
     SLOWEST_PAIR_DIVIDED = auto()
     """The last pair turns ``factor`` times slower than in training."""
+    DISTANCES_IN_RANGE = auto()
+    """Up to the reach of its position map, every distance shown is below the trained length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,11 @@ class Method:
     build     ``(geometry, *, parameters) -> Encoding``; its annotations type the spec's values
     summary   one line
     promises  what holds for every encoding that ``build`` returns
+    replaces_factor  the parameter that makes a factor unnecessary, where a method takes either
     """
 
     name: str
     build: Callable[..., Encoding]
     summary: str
     promises: frozenset[Promise]
+    replaces_factor: str | None = None

@@ -7,10 +7,17 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.core.lengths import AtBirth, Fixed, LengthPolicy, PerQuery, WholeSequence
+from ropewalk.core.lengths import (
+    AtBirth,
+    Fixed,
+    LengthPolicy,
+    PerQuery,
+    SimulatedAtBirth,
+    WholeSequence,
+)
 from ropewalk.core.score_mods import ScoreMod
 
-Policy = Literal["per_query", "fixed", "whole_sequence", "at_birth"]
+Policy = Literal["per_query", "fixed", "whole_sequence", "at_birth", "normxu"]
 
 
 def static_encoding(
@@ -51,6 +58,8 @@ def length_policy(
         return WholeSequence(trained_length=trained_length)
     if policy == "at_birth":
         return AtBirth(trained_length=trained_length)
+    if policy == "normxu":
+        return SimulatedAtBirth(trained_length=trained_length)
     if length is None:
         raise RopewalkError("policy=fixed without length: expected for example length=8192")
     return Fixed(length=length)

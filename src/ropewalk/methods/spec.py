@@ -41,9 +41,12 @@ class Part:
 
     @property
     def factor_omitted(self) -> bool:
-        """Whether the method needs a factor and none was given."""
-        known = parameters_of(self.method)
-        return FACTOR in known and known[FACTOR].required and FACTOR not in dict(self.arguments)
+        """Whether the method needs a factor and neither it nor what replaces it was given."""
+        given, known = dict(self.arguments), parameters_of(self.method)
+        if FACTOR not in known or FACTOR in given:
+            return False
+        instead = self.method.replaces_factor
+        return known[FACTOR].required if instead is None else instead not in given
 
     def with_factor(self, factor: float) -> "Part":
         """The same with that factor."""
