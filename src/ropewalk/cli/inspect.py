@@ -27,6 +27,9 @@ _HEAD = {
     "logit_scale": "logit scale (tau, of the last row)",
     "softmax_scale": "softmax scale",
     "safe_length": "safe length",
+    "unscaled_safe_length": "safe length without scaling",
+    "pairs_without_full_turn": "pairs without a full turn in training",
+    "critical_dimension": "critical dimension (channels with one)",
 }
 
 
@@ -78,6 +81,8 @@ def _print(document: Mapping[str, Any]) -> None:
         f"{outside} of {len(pairs)} pairs reach angles that training never saw. "
         "Wavelengths in tokens, angles in radians."
     )
+    for warning in document.get("warnings", ()):
+        typer.echo(f"warning: {warning['message']}; {warning['remedy']} [{warning['id']}]")
 
 
 def _telling(pairs: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -1,0 +1,21 @@
+"""plan: which methods reach a length, and what that takes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ropewalk.engines.plan import plan_config
+from ropewalk.integrations.loading import load_config
+
+
+def plan(
+    config: Mapping[str, Any] | str | Path, length: int, batch: int = 1, dtype: str = "bf16"
+) -> dict[str, Any]:
+    """Methods, key-cache memory and flags for a length: what ``ropewalk plan --json`` prints.
+
+    config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
+
+    The other arguments, the result and the errors: see ``ropewalk.engines.plan.plan_config``.
+    """
+    parsed = config if isinstance(config, Mapping) else load_config(config)
+    return plan_config(parsed, length, batch=batch, dtype=dtype)

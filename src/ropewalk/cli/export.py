@@ -1,0 +1,84 @@
+"""``ropewalk export``: a method as flags or config keys of one engine."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from ropewalk.cli.lengths import tokens_of
+from ropewalk.cli.options import SPEC_HELP, Json, Length, ModelOrConfig, read_length
+from ropewalk.cli.output import number, print_json
+from ropewalk.integrations.sources import locate
+
+EXPORT_EXAMPLES = """\b
+Examples:
+  ropewalk export ./my-model --method yarn:factor=4 --engine vllm
+  ropewalk export config.json --method dynamic_ntk:policy=fixed,length=32768 --engine llama.cpp
+"""
+
+
+def export(
+    model_or_config: ModelOrConfig,
+    *,
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="SPEC", show_default=False, help=f"Method: {SPEC_HELP}"),
+    ],
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="E",
+            show_default=False,
+            help="transformers, vllm, sglang or llama.cpp.",
+        ),
+    ],
+    length: Length = None,
+    as_json: Json = False,
+) -> None:
+    """Print what to give an engine so that it computes a method, audited before it is printed.
+
+    LENGTH is the length to be admitted; without it, what the method's factor or length reaches.
+    A method that the engine cannot express is an error that says why and what comes nearest.
+    """
+    wanted = None if length is None else read_length(length)
+    locate(model_or_config)  # a mistyped path is answered before the heavy imports
+    from ropewalk import api
+    from ropewalk.integrations.loading import load_config
+
+    config = load_config(model_or_config)
+    document = api.export(config, method, engine, tokens_of(wanted, config))
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    typer.echo(pasted(document))
+    typer.echo("")
+    typer.echo(_checked(document))
+    for note in document["notes"]:
+        typer.echo(f"note: {note}")
+
+
+def pasted(document: Mapping[str, Any]) -> str:
+    """What is pasted: a command line, or keys of config.json."""
+    if document["command"]:
+        return str(document["command"])
+    keys = json.dumps(document["config"], indent=2)
+    removed = "".join(f"\nRemove {key}." for key in document["remove"])
+    return f"In config.json, set\n{keys}{removed}"
+
+
+def _checked(document: Mapping[str, Any]) -> str:
+    found = document["checked"]
+    admitted = found["admitted"]
+    length = "any length" if admitted is None else f"{number(admitted)} tokens"
+    return (
+        f"Checked against {document['engine']} {document['version']} for {document['method']} at "
+        f"{number(document['length'])} tokens: frequencies within {found['inv_freq']:.1e}, "
+        f"attention factor within {found['attention_factor']:.1e}, softmax scale within "
+        f"{found['softmax_scale_multiplier']:.1e} (relative); admits {length}."
+    )
