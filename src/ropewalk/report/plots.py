@@ -1,47 +1,49 @@
 """Loss against context length, as a picture that also reads in grey."""
 
-import io
 import itertools
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ropewalk.core.files import write_whole
+from ropewalk.report.figures import COLOURS, LEGEND_WIDTH, MARKERS, folded, write_figure
 from ropewalk.report.records import Comparison, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEGEND_WIDTH = 36
-"""Characters of a line in the legend."""
+MOST_TICKS = 8
+"""Ticks of the axis of perplexities."""
 
-# Colours that colour-blind readers tell apart: Okabe and Ito 2008, Color Universal Design.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "*")
 _DASHES = ("-", "--", "-.", ":")
+_LARGEST_DECADE = 300
+# Leading digits of ticks, densest first.
+_TICKS: tuple[tuple[float, ...], ...] = (
+    tuple(1 + step / 20 for step in range(180)),
+    tuple(1 + step / 10 for step in range(90)),
+    tuple(1 + step / 5 for step in range(45)),
+    (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9),
+    (1, 1.5, 2, 3, 4, 6, 8),
+    (1, 2, 5),
+    (1,),
+    (),
+)
 
 
 def write_curves(document: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
     """Write curve.png and curve.svg; see ``draw_curves``. Raises RopewalkError as that does,
     and if a file cannot be written.
     """
-    import matplotlib
-
     figure = draw_curves(document)
-    written = []
-    for kind, options in (("png", {"dpi": 160}), ("svg", {"metadata": {"Date": None}})):
-        stream = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": "ropewalk"}):
-            figure.savefig(stream, format=kind, bbox_inches="tight", **options)
-        written.append(write_whole(folder / f"curve.{kind}", stream.getvalue()))
-    return written[0], written[1]
+    return (
+        write_figure(figure, folder / "curve.png", dpi=160),
+        write_figure(figure, folder / "curve.svg"),
+    )
 
 
 def draw_curves(document: Mapping[str, Any]) -> "Figure":
-    """Nats per token against length on a log2 axis, one panel for each mode.
+    """Perplexity against length, both on log axes, one panel for each mode.
 
     The baseline is thick and black; other methods differ in colour, dashes and marker, and
     the legend has the order of their ends. Bars: 95 % intervals, for the baseline and the
@@ -70,7 +72,7 @@ def _draw_panel(axis: "Axes", comparison: Comparison, table: Table) -> None:
         axis.plot(table.lengths, losses, label=method, **_style(number))
     _draw_bars(axis, table)
     _set_lengths(axis, comparison, table)
-    axis.set_ylabel("loss (nats per token)")
+    _set_perplexities(axis)
     axis.grid(axis="y", linewidth=0.5, alpha=0.4)
     axis.spines[["top", "right"]].set_visible(False)
     _add_legend(axis, table)
@@ -96,7 +98,7 @@ def _add_legend(axis: "Axes", table: Table) -> None:
     order = sorted(range(len(labels)), key=lambda i: -_end(table, labels[i]))
     legend = axis.legend(
         [handles[i] for i in order],
-        [_folded(labels[i]) for i in order],
+        [folded(labels[i], LEGEND_WIDTH) for i in order],
         loc="upper left",
         bbox_to_anchor=(1.02, 1.0),
         frameon=False,
@@ -114,9 +116,9 @@ def _style(number: int) -> dict[str, Any]:
     if number == 0:
         return {"color": "black", "linewidth": 2.6, "marker": "o", "markersize": 5, "zorder": 3}
     return {
-        "color": _COLOURS[(number - 1) % len(_COLOURS)],
+        "color": COLOURS[(number - 1) % len(COLOURS)],
         "linestyle": _DASHES[number % len(_DASHES)],
-        "marker": _MARKERS[(number - 1) % len(_MARKERS)],
+        "marker": MARKERS[(number - 1) % len(MARKERS)],
         "linewidth": 1.4,
         "markersize": 5,
     }
@@ -146,6 +148,24 @@ def _set_lengths(axis: "Axes", comparison: Comparison, table: Table) -> None:
     )
 
 
+def _set_perplexities(axis: "Axes") -> None:
+    """Nats are equally spaced; their ticks are round perplexities."""
+    low, high = axis.get_ylim()
+    steps = next(s for s in _TICKS if len(_between(s, low, high)) <= MOST_TICKS)
+    ticks = _between(steps, low, high)
+    axis.set_yticks([math.log(ppl) for ppl in ticks], [f"{ppl:,g}" for ppl in ticks])
+    axis.set_ylim(low, high)
+    axis.set_ylabel("perplexity (log scale)")
+
+
+def _between(steps: tuple[float, ...], low: float, high: float) -> list[float]:
+    """Round perplexities whose logarithms lie between ``low`` and ``high``."""
+    highest = min(math.ceil(high / math.log(10)), _LARGEST_DECADE)
+    decades = range(math.floor(low / math.log(10)), highest + 1)
+    ticks = (step * 10.0**decade for decade in decades for step in steps)
+    return [ppl for ppl in ticks if low <= math.log(ppl) <= high]
+
+
 def _crowded(lengths: tuple[int, ...]) -> bool:
     """Whether labels of neighbouring ticks would touch: closer than a 14th of the axis."""
     places = [math.log2(length) for length in lengths]
@@ -170,13 +190,3 @@ def _end(table: Table, method: str) -> float:
 
 def _or_gap(nll: float | None) -> float:
     return math.nan if nll is None else nll
-
-
-def _folded(method: str) -> str:
-    """A long method text over several lines, broken before its parts."""
-    lines = [""]
-    for part in re.split(r"(?<=[,:])|(?=\+)", method):
-        if len(lines[-1]) + len(part) > LEGEND_WIDTH:
-            lines.append("  ")
-        lines[-1] += part
-    return "\n".join(lines)
