@@ -8,25 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 import torch
+from sharpened import L0, logits, tiny, token_ids
 from transformers import PreTrainedTokenizerFast
 
 import ropewalk as rw
-from ropewalk.api.request import (
-    length_in_tokens,
-    read_documents,
-    read_lengths,
-    read_mode,
-    read_protocol,
-)
+from ropewalk.api.checkpoints import open_checkpoint
+from ropewalk.api.protocols import PROTOCOLS, read_protocol
+from ropewalk.api.request import length_in_tokens, read_documents, read_lengths, read_mode
+from ropewalk.cli.compare import ProtocolName
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
+from ropewalk.core.version import code_version
 from ropewalk.training.corpus import train_tokenizer
-from sharpened import L0, logits, tiny, token_ids
 
-PROBE = 24
+PROBES = (1, 24)
 """Tokens of the passes with which ``extend`` looks at a model."""
 TAIL, WINDOWS = 8, 2
 
@@ -120,6 +119,15 @@ def test_protocols_take_what_is_not_given_from_the_trained_length():
     assert protocol("sliding", lengths=(4096, 9000)).text == "sliding:stride=512,tokens=36000"
     assert protocol("sliding", stride=7).text == "sliding:stride=7,tokens=400"
     assert protocol("tail", trained_length=10**6).text == "tail:tokens=1024,windows=3"
+    assert protocol("yarn").text == "yarn:stride=256,tokens=400"
+    assert protocol("longrope", stride=64).text == "longrope:stride=64"
+    assert protocol("rerope").text == "rerope:tokens=30"
+    assert protocol("rerope", lengths=(9000,)).text == "rerope:tokens=4096"
+
+
+def test_every_protocol_has_the_name_under_which_it_is_asked_for():
+    assert [protocol(name).name for name in PROTOCOLS] == list(PROTOCOLS)
+    assert [each.value for each in ProtocolName] == list(PROTOCOLS)
 
 
 @pytest.mark.parametrize(
@@ -132,11 +140,38 @@ def test_protocols_take_what_is_not_given_from_the_trained_length():
         ("tail", {"tail_tokens": 0}, "tokens=0"),
         ("tail", {"windows": 0}, "windows=0"),
         ("sliding", {"stride": 0}, "stride=0"),
+        ("normxu", {"stride": 3}, "stride"),
+        ("pose", {"tail_tokens": 3}, "tail-tokens"),
+        ("pose", {"stride": 0}, "stride=0"),
     ],
 )
 def test_protocols_that_do_not_fit_are_refused(name, options, message):
     with pytest.raises(rw.RopewalkError, match=message):
         protocol(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"dtype": "int8"}, "dtype int8: expected one of float32"),
+        ({"device": "cdua"}, "device cdua: torch cannot use it"),
+        ({"device": "cuda:99"}, "device cuda:99: torch cannot use it"),
+    ],
+)
+def test_words_for_dtype_and_device_are_checked_before_anything_is_loaded(asked, message):
+    with pytest.raises(rw.RopewalkError, match=message):
+        open_checkpoint("no/such/place", **asked)
+
+
+def test_a_source_tree_that_is_not_installed_has_the_version_of_its_project(monkeypatch):
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("ropewalk.core.version.version", absent)
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    assert f'version = "{code_version()}"' in project.read_text("utf-8").splitlines()
+    monkeypatch.setattr("ropewalk.core.version._PROJECT", project.with_name("absent.toml"))
+    assert code_version() == "0+unknown"
 
 
 def test_texts_that_cannot_be_read_are_refused(tokenizer, tmp_path):
@@ -267,7 +302,7 @@ class Passes:
         self.handle = model.model.register_forward_hook(self._see)
 
     def _see(self, module, args, out):
-        if out.last_hidden_state.shape[1] != PROBE:
+        if out.last_hidden_state.shape[1] not in PROBES:
             self.fed.append(out.last_hidden_state.shape[1])
 
 

@@ -1,8 +1,9 @@
-"""Attention in blocks is the one equation; and the oracle is it too."""
+"""Attention is the one equation, in fused pieces and in blocks; and the oracle is it too."""
 
 import cmath
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.testing import assert_close
 
 import ropewalk as rw
 from mutants import Windows
-from ropewalk.attention import tiled
+from ropewalk.attention import blocks
 from ropewalk.attention.reference import attend_reference
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend, attend_turned
@@ -237,8 +238,20 @@ def test_the_oracle_turns_keys_with_the_length_of_their_birth():
     assert_close(actual[0, 0], expected, **SAME)
 
 
-# Blocks against the oracle.
+# Both ways of attention against the oracle.
 
+
+def in_pieces(*call, **own):
+    """Without gradients: fused."""
+    return attend(*call, **own)
+
+
+def in_blocks(q, *call, **own):
+    """With gradients: blocks of plain products."""
+    return attend(q.clone().requires_grad_(), *call, **own).detach()
+
+
+both_ways = pytest.mark.parametrize("way", [in_pieces, in_blocks])
 
 ENCODINGS = {
     **{name: method(name) for name in PARAMETERS},
@@ -277,24 +290,24 @@ def drawn(shape):
     return qkv(batch, key_heads * shape["groups"], key_heads, shape["queries"], shape["keys"])
 
 
+@both_ways
 @pytest.mark.parametrize("name", ENCODINGS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(shape=shapes())
-def test_blocks_are_the_oracle(name, shape):
+def test_attention_is_the_oracle(way, name, shape):
     q, k, v = drawn(shape)
-    assert_close(
-        attend(q, k, v, ENCODINGS[name]), attend_reference(q, k, v, ENCODINGS[name]), **SAME
-    )
+    assert_close(way(q, k, v, ENCODINGS[name]), attend_reference(q, k, v, ENCODINGS[name]), **SAME)
 
 
+@both_ways
 @pytest.mark.parametrize("name", ENCODINGS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(shape=shapes())
-def test_blocks_are_the_oracle_for_unequal_rows_under_a_sliding_window(name, shape):
+def test_attention_is_the_oracle_for_unequal_rows_under_a_sliding_window(way, name, shape):
     q, k, v = drawn(shape)
     padding = shape["padding"][: shape["batch"]]
     rows = PaddedSliding.of(padding, shape["queries"], shape["keys"], shape["window"])
-    actual = attend(q, k, v, ENCODINGS[name], rows=rows)
+    actual = way(q, k, v, ENCODINGS[name], rows=rows)
     oracle = attend_reference(q, k, v, ENCODINGS[name], rows=rows)
     first = shape["keys"] - shape["queries"]
     for b, missing in enumerate(padding):
@@ -303,12 +316,13 @@ def test_blocks_are_the_oracle_for_unequal_rows_under_a_sliding_window(name, sha
     assert actual.isfinite().all()
 
 
+@both_ways
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_padding_is_as_if_it_were_not_there(name):
+def test_padding_is_as_if_it_were_not_there(way, name):
     q, k, v = qkv(queries=13, keys=13)
     rows = PaddedSliding.of([0, 4], 13, 13, window=100)
-    alone = attend(q[1:, :, 4:], k[1:, :, 4:], v[1:, :, 4:], ENCODINGS[name])
-    assert_close(attend(q, k, v, ENCODINGS[name], rows=rows)[1:, :, 4:], alone, **SAME)
+    alone = way(q[1:, :, 4:], k[1:, :, 4:], v[1:, :, 4:], ENCODINGS[name])
+    assert_close(way(q, k, v, ENCODINGS[name], rows=rows)[1:, :, 4:], alone, **SAME)
 
 
 class OneMask(CausalRows):
@@ -319,19 +333,21 @@ class OneMask(CausalRows):
         return stop, None if mask is None else mask[None, None]
 
 
+@both_ways
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_one_mask_may_serve_rows_of_unequal_lengths(name):
+def test_one_mask_may_serve_rows_of_unequal_lengths(way, name):
     q, k, v = qkv()
     index = torch.arange(13) + torch.tensor([[0], [5]])
     rows = OneMask(index[:, 4:], index)
     oracle = attend_reference(q, k, v, ENCODINGS[name], rows=rows)
-    assert_close(attend(q, k, v, ENCODINGS[name], rows=rows), oracle, **SAME)
+    assert_close(way(q, k, v, ENCODINGS[name], rows=rows), oracle, **SAME)
 
 
+@both_ways
 @pytest.mark.parametrize("pairing", ["half", "interleaved"])
 @pytest.mark.parametrize("first_channel", [0, 1, 4])
 @pytest.mark.parametrize("name", ["none", "longrope", "dynamic_ntk", "yarn at birth", "two maps"])
-def test_part_of_the_channels_may_turn_wherever_they_are(name, first_channel, pairing):
+def test_part_of_the_channels_may_turn_wherever_they_are(way, name, first_channel, pairing):
     """Scores do not care in which order channels stand: the oracle has the rotary ones first."""
     geometry = replace(GEOMETRY, partial_rotary_factor=0.5, pairing=pairing)
     built = {
@@ -342,13 +358,14 @@ def test_part_of_the_channels_may_turn_wherever_they_are(name, first_channel, pa
     order = [*range(first_channel, first_channel + 4), *range(first_channel)]
     order += range(first_channel + 4, DIM)
     oracle = attend_reference(q[..., order], k[..., order], v, built)
-    assert_close(attend(q, k, v, built, first_channel=first_channel), oracle, **SAME)
+    assert_close(way(q, k, v, built, first_channel=first_channel), oracle, **SAME)
 
 
+@both_ways
 @pytest.mark.parametrize("name", ["yarn", "dynamic_ntk", "rerope"])
-def test_the_softmax_scale_of_the_architecture_is_used(name):
+def test_the_softmax_scale_of_the_architecture_is_used(way, name):
     q, k, v = qkv()
-    actual = attend(q, k, v, ENCODINGS[name], softmax_scale=0.7)
+    actual = way(q, k, v, ENCODINGS[name], softmax_scale=0.7)
     assert_close(actual, attend_reference(q, k, v, ENCODINGS[name], softmax_scale=0.7), **SAME)
     rescaled = attend_reference(q * 0.7 * math.sqrt(DIM), k, v, ENCODINGS[name])
     assert_close(actual, rescaled, **SAME)
@@ -359,34 +376,41 @@ def test_the_softmax_scale_of_the_architecture_is_used(name):
 def test_the_size_of_a_block_changes_nothing(name, queries, monkeypatch):
     q, k, v = qkv(queries=queries)
     rows = PaddedSliding.of([0, 3], queries, 13, window=6)
-    whole = [attend(q, k, v, ENCODINGS[name], rows=each) for each in (None, rows)]
-    monkeypatch.setattr(tiled, "BLOCK_ROWS", 4)
-    pieces = [attend(q, k, v, ENCODINGS[name], rows=each) for each in (None, rows)]
+    whole = [in_blocks(q, k, v, ENCODINGS[name], rows=each) for each in (None, rows)]
+    monkeypatch.setattr(blocks, "MOST_ROWS", 4)
+    pieces = [in_blocks(q, k, v, ENCODINGS[name], rows=each) for each in (None, rows)]
     real = max(0, queries - 10)
     assert_close(pieces[0], whole[0], **SAME)
     assert_close(pieces[1][:, :, real:], whole[1][:, :, real:], **SAME)
 
 
-def test_blocks_hold_no_more_rows_than_they_should(monkeypatch):
-    seen = []
+class Watched(CausalRows):
+    """Notes which rows are asked about together."""
 
-    class Watched(CausalRows):
-        def allowed(self, first, last):
-            seen.append((first, last))
-            return super().allowed(first, last)
+    seen: ClassVar[list[tuple[int, int]]] = []
 
-    monkeypatch.setattr(tiled, "BLOCK_ROWS", 4)
+    def allowed(self, first, last):
+        self.seen.append((first, last))
+        return super().allowed(first, last)
+
+
+@pytest.mark.parametrize(
+    ("name", "cuts"),
+    [
+        ("yarn", [(0, 4), (4, 8), (8, 9)]),
+        ("windows", [(0, 4), (4, 8), (8, 9)]),
+        # Row i stands at position 4 + i; L is 6, 6, then 9, 9, 9, then 12, 12, 12, then 15.
+        ("dynamic_ntk 1", [(0, 2), (2, 5), (5, 8), (8, 9)]),
+    ],
+)
+@pytest.mark.parametrize(("setting", "value"), [("MOST_ROWS", 4), ("SCORES_AT_ONCE", 4 * 4 * 13)])
+def test_blocks_hold_no_more_rows_than_they_should(setting, value, name, cuts, monkeypatch):
+    monkeypatch.setattr(blocks, setting, value)
+    monkeypatch.setattr(Watched, "seen", [])
     q, k, v = qkv(queries=9)
     index = torch.arange(13).expand(2, 13)
-    attend(q, k, v, method("yarn"), rows=Watched(index[:, 4:], index))
-    assert seen == [(0, 4), (4, 8), (8, 9)]
-    seen.clear()
-    attend(q, k, v, ENCODINGS["windows"], rows=Watched(index[:, 4:], index))
-    assert seen == [(0, 4), (4, 8), (8, 9)]
-    seen.clear()
-    attend(q, k, v, dynamic(PerQuery(trained_length=L0, step=3)), rows=Watched(index[:, 4:], index))
-    # Row i stands at position 4 + i; L is 6, 6, then 9, 9, 9, then 12, 12, 12, then 15.
-    assert seen == [(0, 2), (2, 5), (5, 8), (8, 9)]
+    in_blocks(q, k, v, ENCODINGS[name], rows=Watched(index[:, 4:], index))
+    assert Watched.seen == cuts
 
 
 def test_keys_of_earlier_calls_keep_their_length():

@@ -412,7 +412,15 @@ def test_compare_passes_everything_on(
     book.write_text("words")
     options = ["--method=none", "--method=yarn", "--length=64", "--length=2x", f"--text={book}"]
     options += ["--protocol=sliding", "--mode=full", "--mode=chunked:7", f"--out={tmp_path}"]
-    options += ["--windows=3", "--tail-tokens=5", "--stride=9", "--dtype=float64", "--json"]
+    options += [
+        "--windows=3",
+        "--tail-tokens=5",
+        "--stride=9",
+        "--dtype=float64",
+        "--device=cpu",
+        "--batch=4",
+    ]
+    options += ["--json"]
     assert main(["compare", str(tiny), *options]) == 0
     ((name, given, named),) = api.asked
     assert (name, given) == ("compare", (str(tiny),))
@@ -428,6 +436,8 @@ def test_compare_passes_everything_on(
         "tail_tokens": 5,
         "stride": 9,
         "dtype": "float64",
+        "device": "cpu",
+        "batch": 4,
     }
     output, error = capsys.readouterr()
     assert json.loads(output) == api.answer

@@ -286,7 +286,9 @@ def test_the_checks_of_the_build_are_those_that_contributors_are_told():
 def test_a_shown_script_exists(block):
     for line in block.code.splitlines():
         for words in shell_commands(line):
-            if words[:1] == ["python"]:
+            if words[:2] == ["python", "-m"]:
+                assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file()
+            elif words[:1] == ["python"]:
                 assert (ROOT / words[1]).is_file()
 
 

@@ -13,11 +13,23 @@ from ropewalk.api.extending import extend_with
 from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.passes import StreamPass
 from ropewalk.methods.spec import parse_spec
-from sharpened import FAMILIES, L0, MORE_FAMILIES, in_calls, left_padded, logits, tiny, token_ids
+from sharpened import (
+    ENCODERS,
+    FAMILIES,
+    L0,
+    MORE_FAMILIES,
+    in_calls,
+    left_padded,
+    logits,
+    tiny,
+    token_ids,
+)
 from test_laws import METHODS, PARAMETERS
 
 LENGTH, SHORT = 80, 57
 SIZES = (7, 33, 1, 32, 7)
+STEPS = (L0 - 6, *(1,) * 14, LENGTH - L0 - 8)
+"""Token by token across the trained length."""
 SPECS = (
     "native",
     "yarn:factor=2.5",
@@ -25,7 +37,24 @@ SPECS = (
     "dynamic_ntk:step=8",
     "dynamic_ntk:policy=fixed,length=80",
     "dynamic_yarn+log_n",
+    "rerope:window=12",
 )
+MAPS = (
+    *("rerope", "rerope:window=5", "leaky_rerope:factor=2.5", "inverse_leaky_rerope"),
+    *("self_extend:factor=2.5", "self_extend:group_size=4,window=9"),
+    *(
+        "dual_chunk",
+        "dual_chunk:chunk_size=12,local_window=4",
+        "string",
+        "string:shift=20,window=8",
+    ),
+    *(
+        "rerope:window=12+dynamic_ntk:step=8",
+        "dual_chunk+yarn:factor=2.5",
+        "self_extend:factor=2.5+log_n",
+    ),
+)
+"""Each map as it is by default and with small regions, and maps over other frequencies."""
 SAME = {"rtol": 0, "atol": 1e-9}
 PAIRS = 8
 LISTS = {
@@ -45,16 +74,16 @@ def llama():
     return tiny()
 
 
-def agree(model, atol=1e-9):
+def agree(model, atol=1e-9, steps=STEPS):
     """Assert that a model gives one result, however its sequence is fed."""
-    agree_in_calls(model, atol)
+    agree_in_calls(model, atol, steps)
     agree_when_padded(model, atol)
 
 
-def agree_in_calls(model, atol):
+def agree_in_calls(model, atol, steps=STEPS):
     ids = token_ids(1, LENGTH)
     full = logits(model, ids)
-    for sizes in (SIZES, [1] * LENGTH):
+    for sizes in (SIZES, steps):
         assert_close(in_calls(model, ids, sizes), full, rtol=0, atol=atol)
 
 
@@ -94,12 +123,10 @@ def own_gap(model):
     """
     ids = token_ids(1, LENGTH)
     full = logits(model, ids)
-    return max(
-        (in_calls(model, ids, sizes) - full).abs().max().item() for sizes in (SIZES, [1] * LENGTH)
-    )
+    return max((in_calls(model, ids, sizes) - full).abs().max().item() for sizes in (SIZES, STEPS))
 
 
-@pytest.mark.parametrize("spec", ["native", "dynamic_ntk:step=8"])
+@pytest.mark.parametrize("spec", ["native", "dynamic_ntk:step=8", "rerope:window=12"])
 def test_another_family_gives_one_result(other_family, spec):
     """To 1e-9, or to twenty times the family's own gap."""
     room = max(1e-9, 20 * own_gap(other_family))
@@ -139,20 +166,36 @@ def test_native_through_our_own_attention_is_the_model_itself(family):
         assert_close(logits(family, ids), stock, rtol=0, atol=3e-4)
 
 
-def test_a_shift_of_half_the_positions_shows(family):
-    """What makes the comparisons of this file worth something."""
+@pytest.fixture(scope="module", params=[*FAMILIES, *MORE_FAMILIES, *ENCODERS])
+def any_family(request):
+    return tiny(request.param)
+
+
+def test_a_shift_of_half_the_positions_shows(any_family):
+    """What makes the comparisons of this file worth something.
+
+    In the library's own model, with a mask: without one it takes a jump for another sequence.
+    """
     ids = token_ids(1, LENGTH)
     shifted = torch.arange(LENGTH)[None] + (torch.arange(LENGTH)[None] >= LENGTH // 2)
-    with rw.extend(family, "none"):
-        moved = logits(family, ids, position_ids=shifted, use_cache=False)
-        assert (moved - logits(family, ids)).abs().max() > 1e-3
+    moved = logits(any_family, ids, position_ids=shifted, attention_mask=torch.ones_like(ids))
+    assert (moved - logits(any_family, ids)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_gives_one_result(llama, name):
     parameters = dict(LISTS, factor=4) if name == "longrope" else PARAMETERS.get(name, {})
     with rw.extend(llama, name, **parameters):
-        agree(llama)
+        agree(llama, steps=(1,) * LENGTH)
+
+
+@pytest.mark.parametrize("spec", MAPS)
+@pytest.mark.parametrize("name", ["llama", "gemma3_text wide"])
+def test_every_map_gives_one_result(name, spec):
+    """Two layers: one that slides over 48 tokens and one that does not, in the second family."""
+    model = tiny(name, num_hidden_layers=2)
+    with rw.extend(model, spec):
+        agree(model)
 
 
 @pytest.mark.parametrize("policy", ["whole_sequence", "at_birth"])

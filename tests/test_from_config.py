@@ -97,11 +97,18 @@ def test_the_rope_type_picks_the_trained_length(scaling, beside, trained_length)
     assert read_rope_section(config).trained_length == trained_length
 
 
-def test_a_nested_config_without_full_attention_needs_a_layer_type():
-    config = llama(rope_parameters={"sliding_attention": {"rope_theta": 1e4}, "other": {}})
-    with pytest.raises(RopewalkError, match="sliding_attention, other"):
-        read_rope_section(config)
-    assert read_rope_section(config, "sliding_attention").rope_theta == 1e4
+@pytest.mark.parametrize("full", [{}, {"full_attention": None}])
+def test_without_full_attention_that_turns_the_first_layer_type_that_turns_is_read(full):
+    """Command R7B's layers with full attention have no positions."""
+    config = llama(rope_parameters={**full, "sliding_attention": {"rope_theta": 500.0}})
+    assert read_rope_section(config).rope_theta == 500.0
+    assert read_rope_section(config).layer_type == "sliding_attention"
+
+
+def test_a_layer_type_without_rope_parameters_is_refused():
+    config = llama(rope_parameters={"full_attention": None, "sliding_attention": {}})
+    with pytest.raises(RopewalkError, match="full_attention has no rope parameters"):
+        read_rope_section(config, "full_attention")
 
 
 def test_an_unknown_layer_type_is_refused_with_the_known_ones():
@@ -209,10 +216,6 @@ def test_softmax_scale_without_latent_attention(keys, expected):
         (llama(rope_scaling={"rope_type": "linear", "factor": "4"}), "factor"),
         (llama(rope_scaling={**YARN, "truncate": "no"}), "truncate"),
         (llama(rope_scaling={"rope_type": "longrope", "factor": 4.0}), "short_factor"),
-        (
-            llama(rope_parameters={"full_attention": None, "sliding_attention": {}}),
-            "full_attention",
-        ),
         (llama(partial_rotary_factor=0), "partial_rotary_factor"),
     ],
 )

@@ -17,11 +17,12 @@ from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import AtBirth
 from ropewalk.core.rows import CausalRows
 from ropewalk.core.turning import turn
-from ropewalk.integrations.heads import HeadLayout
-from ropewalk.integrations.plan import TurnAtBirth
+from ropewalk.integrations.heads import Direction, HeadLayout
+from ropewalk.integrations.plan import plan_of
 from sharpened import L0, in_calls, left_padded, logits, sharpen, tiny, token_ids
 
-SPECS = ("yarn:factor=2.5", "dynamic_ntk", "log_n")
+SPECS = ("yarn:factor=2.5", "dynamic_ntk", "log_n", "rerope:window=12")
+MAPS = ("dual_chunk:chunk_size=12,local_window=4", "self_extend:group_size=4,window=9")
 PROMPT, NEW = 24, 16
 """The prompt ends below the trained length of 32, the answer above it."""
 SAME = {"rtol": 0, "atol": 1e-9}
@@ -54,7 +55,7 @@ def greedy(model, ids):
 # Generation and caches.
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [*SPECS, *MAPS])
 def test_generate_is_the_argmax_of_full_passes(llama, spec):
     ids = token_ids(2, PROMPT)
     with rw.extend(llama, spec):
@@ -71,7 +72,7 @@ def test_generate_with_left_padding_is_each_sequence_alone(llama, spec):
         assert torch.equal(out[1:], greedy(llama, mate))
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [*SPECS, *MAPS])
 def test_generate_with_a_static_cache_and_left_padding(llama, spec):
     ids, mate = token_ids(1, 11), token_ids(1, PROMPT, seed=1)
     both, mask = left_padded(ids, PROMPT, mate)
@@ -131,7 +132,7 @@ def test_right_padding_is_as_if_it_were_not_there(llama, spec):
         assert_close(padded[1:], logits(llama, ids[1:]), **SAME)
 
 
-@pytest.mark.parametrize("spec", ["yarn:factor=2.5", "log_n"])
+@pytest.mark.parametrize("spec", ["yarn:factor=2.5", "log_n", "rerope:window=12"])
 def test_a_ready_made_mask_is_refused_where_it_would_be_read(llama, spec):
     ids = token_ids(1, 8)
     ready = torch.ones(1, 1, 8, 8, dtype=torch.bool).tril()
@@ -564,7 +565,17 @@ def with_norms_in_float64(model):
     return model
 
 
-@pytest.mark.parametrize("spec", ["yarn:factor=2.5", "dynamic_ntk", "dynamic_ntk:policy=at_birth"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "yarn:factor=2.5",
+        "dynamic_ntk",
+        "dynamic_ntk:policy=at_birth",
+        "rerope:window=12",
+        "dual_chunk:chunk_size=12,local_window=4",
+        "self_extend:group_size=4,window=9+dynamic_ntk:step=8",
+    ],
+)
 def test_gradients_are_finite_differences(spec):
     model = with_norms_in_float64(tiny(num_hidden_layers=2)).train()
     ids = token_ids(2, 44)
@@ -594,8 +605,9 @@ def test_gradients_are_finite_differences(spec):
 # Keys that settle at birth.
 
 
+@pytest.mark.parametrize("direction", Direction)
 @pytest.mark.parametrize("name", ["dynamic_ntk", "dynamic_yarn"])
-def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name):
+def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name, direction):
     """The plan gets q and k turned by the rotary module under the call's L."""
     geometry = RopeGeometry(head_dim=8, rope_theta=50.0, trained_length=6)
     built = rw.encoding(name, geometry, policy="at_birth")
@@ -607,12 +619,14 @@ def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name):
     )
     rows = CausalRows.of(2, 10, 10, torch.device("cpu"))
     now, born = rows.query_positions, torch.full((2, 10), 10)
-    actual = TurnAtBirth(encoding=built, heads=HeadLayout()).attend(
-        turn(q, now, born, built),
-        turn(k, now, born, built),
+    heads = HeadLayout(direction=direction)
+    turning = heads.directed(built)
+    actual = plan_of(built, heads).attend(
+        turn(q, now, born, turning),
+        turn(k, now, born, turning),
         v,
         rows,
         Softmax(),
     )
-    oracle = attend_reference(q, k, v, built, key_lengths=born)
+    oracle = attend_reference(q, k, v, turning, key_lengths=born)
     assert_close(actual, oracle, **LINEAR_IN_FLOAT64)

@@ -12,7 +12,7 @@ from mutants import Windows
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.core.lengths import AtBirth, Fixed, PerQuery, WholeSequence
+from ropewalk.core.lengths import AtBirth, Fixed, PerQuery, SimulatedAtBirth, WholeSequence
 from ropewalk.core.score_mods import ScoreMod
 from ropewalk.methods.build import encoding
 
@@ -73,6 +73,50 @@ def test_at_birth_rows_see_themselves_and_keys_the_call_that_wrote_them():
     assert policy.birth_lengths(torch.zeros(2, 1), written)[:, 0].tolist() == [L0 + 1, 10 * L0]
 
 
+def births(policy, tokens, sequence):
+    """L of the keys with that many tokens, written by a call after which there are ``sequence``."""
+    positions = torch.tensor([tokens]) - 1
+    return policy.birth_lengths(positions, torch.tensor([sequence]))[0].tolist()
+
+
+def test_normxu_rows_see_the_sequence_and_keys_themselves():
+    policy = encoding("dynamic_ntk:policy=normxu", GEOMETRY).length_policy
+    assert policy == SimulatedAtBirth(trained_length=L0)
+    assert seen(policy, TOKENS, 10 * L0) == [10 * L0] * len(TOKENS)
+    assert births(policy, TOKENS, 10 * L0) == [max(n, L0) for n in TOKENS]
+
+
+PROMPT = L0 + 5
+
+
+@pytest.mark.parametrize(
+    ("policy", "rows", "keys"),
+    [
+        (WholeSequence, lambda n: max(n, PROMPT), None),
+        (AtBirth, lambda n: max(n, L0), lambda n: max(n, PROMPT)),
+        (SimulatedAtBirth, lambda n: max(n, PROMPT), lambda n: max(n, L0)),
+    ],
+)
+def test_streams_see_the_prompt_at_once_and_then_token_by_token(policy, rows, keys):
+    """A decoder that held P tokens after its first call, and n when it computed token n."""
+    streamed = policy(trained_length=L0).streamed(PROMPT)
+    assert not streamed.path_independent
+    assert seen(streamed, TOKENS, 10 * L0) == [rows(n) for n in TOKENS]
+    if keys is not None:
+        assert births(streamed, TOKENS, 10 * L0) == [keys(n) for n in TOKENS]
+
+
+@pytest.mark.parametrize("policy", [AtBirth, SimulatedAtBirth, WholeSequence])
+def test_a_prompt_within_the_trained_length_changes_nothing(policy):
+    """Up to the trained length nothing depends on L: what ends there, ends alike."""
+    for prompt in (2, L0 // 2, L0):
+        alone, prompted = (policy(trained_length=L0).streamed(p) for p in (1, prompt))
+        assert seen(prompted, TOKENS, 10 * L0) == seen(alone, TOKENS, 10 * L0)
+        if alone.keys_settle_at_birth:
+            found, expected = (births(each, TOKENS, 10 * L0) for each in (prompted, alone))
+            assert found == expected
+
+
 def test_each_sequence_of_a_batch_has_its_own_length():
     positions = torch.tensor([[0, 70], [0, 199]])
     lengths = WholeSequence(trained_length=L0).row_lengths(positions, torch.tensor([71, 200]))
@@ -85,6 +129,7 @@ POLICIES = (
     Fixed(length=L0),
     WholeSequence(trained_length=L0),
     AtBirth(trained_length=L0),
+    SimulatedAtBirth(trained_length=L0),
 )
 
 
@@ -134,6 +179,7 @@ def dynamic(policy, **changes):
         (Fixed(length=128), KeyStorage.ROTATED),
         (WholeSequence(trained_length=L0), KeyStorage.UNROTATED),
         (AtBirth(trained_length=L0), KeyStorage.ROTATED),
+        (SimulatedAtBirth(trained_length=L0), KeyStorage.ROTATED),
     ],
 )
 def test_what_a_cache_may_hold_follows_from_the_policy(policy, storage):
@@ -193,3 +239,23 @@ def test_a_static_encoding_has_one_length_under_any_policy(policy):
     assert built.row_lengths(positions, torch.tensor([501])).tolist() == [[L0] * 3]
     assert built.path_independent
     assert built.rotation_only
+
+
+@pytest.mark.parametrize(
+    "spec", ["none", "yarn:factor=4", "dynamic_ntk", "dynamic_yarn", "longrope"]
+)
+def test_rows_that_see_a_length_each_turn_as_each_would_alone(spec, tmp_path):
+    """Angles of many lengths at once, against one length at a time."""
+    (tmp_path / "short.json").write_text("[1, 1, 1, 1.5]")
+    (tmp_path / "long.json").write_text("[1, 2, 3, 4]")
+    if spec == "longrope":
+        short, long = tmp_path / "short.json", tmp_path / "long.json"
+        spec = f"longrope:factor=4,short_factor=@{short},long_factor=@{long},start_tokens=3"
+    frequencies = encoding(spec, GEOMETRY).frequencies
+    positions = torch.tensor([[0, 2, 63, 64], [65, 100, 639, 5]])
+    lengths = torch.tensor([[64, 64, 64, 65], [66, 101, 640, 640]])
+    angles, factors = frequencies.angles_each(positions, lengths)
+    for place in ((b, m) for b in range(2) for m in range(4)):
+        alone = frequencies.angles(positions[place], int(lengths[place]))
+        torch.testing.assert_close(angles[place], alone, rtol=0, atol=0)
+        assert factors[place].item() == frequencies.attention_factor(int(lengths[place]))

@@ -51,7 +51,7 @@ def test_version_is_that_of_the_installed_package() -> None:
     try:
         expected = version("ropewalk")
     except PackageNotFoundError:
-        expected = "0+unknown"
+        pytest.skip("runs from a source tree that is not installed")
     assert ropewalk.__version__ == expected
 
 

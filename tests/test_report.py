@@ -264,6 +264,26 @@ def test_the_picture_shows_each_method_length_and_the_trained_length():
     assert lines["none"].get_linewidth() > lines["yarn:factor=8"].get_linewidth()
 
 
+@pytest.mark.parametrize(
+    ("ppls", "inside"),
+    [((12.0, 14.0), (12.5, 13.5)), ((3.0, 400.0), (5, 200)), ((80.0, 81.0), (80, 81))],
+)
+def test_ticks_of_the_loss_are_round_perplexities_in_their_places(ppls, inside):
+    (axis,) = draw_curves(document({"none": ppls, "yarn": ppls[::-1]}, (256, 512))).axes
+    labels = [tick.get_text() for tick in axis.get_yticklabels()]
+    places = [math.exp(place) for place in axis.get_yticks()]
+    assert [float(label.replace(",", "")) for label in labels] == pytest.approx(places)
+    assert 2 <= len(places) <= 8
+    assert places[0] <= inside[0]
+    assert places[-1] >= inside[1]
+    assert axis.get_ylabel() == "perplexity (log scale)"
+
+
+def test_losses_beyond_any_perplexity_are_drawn():
+    absurd = {"none": (1e306,), "yarn": (2.0,)}
+    assert draw_curves(document(absurd, (256,))).axes[0].get_yticks().size <= 8
+
+
 def test_methods_differ_without_colour():
     many = {f"m{i}": (5.0 + i, 6.0) for i in range(30)}
     (axis,) = draw_curves(document(many, (256, 512))).axes

@@ -1,14 +1,17 @@
 """Rotation is complex multiplication, and rounds once."""
 
+from unittest import mock
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from ropewalk.core import rotation
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.rotation import rotate
+from ropewalk.core.rotation import Turn, rotate
 
 PAIRINGS = ("half", "interleaved")
 FAR = 100_000
@@ -76,6 +79,64 @@ def test_the_input_keeps_its_dtype_and_its_values(dtype):
     before = x.clone()
     assert rotate(x, random(4, 4)).dtype == dtype
     assert torch.equal(x, before)
+
+
+@settings(deadline=None)
+@given(
+    pairing=st.sampled_from(PAIRINGS),
+    shape=st.sampled_from([(2, 3, 7, 10), (1, 1, 9, 10), (5, 10), (2, 1, 2, 3, 10)]),
+    order=st.sampled_from(["dense", "transposed", "sliced", "expanded"]),
+    leading_ones=st.integers(0, 1),
+    numbers=st.sampled_from([1, 12, 50, 65, 10**6]),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+)
+def test_tiles_of_any_size_and_any_layout_make_one_turn(
+    pairing, shape, order, leading_ones, numbers, dtype
+):
+    x = laid_out(random(*shape, dtype=dtype), order)
+    lead = ((1,) * leading_ones + shape[-2:-1])[-len(shape) + 1 :]
+    angles = random(*lead, 4, seed=1) * 10
+    with mock.patch.object(rotation, "TILE_NUMBERS", numbers):
+        actual = rotate(x, angles, pairing=pairing, first_channel=1)
+    assert (actual.shape, actual.dtype) == (x.shape, x.dtype)
+    expected = complex_rotation(x, angles, pairing, 1)
+    # Numbers up to 5: float32 products of pairs, and one rounding to the dtype.
+    room = {torch.float64: 1e-14, torch.float32: 2e-6, torch.bfloat16: 4 * 2**-8}[dtype]
+    assert_close(actual.double(), expected.double(), rtol=0, atol=room)
+
+
+def laid_out(x, order):
+    """The same numbers, elsewhere in memory."""
+    if order == "transposed":
+        return x.transpose(0, -2).contiguous().transpose(0, -2)
+    if order == "sliced":
+        return torch.cat([x, x], dim=-1)[..., : x.shape[-1]]
+    return x[:1].expand(x.shape) if order == "expanded" else x
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS)
+def test_one_turn_serves_all_tensors_of_its_positions(pairing):
+    angles = random(1, 6, 3, seed=1) * 10
+    turn = Turn.by(angles, pairing=pairing, first_channel=1, factor=1.5)
+    for x in (random(4, 6, 8), random(2, 6, 8), random(2, 3, 6, 7), random(8)):
+        expected = complex_rotation(x, angles, pairing, 1, 1.5)
+        assert_close(turn.of(x), expected, rtol=0, atol=1e-14)
+        out = torch.full_like(expected, torch.nan)
+        turn.write(x, out)
+        assert_close(out, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS)
+def test_a_turn_of_pairs_is_any_complex_product(pairing):
+    """Cosines and sines need not be those of an angle."""
+    number = torch.complex(random(5, 4), random(5, 4, seed=1))
+    x = random(2, 5, 8)
+    actual = Turn.of_pairs(number.real, number.imag, pairing=pairing).of(x)
+    expected = complex_rotation(x, number.angle(), pairing)
+    for i in range(4):
+        one, other = (i, i + 4) if pairing == "half" else (2 * i, 2 * i + 1)
+        expected[..., [one, other]] *= number[:, i, None].abs()
+    assert_close(actual, expected, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

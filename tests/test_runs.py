@@ -17,7 +17,7 @@ from ropewalk.evaluation.curve import Curve
 from ropewalk.evaluation.differences import differences
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.measure import measure, plan
-from ropewalk.evaluation.memory import ResidentMemory
+from ropewalk.evaluation.memory import CudaMemory, ResidentMemory, meter_of
 from ropewalk.evaluation.prefix import Prefix
 from ropewalk.evaluation.progress import Silent
 from ropewalk.evaluation.protocols import OnePassPerLength, SharedPasses
@@ -55,10 +55,11 @@ class FakeModel:
         yield self
 
     def token_losses(self, ids, first, split):
-        self.fed.append(len(ids))
+        self.fed.append(ids.shape[-1])
         if len(self.fed) in self.errors:
             raise self.errors[len(self.fed)]
-        return losses(ids, self.offset)[first:]
+        rows = [losses(row, self.offset)[first:] for row in torch.atleast_2d(ids)]
+        return torch.stack(rows) if ids.ndim == 2 else rows[0]
 
 
 class SizedModel(FakeModel):
@@ -512,6 +513,35 @@ def test_a_setting_needs_a_document():
         replace(SETTING, documents=())
 
 
+# Several sequences at once
+
+
+@pytest.mark.parametrize("batch", [2, 3, 100])
+@pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
+def test_sequences_of_equal_length_go_through_together(setting, batch):
+    alone, together = FakeModel(), FakeModel()
+    expected = measure(setting, TWO, alone.open, Unsaved())
+    found = measure(setting, TWO, together.open, Unsaved(), batch=batch)
+    assert timeless(found) == timeless(expected)
+    # Two documents of two windows each, in each set of passes: two batches of 2, 3 + 1, or one.
+    assert len(together.fed) * {2: 2, 3: 2, 100: 4}[batch] == len(alone.fed)
+
+
+def test_a_batch_of_nothing_is_refused():
+    with pytest.raises(RopewalkError, match="batch=0: expected at least 1"):
+        measure(SETTING, TWO, FakeModel().open, Unsaved(), batch=0)
+
+
+def test_sequences_of_other_shapes_stay_apart():
+    sliding = replace(SETTING, protocol=Sliding(stride=3, tokens=40))
+    model = FakeModel()
+    (result,) = measure(sliding, (series(lengths=(16,)),), model.open, Unsaved(), batch=100)
+    # Of each document the first window scores 15 tokens, the eight others 3 each.
+    assert len(model.fed) == 4
+    (alone,) = measure(sliding, (series(lengths=(16,)),), FakeModel().open, Unsaved())
+    assert timeless([result]) == timeless([alone])
+
+
 # Progress, dry runs, cost, memory, differences
 
 
@@ -589,6 +619,24 @@ def test_peak_memory_is_of_the_watched_work_alone():
         pytest.skip("this system does not tell the resident size")
     assert 60 * MEBIBYTE < large.peak_bytes < 80 * MEBIBYTE
     assert small.peak_bytes < 16 * MEBIBYTE
+
+
+def test_peak_memory_on_cuda_is_above_the_level_before(monkeypatch):
+    calls = []
+    levels = {"memory_allocated": 700, "max_memory_allocated": 1900}
+    for name in ("synchronize", "reset_peak_memory_stats", *levels):
+        monkeypatch.setattr(
+            torch.cuda, name, lambda device, name=name: calls.append(name) or levels.get(name)
+        )
+    meter = meter_of(torch.device("cuda", 0))
+    assert isinstance(meter, CudaMemory)
+    with meter.watch() as reading:
+        calls.append("work")
+    assert reading.peak_bytes == 1200
+    before, after = calls[: calls.index("work")], calls[calls.index("work") + 1 :]
+    assert before == ["synchronize", "reset_peak_memory_stats", "memory_allocated"]
+    assert after == ["synchronize", "max_memory_allocated"]
+    assert isinstance(meter_of(torch.device("cpu")), ResidentMemory)
 
 
 def test_peak_memory_is_unknown_where_the_system_does_not_tell(tmp_path, monkeypatch):

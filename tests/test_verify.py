@@ -17,10 +17,10 @@ from ropewalk.integrations.consistency import (
     Gap,
     Reference,
     Sample,
-    at_rest,
     decoding_calls,
     uneven_calls,
 )
+from ropewalk.integrations.modes import at_rest
 from sharpened import L0, in_calls, left_padded, logits, tiny, token_ids
 
 LENGTH, SHORT = 48, 40

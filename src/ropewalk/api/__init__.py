@@ -1,16 +1,22 @@
 """The composition root: what the public Python names do with the rooms."""
 
+from ropewalk.api.auditing import audit
 from ropewalk.api.comparing import CompareResult, compare, plan_compare
+from ropewalk.api.exporting import export
 from ropewalk.api.extending import extend, inspect
 from ropewalk.api.measuring import perplexity
+from ropewalk.api.planning import plan
 from ropewalk.api.verifying import verify, verify_stock
 
 __all__ = [
     "CompareResult",
+    "audit",
     "compare",
+    "export",
     "extend",
     "inspect",
     "perplexity",
+    "plan",
     "plan_compare",
     "verify",
     "verify_stock",

@@ -7,25 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ropewalk.api.extending import config_of, extend_with
-from ropewalk.api.request import (
-    DEFAULT_WINDOWS,
-    read_lengths,
-    read_mode,
-    read_protocol,
-    read_specs,
-)
+from ropewalk.api.protocols import DEFAULT_WINDOWS, read_protocol
+from ropewalk.api.request import read_lengths, read_mode, read_specs
 from ropewalk.core.config import read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.passes import DecodePass, FullPass, Pass, StreamPass
-from ropewalk.evaluation.cells import CellMethod, Record, Series
+from ropewalk.core.version import code_version
+from ropewalk.evaluation.cells import CellMethod, Record, Result, Series
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.executor import Executor
+from ropewalk.evaluation.measure import measure
+from ropewalk.evaluation.memory import meter_of
+from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.protocols import OnePassPerLength, SharedPasses
-from ropewalk.evaluation.setting import Setting, code_version
+from ropewalk.evaluation.runs import Store
+from ropewalk.evaluation.setting import Setting
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.spec import Spec
@@ -45,6 +47,11 @@ class Comparison:
     series: tuple[Series, ...]
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
     def baseline(self) -> str:
         """What tables and differences compare with: plain RoPE, or else the first method."""
         texts = [spec.text for spec in self.specs]
@@ -61,6 +68,26 @@ class Comparison:
             self.model, spec, default_factor=factor, context_length=length, split=split
         ):
             yield TransformersScorer(self.model)
+
+    def measured(
+        self,
+        store: Store,
+        *,
+        executor: Executor | None = None,
+        progress: Progress | None = None,
+        batch: int = 1,
+    ) -> tuple[Result, ...]:
+        """The results of all series: those that the store holds, and the rest measured."""
+        return measure(
+            self.setting,
+            self.series,
+            self.open_model,
+            store,
+            executor=executor,
+            progress=progress,
+            meter=meter_of(self.device),
+            batch=batch,
+        )
 
     def document(self, records: list[Record], run_dir: Path) -> dict[str, Any]:
         """The JSON document of a comparison."""
@@ -98,10 +125,22 @@ def comparison_of(
     tail_tokens: int | None = None,
     stride: int | None = None,
 ) -> Comparison:
+    """A model with what it is asked for; options as in ``ropewalk compare --help``.
+
+    Raises RopewalkError for bad input.
+    """
     config = config_of(model)
     geometry = read_rope_section(config).geometry()
     native = encoding_from_config(config)
     tokens = read_lengths(lengths, geometry.trained_length)
+    rule = read_protocol(
+        protocol,
+        geometry.trained_length,
+        windows=windows,
+        tail_tokens=tail_tokens,
+        stride=stride,
+        lengths=tokens,
+    )
     setting = Setting(
         model=name,
         trained_length=geometry.trained_length,
@@ -109,25 +148,21 @@ def comparison_of(
         dtype=dtype,
         documents=documents,
         code_version=code_version(),
-        protocol=read_protocol(
-            protocol,
-            geometry.trained_length,
-            windows=windows,
-            tail_tokens=tail_tokens,
-            stride=stride,
-            lengths=tokens,
-        ),
+        protocol=rule,
     )
     specs = tuple(read_specs(methods, native, none(geometry)))
-    splits = [read_mode(mode) for mode in modes or ("full",)]
-    series = [_series(spec, split, tokens, geometry, native) for split in splits for spec in specs]
+    series = tuple(
+        _series(spec, read_mode(mode), tokens, geometry, native)
+        for mode in modes or ("full",)
+        for spec in specs
+    )
     return Comparison(
         model=model,
         geometry=geometry,
         setting=setting,
         specs=specs,
         lengths=tokens,
-        series=tuple(series),
+        series=series,
     )
 
 

@@ -1,6 +1,6 @@
 """extend and inspect: one model or one config, one encoding."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from ropewalk.core.config import read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass, Pass
-from ropewalk.integrations.extension import Extension, install
+from ropewalk.integrations.extension import Extension
+from ropewalk.integrations.installation import install
 from ropewalk.integrations.loading import load_config
 from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.inspection import inspect_config
@@ -48,6 +49,7 @@ def extend_with(
     split  the pass that the model is meant for; by default one that computes what it says
     """
     config = config_of(model)
+    read_rope_section(config)  # a config without a rotary encoding is told before anything runs
 
     def native(layer_type: str | None) -> Encoding:
         # Families that scale their queries do so themselves, before attention is called.
@@ -63,10 +65,12 @@ def extend_with(
         policy = (split or FullPass()).policy(encoding.length_policy)
         return replace(encoding, length_policy=policy)
 
-    own = native(None).length_policy
-    as_it_is = (split or FullPass()).policy(own) == own
-    shipped = [part.name for part in spec.parts] == [NATIVE] and as_it_is
-    encode: Callable[[str | None], Encoding | None] = (lambda _: None) if shipped else wanted
+    def encode(layer_type: str | None) -> Encoding | None:
+        own = native(layer_type).length_policy
+        as_it_is = (split or FullPass()).policy(own) == own
+        shipped = [part.name for part in spec.parts] == [NATIVE] and as_it_is
+        return None if shipped else wanted(layer_type)
+
     return install(model, encode, native)
 
 

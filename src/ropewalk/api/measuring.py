@@ -6,13 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.api.comparison import comparison_of
-from ropewalk.api.request import (
-    DEFAULT_WINDOWS,
-)
+from ropewalk.api.protocols import DEFAULT_WINDOWS
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.cells import Record
 from ropewalk.evaluation.documents import Document, Tokenizer
-from ropewalk.evaluation.measure import measure
 from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.runs import Unsaved
 
@@ -30,10 +27,12 @@ def perplexity(
     tail_tokens: int | None = None,
     stride: int | None = None,
     progress: Progress | None = None,
+    batch: int = 1,
 ) -> list[Record]:
     """Loss of a transformers model against context length, without a run folder.
 
     documents  texts (needs ``tokenizer``), or token ids int64 ``[n]`` (no bits per byte)
+    batch      sequences of equal length that go through the model at once
 
     Returns one record a cell, as in ``compare``. Raises RopewalkError for bad input.
     """
@@ -52,9 +51,7 @@ def perplexity(
         tail_tokens=tail_tokens,
         stride=stride,
     )
-    results = measure(
-        comparison.setting, comparison.series, comparison.open_model, Unsaved(), progress=progress
-    )
+    results = comparison.measured(Unsaved(), progress=progress, batch=batch)
     return [result.record() for result in results]
 
 

@@ -7,12 +7,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass, Pass, StreamPass
 from ropewalk.data import demo_book
-from ropewalk.evaluation.curve import Curve
 from ropewalk.evaluation.documents import Document, Tokenizer
-from ropewalk.evaluation.prefix import Prefix
-from ropewalk.evaluation.protocols import EvaluationProtocol
-from ropewalk.evaluation.sliding import Sliding
-from ropewalk.evaluation.tail import Tail
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 
 DEFAULT_MULTIPLES = ("0.5x", "1x", "2x", "4x", "8x")
@@ -25,13 +20,13 @@ DEFAULT_METHODS = (
     "yarn",
     "dynamic_yarn:step=32",
     "llama3",
-    "log_n",
-    "yarn+log_n",
+    "rerope",
+    "leaky_rerope",
+    "self_extend",
+    "dual_chunk",
+    "rerope+log_n",
 )
-"""Every method that needs no more than a factor, and one composition."""
-
-DEFAULT_WINDOWS = 8
-LARGEST_TAIL = 1024
+"""Frequencies and distances that need no more than a factor, and one composition."""
 
 
 def check_words(methods: Sequence[str], modes: Sequence[str]) -> None:
@@ -99,44 +94,6 @@ def read_mode(word: str) -> Pass:
     raise RopewalkError(
         f"mode {word}: expected full, stream, decode or chunked:N, like chunked:512"
     )
-
-
-def read_protocol(
-    name: str,
-    trained_length: int,
-    *,
-    windows: int,
-    tail_tokens: int | None,
-    stride: int | None,
-    lengths: Sequence[int],
-) -> EvaluationProtocol:
-    """The protocol with what was not given chosen from the trained length L0.
-
-    tail and curve score L0 / 4 tokens of a window (at most 1,024); sliding moves by half the
-    shortest length, at most L0 / 4, over four times the longest. Raises RopewalkError for an
-    unknown name, or an option that the protocol does not have.
-    """
-    quarter = max(trained_length // 4, 1)
-    tokens = min(quarter, LARGEST_TAIL) if tail_tokens is None else tail_tokens
-    protocols: Mapping[str, EvaluationProtocol] = {
-        "tail": Tail(tokens=tokens, windows=windows),
-        "curve": Curve(tokens=tokens, windows=windows),
-        "prefix": Prefix(),
-        "sliding": Sliding(
-            stride=max(min(quarter, lengths[0] // 2), 1) if stride is None else stride,
-            tokens=4 * lengths[-1],
-        ),
-    }
-    if name not in protocols:
-        raise RopewalkError(f"protocol {name}: expected one of {', '.join(protocols)}")
-    if stride is not None and name != "sliding":
-        raise RopewalkError(f"--stride with protocol {name}: only sliding has a stride; drop it")
-    if tail_tokens is not None and name not in ("tail", "curve"):
-        raise RopewalkError(
-            f"--tail-tokens with protocol {name}: only tail and curve score the last tokens of a "
-            "window; drop it"
-        )
-    return protocols[name]
 
 
 def read_documents(texts: Sequence[Path], tokenizer: Tokenizer) -> tuple[Document, ...]:

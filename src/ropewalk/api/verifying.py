@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ropewalk.api.comparing import DTYPES
+from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.extending import config_of, extend, extend_with
 from ropewalk.api.request import check_words, length_in_tokens
 from ropewalk.api.verdicts import (
@@ -23,10 +23,17 @@ from ropewalk.api.verdicts import (
 )
 from ropewalk.core.config import read_rope_section
 from ropewalk.core.errors import RopewalkError
-from ropewalk.data import demo_model
-from ropewalk.integrations.consistency import CHECKS, Gap, Reference, Sample, at_rest
-from ropewalk.integrations.extension import EXTENSION
-from ropewalk.integrations.loading import load_model
+from ropewalk.integrations.call import Horizon
+from ropewalk.integrations.consistency import (
+    CHECKS,
+    WITHOUT_A_CACHE,
+    Checks,
+    Gap,
+    Reference,
+    Sample,
+)
+from ropewalk.integrations.extension import EXTENSION, Extension
+from ropewalk.integrations.modes import at_rest
 from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 
@@ -41,7 +48,15 @@ DEFAULT_SPECS = (
     "yarn",
     "dynamic_yarn",
     "llama3",
+    "rerope",
+    "leaky_rerope",
+    "inverse_leaky_rerope",
+    "self_extend",
+    "dual_chunk",
+    "string",
+    "dual_chunk+yarn",
     "log_n",
+    "yarn_temperature",
     "dynamic_ntk:policy=whole_sequence",
     "dynamic_ntk:policy=at_birth",
 )
@@ -52,6 +67,8 @@ STOCK = "stock"
 STATIC = "none"
 """The yardstick where the library's own path is none: one base, on the library's attention."""
 SHORTEST = 16
+FEWEST_BEYOND, MOST_BEYOND = 16, 512
+"""Tokens beyond the trained length where none is said: a quarter of it, within these."""
 
 Progress = Callable[[str, float], None]
 """Told what begins, and the share of the whole that is done."""
@@ -73,13 +90,14 @@ def verify(
     specs   method specs; without any, ``DEFAULT_SPECS``. An omitted factor is the length over
             the trained length
     length  in tokens, or in trained lengths as ``2x``; without it 1.25 times the trained
-            length, and at least 16 tokens beyond it
+            length, at least 16 and at most 512 tokens beyond it
 
     Returns a record for each method and each check (``chunked``, ``decode``, ``padded``,
-    ``history``): method, check, status, max_logit_difference, max_total_variation, tolerance,
-    sentence. The status is ``ok``, ``failed``, ``differs, as declared`` (an encoding that does
-    not promise path independence) or ``not run`` (this model refuses the method). The model
-    is afterwards what it was, bit for bit.
+    ``history``; of a bidirectional model the last two): method, check, status,
+    max_logit_difference, max_total_variation, tolerance, sentence. The status is ``ok``,
+    ``failed``, ``differs, as declared`` (an encoding that does not promise path independence)
+    or ``not run`` (this model refuses the method). The model is afterwards what it was, bit for
+    bit.
 
     Raises RopewalkError for a bad spec or length, a model that is extended or unsupported, and
     where no method could run.
@@ -106,7 +124,7 @@ def verify_checkpoint(
     """``verify`` of a checkpoint: the document that ``ropewalk verify --json`` prints.
 
     source   a transformers folder, a .gguf file or a hub id; None for the demo model
-    request  length and progress as in ``verify``; dtype by its name
+    request  length and progress as in ``verify``; dtype and device by name
     """
     check_words(methods, ())
     name, case = _load(source, **request)
@@ -123,12 +141,11 @@ def _load(
     source: str | Path | None,
     *,
     dtype: str = "float32",
+    device: str | None = None,
     length: int | str | None = None,
     progress: Progress = _silent,
 ) -> tuple[str, "_Case"]:
-    if dtype not in DTYPES:
-        raise RopewalkError(f"dtype {dtype}: expected one of {', '.join(DTYPES)}")
-    loaded = load_model(source or demo_model(), dtype=DTYPES[dtype])
+    loaded = open_checkpoint(source, dtype=dtype, device=device)
     return loaded.name, _Case.of(loaded.model, length, progress)
 
 
@@ -150,7 +167,8 @@ class _Case:
             )
         config = config_of(model)
         trained_length = read_rope_section(config).geometry().trained_length
-        default = max(trained_length * 5 // 4, trained_length + 16)
+        beyond = min(max(trained_length // 4, FEWEST_BEYOND), MOST_BEYOND)
+        default = trained_length + beyond
         tokens = default if length is None else length_in_tokens(length, trained_length)
         if tokens < SHORTEST:
             raise RopewalkError(f"length {length}: expected at least {SHORTEST} tokens")
@@ -161,11 +179,11 @@ class _Case:
         """The document of methods, without the model's name."""
         specs = [parse_spec(text) for text in methods or DEFAULT_SPECS]
         self._require_encodings(specs)
-        meter = _Meter(len(specs) + 1, self.progress)
         with at_rest(self.model):
             with extend(self.model, NATIVE) as native:
-                layout = native.describe()
+                layout, checks = native.describe(), _checks(native)
                 static = all(each.path_independent for each in native.wanted.values())
+            meter = _Meter(len(specs) + 1, checks, self.progress)
             gaps = self._gaps(STOCK, meter) if static else self._static_gaps(meter)
             tolerances = Tolerances.of(gaps, self._dtype, self.sample.trained_length)
             records = [record for spec in specs for record in self._method(spec, tolerances, meter)]
@@ -179,13 +197,13 @@ class _Case:
         Its own gaps would excuse whatever it does, so the yardstick is a static method; for a
         family that ``extend`` refuses, the floor of the dtype alone.
         """
-        meter = _Meter(2, self.progress)
         # The library's angles are float32 in a float64 model too, and its own path has no finer
         # promise: shifted positions round otherwise.
         dtype = torch.float32 if self._dtype is torch.float64 else self._dtype
         with at_rest(self.model):
+            layout, checks = self._layout()
+            meter = _Meter(2, checks, self.progress)
             gaps = self._gaps(STOCK, meter)
-            layout = self._layout()
             yardstick, room = (gaps, 0.0) if layout is None else (self._static_gaps(meter), ROOM)
         tolerances = Tolerances.of(yardstick, dtype, self.sample.trained_length, room)
         records = [tolerances.record(STOCK, check, gap, FAILED) for check, gap in gaps.items()]
@@ -203,7 +221,7 @@ class _Case:
             extension = extend_with(self.model, spec, **self._factors)
         except RopewalkError as error:
             meter.skip()
-            yield from (not_run(spec.text, check, str(error)) for check in CHECKS)
+            yield from (not_run(spec.text, check, str(error)) for check in meter.checks)
             return
         with extension:
             promised = all(each.path_independent for each in extension.wanted.values())
@@ -216,7 +234,7 @@ class _Case:
         meter.tell(method)
         reference = Reference(self.model, self.sample)
         gaps = {}
-        for name, check in CHECKS.items():
+        for name, check in meter.checks.items():
             meter.tell(f"{method}, {name}")
             gaps[name] = check(reference)
             meter.advance()
@@ -226,13 +244,13 @@ class _Case:
         with extend(self.model, STATIC):
             return self._gaps(STATIC, meter)
 
-    def _layout(self) -> dict[str, Any] | None:
-        """None for a family that ``extend`` refuses: the library may still run it."""
+    def _layout(self) -> tuple[dict[str, Any] | None, Checks]:
+        """No layout for a family that ``extend`` refuses: the library may still run it."""
         try:
             with extend(self.model, NATIVE) as native:
-                return native.describe()
+                return native.describe(), _checks(native)
         except RopewalkError:
-            return None
+            return None, CHECKS
 
     @property
     def _factors(self) -> dict[str, Any]:
@@ -256,18 +274,24 @@ class _Case:
         }
 
 
-class _Meter:
-    """How far the work is, in checks."""
+def _checks(native: Extension) -> Checks:
+    """Those that a model of this kind can be put to."""
+    return WITHOUT_A_CACHE if native.layout.horizon is Horizon.BOTH_WAYS else CHECKS
 
-    def __init__(self, methods: int, progress: Progress) -> None:
-        self._checks, self._done, self._progress = methods * len(CHECKS), 0, progress
+
+class _Meter:
+    """The checks of each method, and how far the work is, in checks."""
+
+    def __init__(self, methods: int, checks: Checks, progress: Progress) -> None:
+        self.checks, self._progress = checks, progress
+        self._all, self._done = methods * len(checks), 0
 
     def tell(self, work: str) -> None:
-        self._progress(work, self._done / self._checks)
+        self._progress(work, self._done / self._all)
 
     def advance(self) -> None:
         self._done += 1
 
     def skip(self) -> None:
         """Of a method that cannot run."""
-        self._done += len(CHECKS)
+        self._done += len(self.checks)

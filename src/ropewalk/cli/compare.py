@@ -10,6 +10,9 @@ import typer
 from ropewalk.cli.options import (
     MODEL_HELP,
     SPEC_HELP,
+    Device,
+    Dtype,
+    DtypeName,
     Json,
     Model,
     read_length,
@@ -19,9 +22,8 @@ from ropewalk.cli.output import print_json, print_rich, print_table, remark
 from ropewalk.cli.progress import bars
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
+from ropewalk.evaluation.folders import RUNS, default_run_folder
 from ropewalk.integrations.sources import Checkpoint, ConfigFile, HubId, locate
-
-RUNS = Path("ropewalk-runs")
 
 COMPARE_EXAMPLES = """\b
 Examples:
@@ -38,100 +40,123 @@ class ProtocolName(str, Enum):
     CURVE = "curve"
     PREFIX = "prefix"
     SLIDING = "sliding"
+    NORMXU = "normxu"
+    YARN = "yarn"
+    YARN_TRUNCATED = "yarn_truncated"
+    LONGROPE = "longrope"
+    POSE = "pose"
+    CHUNKLLAMA = "chunkllama"
+    REROPE = "rerope"
+    PRESS = "press"
+    PRESS_SLIDING = "press_sliding"
 
 
-class DtypeName(str, Enum):
-    """Names of the dtypes of weights and activations."""
-
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-    BFLOAT16 = "bfloat16"
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="SPEC",
+        show_default=False,
+        help=f"Repeats. {SPEC_HELP} Without it, every method that needs no more than a factor. "
+        "An omitted factor is the longest length over the trained length; factor=length "
+        "makes it each cell's own.",
+    ),
+]
+Lengths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--length",
+        metavar="N",
+        show_default=False,
+        help="Repeats. Context length in tokens, or in trained lengths: 4096, 2x, 0.5x. "
+        "Without it, 0.5x, 1x, 2x, 4x and 8x.",
+    ),
+]
+Texts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        show_default=False,
+        help="Repeats. UTF-8 text to measure on; without it, the bundled book.",
+    ),
+]
+Protocol = Annotated[
+    ProtocolName,
+    typer.Option(
+        help="tail: the same last tokens with ever more context before them; curve: loss by "
+        "position; prefix: the first N tokens; sliding: windows of N at a stride; the others: "
+        "the rule of a published script, to the letter.",
+    ),
+]
+Modes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mode",
+        metavar="MODE",
+        show_default=False,
+        help="Repeats. full (one pass; the default); stream (what decoding computes, in one "
+        "pass; stream:P after a prompt of P tokens); decode (really token by token); or "
+        "chunked:N (prefill in chunks of N).",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        show_default=False,
+        help=f"The run folder; an existing one is resumed. Without it, {RUNS}/<model>-<protocol>.",
+    ),
+]
+Windows = Annotated[
+    int | None,
+    typer.Option(metavar="W", min=1, show_default=False, help="Windows a text, spread over it."),
+]
+TailTokens = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        min=1,
+        show_default=False,
+        help="Tokens scored in a window (tail, curve, rerope).",
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        metavar="S",
+        min=1,
+        show_default=False,
+        help="Tokens between windows (sliding, yarn, longrope, pose, chunkllama).",
+    ),
+]
+Batch = Annotated[
+    int,
+    typer.Option(
+        metavar="B", min=1, help="Sequences of equal length in one pass: faster on a GPU."
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="List the cells and estimated seconds; run nothing.")
+]
 
 
 def compare(  # noqa: PLR0913 (one parameter an option)
     model: Model = None,
     *,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            metavar="SPEC",
-            show_default=False,
-            help=f"Repeats. {SPEC_HELP} Without it, every method that needs no more than a factor. "
-            "An omitted factor is the longest length over the trained length; factor=length "
-            "makes it each cell's own.",
-        ),
-    ] = None,
-    length: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--length",
-            metavar="N",
-            show_default=False,
-            help="Repeats. Context length in tokens, or in trained lengths: 4096, 2x, 0.5x. "
-            "Without it, 0.5x, 1x, 2x, 4x and 8x.",
-        ),
-    ] = None,
-    text: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--text",
-            metavar="FILE",
-            show_default=False,
-            help="Repeats. UTF-8 text to measure on; without it, the bundled book.",
-        ),
-    ] = None,
-    protocol: Annotated[
-        ProtocolName,
-        typer.Option(
-            help="tail: the same last tokens with ever more context before them; curve: loss by "
-            "position; prefix: the first N tokens; sliding: windows of N at a stride.",
-        ),
-    ] = ProtocolName.TAIL,
-    mode: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--mode",
-            metavar="MODE",
-            show_default=False,
-            help="Repeats. full (one pass; the default); stream (what decoding computes, in one "
-            "pass; stream:P after a prompt of P tokens); decode (really token by token); or "
-            "chunked:N (prefill in chunks of N).",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            show_default=False,
-            help="The run folder; an existing one is resumed. Without it, "
-            f"{RUNS}/<model>-<protocol>.",
-        ),
-    ] = None,
-    windows: Annotated[
-        int | None,
-        typer.Option(
-            metavar="W", min=1, show_default=False, help="Windows a text, spread over it."
-        ),
-    ] = None,
-    tail_tokens: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K", min=1, show_default=False, help="Tokens scored in a window (tail, curve)."
-        ),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option(
-            metavar="S", min=1, show_default=False, help="Tokens between windows (sliding)."
-        ),
-    ] = None,
-    dtype: Annotated[
-        DtypeName, typer.Option(help="Of weights and activations.")
-    ] = DtypeName.FLOAT32,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cells and estimated seconds; run nothing.")
-    ] = False,
+    method: Methods = None,
+    length: Lengths = None,
+    text: Texts = None,
+    protocol: Protocol = ProtocolName.TAIL,
+    mode: Modes = None,
+    out: Out = None,
+    windows: Windows = None,
+    tail_tokens: TailTokens = None,
+    stride: Stride = None,
+    dtype: Dtype = DtypeName.FLOAT32,
+    device: Device = None,
+    batch: Batch = 1,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Compare methods over context lengths: a table, plots and a run folder.
@@ -145,14 +170,17 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         "texts": text or [],
         "protocol": protocol.value,
         "modes": mode or [],
-        "out": out or RUNS / f"{_file_name(model)}-{protocol.value}",
+        "out": out or default_run_folder(_model_name(model), protocol.value),
         "windows": windows,
         "tail_tokens": tail_tokens,
         "stride": stride,
         "dtype": dtype.value,
+        "device": device,
     }
     require_files(text or [])
-    document = _planned(model, request) if dry_run else _measured(model, request)
+    document = (
+        _planned(model, request) if dry_run else _measured(model, {**request, "batch": batch})
+    )
     if as_json:
         print_json(document)
     elif dry_run:
@@ -162,13 +190,13 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     _require_a_cell(document["cells"])
 
 
-def _file_name(model: str | None) -> str:
+def _model_name(model: str | None) -> str:
     """Names the default run folder. Raises RopewalkError if there can be no such model."""
     match locate(model or demo_model()):
         case Checkpoint(name=name):
             return name
         case HubId(repo_id=repo_id):
-            return repo_id.replace("/", "--")
+            return repo_id
         case ConfigFile(path=path):
             raise RopewalkError(f"{path}: a config has no weights; {MODEL_HELP} was expected")
 

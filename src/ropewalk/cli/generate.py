@@ -48,6 +48,8 @@ def generate(
     from ropewalk.integrations.loading import load_model
 
     loaded = load_model(source)
+    if not loaded.model.can_generate():
+        raise RopewalkError(f"{loaded.name} writes no text: expected a causal language model")
     tokenizer = loaded.require_tokenizer()
     ids = tokenizer(prompt, return_tensors="pt").input_ids
     if ids.shape[-1] == 0:

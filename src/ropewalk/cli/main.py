@@ -11,10 +11,14 @@ from typing import Annotated, NoReturn
 import typer
 
 import ropewalk
+from ropewalk.cli.audit import AUDIT_EXAMPLES, audit
 from ropewalk.cli.bench import bench
 from ropewalk.cli.compare import COMPARE_EXAMPLES, compare
+from ropewalk.cli.export import EXPORT_EXAMPLES, export
 from ropewalk.cli.generate import GENERATE_EXAMPLES, generate
 from ropewalk.cli.inspect import INSPECT_EXAMPLES, inspect
+from ropewalk.cli.plan import PLAN_EXAMPLES, plan
+from ropewalk.cli.plot import plot
 from ropewalk.cli.verify import VERIFY_EXAMPLES, verify
 from ropewalk.core.errors import RopewalkError
 
@@ -30,8 +34,12 @@ app = typer.Typer(
 )
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=INSPECT_EXAMPLES)(inspect)
+app.command(epilog=AUDIT_EXAMPLES)(audit)
+app.command(epilog=PLAN_EXAMPLES)(plan)
+app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=VERIFY_EXAMPLES)(verify)
 app.command(epilog=GENERATE_EXAMPLES)(generate)
+app.add_typer(plot, name="plot")
 app.add_typer(bench, name="bench")
 
 

@@ -1,6 +1,7 @@
 """Options that several commands share, and how their values are read."""
 
 import re
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,25 @@ Length = Annotated[
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON document on standard output, nothing else there."),
+]
+
+
+class DtypeName(str, Enum):
+    """Names of the dtypes of weights and activations."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    BFLOAT16 = "bfloat16"
+
+
+Dtype = Annotated[DtypeName, typer.Option(help="Of weights and activations.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        show_default=False,
+        help="cpu, cuda or cuda:N; without it, CUDA where there is one.",
+    ),
 ]
 
 _LENGTH = re.compile(r"[0-9]+|[0-9]+(\.[0-9]+)?x")

@@ -13,10 +13,11 @@ class LanguageModel(Protocol):
     def token_losses(self, ids: Tensor, first: int, split: Pass) -> Tensor:
         """Negative log-likelihood in nats of ``ids[first:]``, each given all ids before it.
 
-        ids     int64 ``[n]``, one sequence
+        ids     int64 ``[n]``, one sequence, or ``[b, n]``, several of equal length at once
         first   index of the first scored token, at least 1
-        split   how the sequence is fed to the model
+        split   how a sequence is fed to the model
 
-        Returns float64 ``[n - first]``. Never holds ``[n, vocabulary]`` logits.
+        Returns float64 ``[n - first]`` or ``[b, n - first]``, on the CPU. Never holds
+        ``[n, vocabulary]`` logits.
         """
         ...

@@ -159,7 +159,54 @@ class StreamedAtBirth(LengthPolicy):
         return (positions + 1).clamp(min=self.trained_length)
 
     def birth_lengths(self, key_positions: Tensor, sequence_lengths: Tensor) -> Tensor:
-        return _since_prompt(key_positions, sequence_lengths, self.prompt)
+        return _since_prompt(key_positions, sequence_lengths, self.prompt).clamp(
+            min=self.trained_length
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedAtBirth(LengthPolicy):
+    """L = the sequence so far for all rows of the call; key n keeps L = n + 1.
+
+    How ``AtBirth`` was measured in one full pass: the keys are those of decoding, but an early
+    row sees the length of the whole sequence, not its own m + 1. Kept to reproduce published
+    figures.
+
+    Source: NormXU 2023, Consistent-DynamicNTKRoPE, the inconsistent patch of ``eval_ppl.py``.
+    Deviation: the repository writes the trained length 2,048 into its code.
+    """
+
+    trained_length: int
+    path_independent: ClassVar[bool] = False
+    keys_settle_at_birth: ClassVar[bool] = True
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        lengths = sequence_lengths.clamp(min=self.trained_length)
+        return lengths[:, None].expand(positions.shape)
+
+    def birth_lengths(self, key_positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        return (key_positions + 1).clamp(min=self.trained_length)
+
+    def streamed(self, prompt: int) -> LengthPolicy:
+        return StreamedSimulation(trained_length=self.trained_length, prompt=prompt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedSimulation(LengthPolicy):
+    """``SimulatedAtBirth`` while decoding: rows of a prompt of P tokens see P, later ones m + 1."""
+
+    trained_length: int
+    prompt: int
+    path_independent: ClassVar[bool] = False
+    keys_settle_at_birth: ClassVar[bool] = True
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        return _since_prompt(positions, sequence_lengths, self.prompt).clamp(
+            min=self.trained_length
+        )
+
+    def birth_lengths(self, key_positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        return (key_positions + 1).clamp(min=self.trained_length)
 
 
 def _since_prompt(positions: Tensor, sequence_lengths: Tensor, prompt: int) -> Tensor:

@@ -24,16 +24,8 @@ def turn(
 def turns(positions: Tensor, lengths: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:
     """Angles float64 ``[b, m, f]`` and attention factors float64 ``[b, m, 1]``."""
     frequencies = encoding.frequencies
-    distinct = torch.unique(lengths).tolist()
-    if len(distinct) == 1:
-        angles = frequencies.angles(positions, distinct[0])
-        factor = frequencies.attention_factor(distinct[0])
-        return angles, torch.full_like(angles[..., :1], factor)
-    pairs = len(frequencies.inv_freq(distinct[0]))
-    angles = torch.empty(*positions.shape, pairs, dtype=torch.float64, device=positions.device)
-    factors = torch.empty_like(angles[..., :1])
-    for length in distinct:
-        here = lengths == length
-        angles[here] = frequencies.angles(positions[here], length)
-        factors[here] = frequencies.attention_factor(length)
-    return angles, factors
+    length = int(lengths.flatten()[0])
+    if bool((lengths != length).any()):
+        return frequencies.angles_each(positions, lengths)
+    angles = frequencies.angles(positions, length)
+    return angles, torch.full_like(angles[..., :1], frequencies.attention_factor(length))

@@ -1,10 +1,7 @@
 """Intervals: how much a figure would move with other texts of the same kind.
 
-Documents are drawn with replacement, and the token-weighted mean
-
-    sum of nll over the drawn documents / sum of their tokens
-
-is taken anew; the 2.5 % and 97.5 % points of these means are the 95 % percentile interval.
+Documents are drawn with replacement, and the average (``averages.py``) is taken anew; the
+2.5 % and 97.5 % points of these figures are the 95 % percentile interval.
 With one document its windows are drawn instead. Windows of one document are less
 independent than documents, so that interval is too narrow for other documents: a record
 says which was drawn.
@@ -12,18 +9,21 @@ says which was drawn.
 Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.evaluation.averages import Average, Floats, OverTokens
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 Drawn = Literal["documents", "windows"]
 
 RESAMPLES = 4_000
+NUMBERS_AT_ONCE = 2**22
+OVER_TOKENS = OverTokens()
+_ONCE = np.ones((1, 1))
 SEED = 20_230_831
 
 
@@ -55,18 +55,21 @@ class Difference:
     interval: Interval | None
 
 
-def mean_nll(units: Sequence[UnitSum]) -> float:
-    """Nats per token over all units: one division, never a mean of means."""
-    return sum(unit.nll for unit in units) / sum(unit.tokens for unit in units)
+def mean_nll(units: Sequence[UnitSum], average: Average = OVER_TOKENS) -> float:
+    """Nats per token over all units; by default one division, never a mean of means."""
+    return float(_Sums.of(units, average, np.zeros(len(units), np.intp)).figures(_ONCE)[0])
 
 
-def interval(units: Sequence[UnitSum]) -> Interval | None:
+def interval(units: Sequence[UnitSum], average: Average = OVER_TOKENS) -> Interval | None:
     """Interval of ``mean_nll``; None for a single unit, which says nothing about spread."""
-    sums = np.array([unit.nll for unit in units])
-    return _percentile_interval(units, sums)
+    drawn, group = _groups(units)
+    sums = _Sums.of(units, average, group)
+    return _percentile_interval(drawn, len(sums.numerators), sums.figures)
 
 
-def paired_difference(units: Sequence[UnitSum], baseline: Sequence[UnitSum]) -> Difference:
+def paired_difference(
+    units: Sequence[UnitSum], baseline: Sequence[UnitSum], average: Average = OVER_TOKENS
+) -> Difference:
     """Difference to a baseline over the same targets, both drawn together.
 
     Much narrower than the two intervals suggest, since what makes one text harder than
@@ -79,26 +82,60 @@ def paired_difference(units: Sequence[UnitSum], baseline: Sequence[UnitSum]) -> 
             "a paired difference of cells with other targets: expected the same protocol, "
             "documents and windows; measure both in one run"
         )
-    sums = np.array([ours.nll - theirs.nll for ours, theirs in zip(units, baseline, strict=True)])
-    nll = float(sums.sum()) / sum(unit.tokens for unit in units)
-    return Difference(nll=nll, interval=_percentile_interval(units, sums))
+    drawn, group = _groups(units)
+    ours, theirs = (_Sums.of(each, average, group) for each in (units, baseline))
+    spread = _percentile_interval(
+        drawn,
+        len(ours.numerators),
+        lambda times: ours.figures(times) - theirs.figures(times),
+    )
+    return Difference(nll=mean_nll(units, average) - mean_nll(baseline, average), interval=spread)
 
 
 def _targets(unit: UnitSum) -> tuple[int, int, int]:
     return unit.document, unit.window, unit.tokens
 
 
-def _percentile_interval(units: Sequence[UnitSum], sums: Floats) -> Interval | None:
-    drawn, group = _groups(units)
-    count = int(group.max()) + 1
-    if count < 2:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """Terms of an average, summed over the units of each group: ``[groups]``."""
+
+    average: Average
+    numerators: Floats
+    denominators: Floats
+
+    @classmethod
+    def of(
+        cls, units: Sequence[UnitSum], average: Average, group: np.ndarray[Any, np.dtype[np.intp]]
+    ) -> "_Sums":
+        nll = np.array([unit.nll for unit in units], dtype=np.float64)
+        tokens = np.array([unit.tokens for unit in units], dtype=np.float64)
+        numerators, denominators = average.terms(nll, tokens)
+        return cls(
+            average=average,
+            numerators=np.bincount(group, weights=numerators).astype(np.float64),
+            denominators=np.bincount(group, weights=denominators).astype(np.float64),
+        )
+
+    def figures(self, times: Floats) -> Floats:
+        """The figure of each row of ``times`` ``[r, groups]``: how often each group counts."""
+        return self.average.figure((times @ self.numerators) / (times @ self.denominators))
+
+
+def _percentile_interval(
+    drawn: Drawn, groups: int, figures: Callable[[Floats], Floats]
+) -> Interval | None:
+    """Of the figures for how often each group was drawn, ``[r, groups]``."""
+    if groups < 2:
         return None
-    tokens = np.bincount(group, weights=[unit.tokens for unit in units])
-    totals = np.bincount(group, weights=sums)
     rng = np.random.default_rng(SEED)
-    times_drawn = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    means = (times_drawn @ totals) / (times_drawn @ tokens)
-    low, high = np.quantile(means, (0.025, 0.975))
+    rows = max(1, NUMBERS_AT_ONCE // groups)
+    found = []
+    for first in range(0, RESAMPLES, rows):
+        size = min(rows, RESAMPLES - first)
+        times = rng.multinomial(groups, np.full(groups, 1 / groups), size=size)
+        found.append(figures(times.astype(np.float64)))
+    low, high = np.quantile(np.concatenate(found), (0.025, 0.975))
     return Interval(low=float(low), high=float(high), drawn=drawn)
 
 

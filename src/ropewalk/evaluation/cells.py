@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ropewalk.core.passes import Pass
-from ropewalk.evaluation.bootstrap import UnitSum, interval, mean_nll
+from ropewalk.evaluation.averages import Average
+from ropewalk.evaluation.bootstrap import OVER_TOKENS, UnitSum, interval, mean_nll
 from ropewalk.evaluation.protocols import EvaluationProtocol, Sharing
 
 Record = dict[str, Any]
@@ -48,16 +49,19 @@ class Measured:
                        proportion to them
     peak_memory_bytes  of its passes, above the level before them; None where unknown, and
                        for all but the longest length of shared passes
+    average            the protocol's
     """
 
     cell: Cell
     units: tuple[UnitSum, ...]
     seconds: float
     peak_memory_bytes: int | None
+    average: Average = OVER_TOKENS
 
     def record(self) -> Record:
         """nll in nats per token, ppl = exp(nll), ci95 = [low, high] of nll."""
-        nll, spread = mean_nll(self.units), interval(self.units)
+        nll = mean_nll(self.units, self.average)
+        spread = interval(self.units, self.average)
         total_bytes = sum(unit.bytes for unit in self.units)
         total_nll = sum(unit.nll for unit in self.units)
         values = {

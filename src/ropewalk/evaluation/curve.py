@@ -12,34 +12,22 @@ from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import (
-    EvaluationProtocol,
-    Scored,
-    Sharing,
-    Span,
-    require_context,
-    require_positive,
-    window_spacing,
-)
+from ropewalk.evaluation.protocols import Sharing, Span
+from ropewalk.evaluation.windows import Windowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve(EvaluationProtocol):
-    """``tokens`` tokens before each position, in ``windows`` windows. A unit is a window."""
+class Curve(Windowed):
+    """Windows that start where they start, however long they are."""
 
-    tokens: int = 128
-    windows: int = 8
     name: ClassVar[str] = "curve"
-
-    def __post_init__(self) -> None:
-        require_positive(self)
 
     def groups(self, lengths: tuple[int, ...], sharing: Sharing) -> tuple[tuple[int, ...], ...]:
         return sharing.groups(lengths)
 
     def check(self, length: int, document: Document) -> None:
-        require_context(self, length, self.tokens)
-        latest = self._starts(document)[-1]
+        self.require_context(length)
+        latest = self.shifts(document)[-1]
         if latest + length > len(document):
             raise RopewalkError(
                 f"length {length}: the last of {self.windows} windows of document "
@@ -49,13 +37,6 @@ class Curve(EvaluationProtocol):
             )
 
     def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
-        for window, start in enumerate(self._starts(document)):
-            scored = tuple(
-                Scored(length=length, window=window, first=length - self.tokens, last=length)
-                for length in lengths
-            )
+        for window, start in enumerate(self.shifts(document)):
+            scored = tuple(self.scored(length, window) for length in lengths)
             yield Span(start=start, stop=start + max(lengths), scored=scored)
-
-    def _starts(self, document: Document) -> tuple[int, ...]:
-        spacing = window_spacing(self, document, tokens=self.tokens, windows=self.windows)
-        return tuple(window * spacing for window in range(self.windows))

@@ -24,7 +24,7 @@ def _column(result: Measured) -> tuple[str, int]:
 
 
 def _difference(result: Measured, reference: Measured) -> Record:
-    difference = paired_difference(result.units, reference.units)
+    difference = paired_difference(result.units, reference.units, result.average)
     spread = difference.interval
     return {
         "method": result.cell.method.text,

@@ -37,6 +37,7 @@ class Document:
     name          shown in messages and in the manifest of a run
     ids           int64 ``[n]``, at least 2 tokens
     byte_lengths  int64 ``[n]``; adds up to the bytes of the text
+    opening       ids with which protocols that say so open a window: the tokenizer's BOS, or none
 
     Raises RopewalkError for fewer than 2 tokens or for tensors that do not fit together.
     """
@@ -44,6 +45,7 @@ class Document:
     name: str
     ids: Tensor
     byte_lengths: Tensor
+    opening: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for field, tensor in (("ids", self.ids), ("byte_lengths", self.byte_lengths)):
@@ -77,7 +79,13 @@ class Document:
             ) from error
         lengths = _token_bytes(encoded["offset_mapping"], bytes_before)
         ids = torch.tensor(encoded["input_ids"], dtype=torch.int64)
-        return cls(name=name, ids=ids, byte_lengths=torch.from_numpy(lengths))
+        bos = getattr(tokenizer, "bos_token_id", None)
+        return cls(
+            name=name,
+            ids=ids,
+            byte_lengths=torch.from_numpy(lengths),
+            opening=() if bos is None else (bos,),
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,6 +98,16 @@ class Document:
     def bytes_between(self, first: int, last: int) -> int:
         """Bytes of the tokens ``first .. last - 1``."""
         return int(self.byte_lengths[first:last].sum())
+
+
+def joined(documents: Sequence[Document]) -> Document:
+    """The documents one after the other, as one stream."""
+    return Document(
+        name=" + ".join(each.name for each in documents),
+        ids=torch.cat([each.ids for each in documents]),
+        byte_lengths=torch.cat([each.byte_lengths for each in documents]),
+        opening=documents[0].opening,
+    )
 
 
 def _bytes_before(name: str, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:

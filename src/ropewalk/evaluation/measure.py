@@ -24,12 +24,11 @@ from ropewalk.evaluation.cells import (
     jobs,
 )
 from ropewalk.evaluation.cost import CostModel, pass_cost
-from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.executor import Executor, SerialExecutor
 from ropewalk.evaluation.memory import MemoryMeter, ResidentMemory
 from ropewalk.evaluation.progress import Progress, Silent
-from ropewalk.evaluation.protocols import Span
 from ropewalk.evaluation.runs import Store
+from ropewalk.evaluation.sequences import Fed, batches, losses_of
 from ropewalk.evaluation.setting import Setting
 
 OpenModel = Callable[[CellMethod, int, Pass], AbstractContextManager[LanguageModel]]
@@ -45,15 +44,20 @@ def measure(
     executor: Executor | None = None,
     progress: Progress | None = None,
     meter: MemoryMeter | None = None,
+    batch: int = 1,
 ) -> tuple[Result, ...]:
     """Measure what the store does not hold yet; results in the order of ``series``.
+
+    batch  sequences of equal length that go through the model at once
 
     A cell that cannot run (RopewalkError, or no memory left) becomes ``Failed``; any other
     exception, an interrupt among them, goes to the caller, and what is finished stays.
     Executor, progress and meter: serial, silent and resident memory if not given.
     """
+    if batch < 1:
+        raise RopewalkError(f"batch={batch}: expected at least 1 sequence at a time")
     progress = progress or Silent()
-    work = _Work(setting, open_model, store, meter or ResidentMemory())
+    work = _Work(setting, open_model, store, meter or ResidentMemory(), batch)
     results: dict[Cell, Result] = {}
     pending: list[Job] = []
     for job in _all_jobs(setting, series):
@@ -80,7 +84,7 @@ def plan(
     for job in _all_jobs(setting, series):
         results.update(_refused(setting, job))
         runnable = tuple(n for n in job.lengths if job.cell(n) not in results)
-        cost = sum(_span_costs(setting, job, runnable))
+        cost = sum(_costs(_sequences(setting, runnable), job.split))
         for length in runnable:
             seconds = cost_model.seconds(cost) * length / sum(runnable)
             planned = Planned(cell=job.cell(length), seconds=seconds)
@@ -97,6 +101,7 @@ class _Work:
     open_model: OpenModel
     store: Store
     meter: MemoryMeter
+    batch: int
 
     def __call__(self, job: Job, progress: Progress) -> tuple[Result, ...]:
         progress.started(job, self.cost(job))
@@ -119,7 +124,7 @@ class _Work:
     def cost(self, job: Job) -> float:
         refused = _refused(self.setting, job)
         runnable = tuple(n for n in job.lengths if job.cell(n) not in refused)
-        return sum(_span_costs(self.setting, job, runnable))
+        return sum(_costs(_sequences(self.setting, runnable), job.split))
 
     def _keep(self, result: Result) -> None:
         self.store.save(self.setting.key(result.cell), result)
@@ -146,18 +151,20 @@ class _Work:
             self.open_model(job.method, job.lengths[-1], job.split) as model,
             self.meter.watch() as memory,
         ):
-            for number, document, span in _job_spans(self.setting, job, job.lengths):
+            for batch in batches(_sequences(self.setting, job.lengths), self.batch):
                 started = time.perf_counter()
-                losses = _losses(model, document, span, job)
-                ledger.add(number, document, span, losses)
+                losses = losses_of(model, batch, job.split, job.method.text)
+                for each, own in zip(batch, losses, strict=True):
+                    ledger.add(each, own)
                 seconds += time.perf_counter() - started
-                progress.advanced(job, pass_cost(len(span), job.split))
+                progress.advanced(job, sum(_costs(batch, job.split)))
         return tuple(
             Measured(
                 cell=job.cell(length),
                 units=ledger.units(length),
                 seconds=seconds * length / sum(job.lengths),
                 peak_memory_bytes=memory.peak_bytes if length == job.lengths[-1] else None,
+                average=self.setting.protocol.average,
             )
             for length in wanted
         )
@@ -169,13 +176,14 @@ class _Ledger:
     def __init__(self) -> None:
         self._sums: dict[tuple[int, int, int], UnitSum] = {}
 
-    def add(self, number: int, document: Document, span: Span, losses: Tensor) -> None:
+    def add(self, sequence: Fed, losses: Tensor) -> None:
+        number, document, span = sequence.number, sequence.document, sequence.span
         for scored in span.scored:
             index = (scored.length, number, scored.window)
             empty = UnitSum(document=number, window=scored.window, nll=0.0, tokens=0, bytes=0)
             before = self._sums.get(index, empty)
             nll = losses[scored.first - span.first : scored.last - span.first].sum().item()
-            count = document.bytes_between(span.start + scored.first, span.start + scored.last)
+            count = document.bytes_between(span.place(scored.first), span.place(scored.last))
             self._sums[index] = replace(
                 before,
                 nll=before.nll + nll,
@@ -204,19 +212,6 @@ def _reason(error: BaseException) -> str:
     return f"out of memory ({first_line})" if first_line else "out of memory"
 
 
-def _losses(model: LanguageModel, document: Document, span: Span, job: Job) -> Tensor:
-    losses = model.token_losses(document.ids[span.start : span.stop], span.first, job.split)
-    expected = (len(span) - span.first,)
-    if losses.shape != expected:
-        raise TypeError(f"token_losses gave shape {tuple(losses.shape)}: expected {expected}")
-    if not losses.isfinite().all():
-        raise RopewalkError(
-            f"{job.method.text} gave a loss that is not finite within {len(span)} tokens of "
-            f"document {document.name!r}; expected finite numbers; try float32"
-        )
-    return losses
-
-
 def _all_jobs(setting: Setting, series: Iterable[Series]) -> Iterator[Job]:
     for one in series:
         yield from jobs(one, setting.protocol)
@@ -232,20 +227,18 @@ def _refused(setting: Setting, job: Job) -> dict[Cell, Result]:
     refused: dict[Cell, Result] = {}
     for cell in job.cells:
         try:
-            for document in setting.documents:
+            for document in setting.texts:
                 setting.protocol.check(cell.length, document)
         except RopewalkError as error:
             refused[cell] = Failed(cell=cell, reason=_reason(error))
     return refused
 
 
-def _job_spans(
-    setting: Setting, job: Job, lengths: tuple[int, ...]
-) -> Iterator[tuple[int, Document, Span]]:
-    for number, document in enumerate(setting.documents):
+def _sequences(setting: Setting, lengths: tuple[int, ...]) -> Iterator[Fed]:
+    for number, document in enumerate(setting.texts):
         for span in setting.protocol.spans(lengths, document) if lengths else ():
-            yield number, document, span
+            yield Fed(number=number, document=document, span=span)
 
 
-def _span_costs(setting: Setting, job: Job, lengths: tuple[int, ...]) -> Iterator[float]:
-    return (pass_cost(len(span), job.split) for _, _, span in _job_spans(setting, job, lengths))
+def _costs(sequences: Iterable[Fed], split: Pass) -> Iterator[float]:
+    return (pass_cost(len(each.span), split) for each in sequences)

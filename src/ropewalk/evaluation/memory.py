@@ -1,7 +1,8 @@
 """Peak memory of a piece of work.
 
-The operating system's own high-water mark never falls, so that it says nothing about the
-second cell of a run. A thread samples the resident size instead.
+On CUDA the allocator keeps a high-water mark that can be reset. The operating system's own
+never falls, so that it says nothing about the second cell of a run: there a thread samples
+the resident size instead.
 """
 
 import os
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+
+import torch
 
 SAMPLE_SECONDS = 0.01
 _STATM = Path("/proc/self/statm")
@@ -57,6 +60,33 @@ class ResidentMemory(MemoryMeter):
         finally:
             done.set()
             thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class CudaMemory(MemoryMeter):
+    """Peak bytes that torch's allocator gave out on a CUDA device, above its level at the start.
+
+    Waits for the device at both ends, so that no kernel of other work is counted or timed.
+    """
+
+    device: torch.device
+
+    @contextmanager
+    def watch(self) -> Iterator[Reading]:
+        reading = Reading()
+        torch.cuda.synchronize(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        try:
+            yield reading
+        finally:
+            torch.cuda.synchronize(self.device)
+            reading.peak_bytes = torch.cuda.max_memory_allocated(self.device) - before
+
+
+def meter_of(device: torch.device) -> MemoryMeter:
+    """What watches the memory of work on a device."""
+    return CudaMemory(device) if device.type == "cuda" else ResidentMemory()
 
 
 def _sample(reading: Reading, before: int, done: Event) -> None:

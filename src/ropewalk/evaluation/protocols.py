@@ -11,12 +11,13 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.evaluation.averages import Average, OverTokens
 from ropewalk.evaluation.documents import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """Tokens ``first .. last - 1`` of a span, scored for one length and one window."""
+    """Tokens ``first .. last - 1`` of a sequence, scored for one length and one window."""
 
     length: int
     window: int
@@ -26,19 +27,27 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Tokens ``start .. stop - 1`` of a document: one sequence for the model."""
+    """Tokens ``start .. stop - 1`` of a document: one sequence for the model.
+
+    opening  ids that are fed before them and belong to no document
+    """
 
     start: int
     stop: int
     scored: tuple[Scored, ...]
+    opening: tuple[int, ...] = ()
 
     @property
     def first(self) -> int:
-        """Index in the span of the first token that is scored."""
+        """Index in the sequence of the first token that is scored."""
         return min(scored.first for scored in self.scored)
 
+    def place(self, index: int) -> int:
+        """Where in the document index ``index`` of the sequence stands."""
+        return self.start + index - len(self.opening)
+
     def __len__(self) -> int:
-        return self.stop - self.start
+        return len(self.opening) + self.stop - self.start
 
 
 class Sharing(ABC):
@@ -72,6 +81,8 @@ class EvaluationProtocol(ABC):
 
     name: ClassVar[str]
     """As typed on the command line."""
+    average: ClassVar[Average] = OverTokens()
+    """From the sums of units to the figure of a cell."""
 
     @property
     def text(self) -> str:
@@ -82,6 +93,10 @@ class EvaluationProtocol(ABC):
     def groups(self, lengths: tuple[int, ...], sharing: Sharing) -> tuple[tuple[int, ...], ...]:
         """Lengths (ascending) by the set of passes that serves them; here each its own."""
         return OnePassPerLength().groups(lengths)
+
+    def texts(self, documents: tuple[Document, ...]) -> tuple[Document, ...]:
+        """What is cut into spans; here the documents as they are."""
+        return documents
 
     @abstractmethod
     def check(self, length: int, document: Document) -> None:
@@ -98,29 +113,3 @@ def require_positive(protocol: EvaluationProtocol) -> None:
         value = getattr(protocol, field.name)
         if value < 1:
             raise RopewalkError(f"{protocol.name}: {field.name}={value}; expected at least 1")
-
-
-def require_context(protocol: EvaluationProtocol, length: int, tokens: int) -> None:
-    """Raises RopewalkError unless ``length`` leaves context before ``tokens`` scored tokens."""
-    if length <= tokens:
-        raise RopewalkError(
-            f"length {length}: {protocol.name} scores {tokens} tokens of it and needs at least "
-            f"one before them; ask for a length above {tokens} or for fewer scored tokens"
-        )
-
-
-def window_spacing(
-    protocol: EvaluationProtocol, document: Document, *, tokens: int, windows: int
-) -> int:
-    """Tokens from one window to the next: N // (2 W) for W windows of N tokens.
-
-    Raises RopewalkError if neighbouring windows would score the same token twice.
-    """
-    spacing = len(document) // (2 * windows)
-    if windows > 1 and spacing < tokens:
-        raise RopewalkError(
-            f"document {document.name!r} has {len(document)} tokens: {protocol.name} with "
-            f"{windows} windows of {tokens} scored tokens needs {2 * windows * tokens}; "
-            "give a longer text, fewer windows or fewer scored tokens"
-        )
-    return spacing

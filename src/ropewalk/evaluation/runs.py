@@ -18,6 +18,7 @@ from typing import Any
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.files import write_whole
+from ropewalk.evaluation.averages import Average
 from ropewalk.evaluation.bootstrap import UnitSum
 from ropewalk.evaluation.cells import Cell, Measured, Result
 from ropewalk.evaluation.setting import FORMAT, Key, Setting
@@ -53,6 +54,7 @@ class RunFolder(Store):
     """A run on disk. Make one by ``open``."""
 
     path: Path
+    average: Average
 
     @classmethod
     def open(cls, path: Path, setting: Setting) -> "RunFolder":
@@ -69,12 +71,12 @@ class RunFolder(Store):
             _make_folder(path)
             _write(file, manifest)
         _make_folder(path / "cells")
-        return cls(path)
+        return cls(path, setting.protocol.average)
 
     def load(self, key: Key, cell: Cell) -> Measured | None:
         try:
             stored = json.loads(self._file(key).read_bytes())
-            return _measured(stored, cell) if stored["key"] == key.text else None
+            return _measured(stored, cell, self.average) if stored["key"] == key.text else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -90,7 +92,7 @@ class RunFolder(Store):
         return self.path / "cells" / f"{key.digest}.json"
 
 
-def _measured(stored: Mapping[str, Any], cell: Cell) -> Measured | None:
+def _measured(stored: Mapping[str, Any], cell: Cell, average: Average) -> Measured | None:
     record = stored["record"]
     if record["status"] != "ok":
         return None
@@ -102,6 +104,7 @@ def _measured(stored: Mapping[str, Any], cell: Cell) -> Measured | None:
         units=units,
         seconds=float(record["seconds"]),
         peak_memory_bytes=record["peak_memory_bytes"],
+        average=average,
     )
 
 

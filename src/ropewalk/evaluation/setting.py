@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
@@ -52,6 +51,11 @@ class Setting:
         if not self.documents:
             raise RopewalkError("no document: expected at least one text to measure on")
 
+    @property
+    def texts(self) -> tuple[Document, ...]:
+        """The documents as the protocol takes them."""
+        return self.protocol.texts(self.documents)
+
     def manifest(self) -> dict[str, Any]:
         """The content of run.json."""
         return {
@@ -76,16 +80,9 @@ class Setting:
             "dtype": self.dtype,
             "protocol": self.protocol.text,
             "documents": [document.digest for document in self.documents],
+            "openings": [document.opening for document in self.documents],
             "method": cell.method.canonical,
             "mode": cell.split.name,
             "length": cell.length,
         }
         return Key(text=json.dumps(parts, sort_keys=True))
-
-
-def code_version() -> str:
-    """The installed version of this package; ``0`` when it runs from a bare source tree."""
-    try:
-        return version("ropewalk")
-    except PackageNotFoundError:
-        return "0"

@@ -12,29 +12,18 @@ from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import (
-    EvaluationProtocol,
-    Scored,
-    Span,
-    require_context,
-    require_positive,
-    window_spacing,
-)
+from ropewalk.evaluation.protocols import Span
+from ropewalk.evaluation.windows import Windowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tail(EvaluationProtocol):
-    """The last ``tokens`` tokens of each of ``windows`` windows. A unit is a window."""
+class Tail(Windowed):
+    """Windows that end where they end, however long they are."""
 
-    tokens: int = 128
-    windows: int = 8
     name: ClassVar[str] = "tail"
 
-    def __post_init__(self) -> None:
-        require_positive(self)
-
     def check(self, length: int, document: Document) -> None:
-        require_context(self, length, self.tokens)
+        self.require_context(length)
         earliest = self._ends(document)[-1]
         if earliest < length:
             raise RopewalkError(
@@ -46,9 +35,8 @@ class Tail(EvaluationProtocol):
     def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
         for length in lengths:
             for window, end in enumerate(self._ends(document)):
-                last = Scored(length=length, window=window, first=length - self.tokens, last=length)
-                yield Span(start=end - length, stop=end, scored=(last,))
+                scored = self.scored(length, window)
+                yield Span(start=end - length, stop=end, scored=(scored,))
 
     def _ends(self, document: Document) -> tuple[int, ...]:
-        spacing = window_spacing(self, document, tokens=self.tokens, windows=self.windows)
-        return tuple(len(document) - window * spacing for window in range(self.windows))
+        return tuple(len(document) - shift for shift in self.shifts(document))

@@ -5,7 +5,7 @@ families by less than 1e-4; here it moves them by far more than 1e-3.
 """
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 L0 = 32
 VOCABULARY = 97
@@ -85,6 +85,7 @@ MORE_FAMILIES = {
     "mixtral": _EXPERTS,
     "qwen3_moe": _EXPERTS,
     "minimax": {**_EXPERTS, "layer_types": ["full_attention", "full_attention"]},
+    "nanochat": {},
     "deepseek_v2": _LATENT,
     "deepseek_v3": _LATENT,
     "llama4_text": _EXPERTS,
@@ -94,6 +95,19 @@ MORE_FAMILIES = {
 MiniMax without its linear-attention layers: with them the library's own decoding differs from
 its own full pass.
 """
+
+
+ENCODERS = {
+    "nomic_bert": {},
+    "modernbert": {"local_attention": 24, "cls_token_id": 1, "sep_token_id": 2, "eos_token_id": 2},
+    "eurobert": {"mask_token_id": 3},
+    "gte": {},
+    "jina_embeddings_v3": {},
+    "ultrabert": {"sliding_window": 48, "eos_token_id": 2},
+    "esmc": {"num_key_value_heads": 4},
+    "esm": {"position_embedding_type": "rotary", "mask_token_id": 3},
+}
+"""Bidirectional families, two layers each, with the head that they were trained with."""
 
 
 def tiny(name="llama", dtype=torch.float64, **changes):
@@ -111,24 +125,29 @@ def tiny(name="llama", dtype=torch.float64, **changes):
         "bos_token_id": 1,
         "eos_token_id": None,
     }
-    if name in MORE_FAMILIES:
+    if name in MORE_FAMILIES or name in ENCODERS:
         settings["num_hidden_layers"] = 2
-    settings = {**settings, **{**FAMILIES, **MORE_FAMILIES}.get(name, {}), **changes}
+    settings = {**settings, **{**FAMILIES, **MORE_FAMILIES, **ENCODERS}.get(name, {}), **changes}
     experts = settings.pop("experts_implementation", None)
     config = AutoConfig.for_model(name.split()[0], **settings)
     options = {"experts_implementation": experts} if experts else {}
-    model = AutoModelForCausalLM.from_config(config, **options).eval()
+    loader = AutoModelForMaskedLM if name in ENCODERS else AutoModelForCausalLM
+    model = loader.from_config(config, **options).eval()
     return sharpen(model).to(dtype)
+
+
+_TURNED = ("q_proj", "k_proj", "query", "key", "qkv")
+"""In the names of weights that make queries and keys."""
 
 
 @torch.no_grad()
 def sharpen(model):
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
-        if "norm" in name and parameter.ndim == 1 and "weight" in name:
+        if "norm" in name.lower() and parameter.ndim == 1 and "weight" in name:
             parameter.copy_(torch.rand(parameter.shape, generator=generator) + 0.5)
         else:
-            size = 0.2 if "q_proj" in name or "k_proj" in name else 0.1
+            size = 0.2 if any(word in name for word in _TURNED) else 0.1
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * size)
     return model
 

@@ -1,0 +1,206 @@
+"""What the recipes of docs/evidence.md share: cells in order of importance, within some minutes.
+
+Cells go into an ordinary run folder, so that a run that was stopped goes on where it was.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import transformers
+import typer
+
+from ropewalk.api.checkpoints import identity, open_checkpoint
+from ropewalk.api.comparison import Comparison, comparison_of
+from ropewalk.api.request import read_documents, read_mode
+from ropewalk.core.files import write_whole
+from ropewalk.core.language_model import LanguageModel
+from ropewalk.core.passes import Pass
+from ropewalk.evaluation.cells import Cell, CellMethod, Failed, Measured, Result, Series
+from ropewalk.evaluation.differences import differences
+from ropewalk.evaluation.measure import measure
+from ropewalk.evaluation.memory import meter_of
+from ropewalk.evaluation.runs import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A method in one mode at some lengths, in multiples of the trained length."""
+
+    method: str
+    multiples: tuple[float, ...]
+    mode: str = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a plan is measured.
+
+    batch    sequences that go through the model at once
+    minutes  no cell is begun later than this
+    """
+
+    windows: int
+    tail_tokens: int
+    dtype: str = "float32"
+    device: str | None = None
+    batch: int = 1
+    minutes: float = 1e9
+
+
+def measure_lines(
+    model: Path | None,
+    texts: Sequence[Path],
+    plan: Callable[[int], Sequence[Line]],
+    settings: Settings,
+    *,
+    out: Path,
+    results: Path,
+) -> None:
+    """Measure the lines of ``plan(trained_length)``.
+
+    plan     called with the trained length in tokens; the first lines matter most
+    out      the run folder
+    results  the JSON file of all cells so far, written after each
+    """
+    begun = time.monotonic()
+    loaded = open_checkpoint(model, dtype=settings.dtype, device=settings.device)
+    trained_length = loaded.config["max_position_embeddings"]
+    lines = plan(trained_length)
+    comparison = comparison_of(
+        loaded.model,
+        name=loaded.name,
+        weights=identity(loaded),
+        documents=read_documents(texts, loaded.require_tokenizer()),
+        dtype=settings.dtype,
+        methods=list(dict.fromkeys(line.method for line in lines)),
+        lengths=sorted({n for line in lines for n in _tokens(line, trained_length)}),
+        modes=list(dict.fromkeys(line.mode for line in lines)),
+        windows=settings.windows,
+        tail_tokens=settings.tail_tokens,
+    )
+    _say(begun, f"{loaded.name} on {comparison.device}: {len(lines)} lines")
+    store = RunFolder.open(out, comparison.setting)
+    found: dict[Cell, Result] = {}
+    with _KeptOpen(comparison) as kept:
+        for one in _one_length_at_a_time(comparison, lines):
+            cell = _cell(one)
+            held = store.load(comparison.setting.key(cell), cell)
+            if held is not None:
+                found[cell] = held
+            elif time.monotonic() - begun < 60 * settings.minutes:
+                found[cell] = _measure(comparison, kept, one, store, settings)
+                _say(begun, _told(found[cell]))
+                write(_document(comparison, list(found.values()), out, settings), results)
+    write(_document(comparison, list(found.values()), out, settings), results)
+
+
+def write(document: Mapping[str, object], path: Path) -> None:
+    """A results file."""
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_whole(path, text.encode())
+
+
+def environment(device: torch.device, dtype: str, batch: int) -> dict[str, object]:
+    """What figures, seconds and memory depend on."""
+    processor = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "dtype": dtype,
+        "batch": batch,
+    }
+
+
+class _KeptOpen:
+    """A method stays in the model from one length to the next: proving it takes a while.
+
+    For methods that are the same at every length, as those of a plan are.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison, self._stack = comparison, ExitStack()
+        self._held: tuple[CellMethod, Pass] | None = None
+        self._model: LanguageModel | None = None
+
+    def __enter__(self) -> "_KeptOpen":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def open_model(self, method: CellMethod, length: int, split: Pass) -> Iterator[LanguageModel]:
+        if self._held != (method, split):
+            self._stack.close()
+            self._held = None
+            opened = self._comparison.open_model(method, length, split)
+            self._model = self._stack.enter_context(opened)
+            self._held = (method, split)
+        yield self._model
+
+
+def _measure(
+    comparison: Comparison, kept: _KeptOpen, one: Series, store: RunFolder, settings: Settings
+) -> Result:
+    (result,) = measure(
+        comparison.setting,
+        [one],
+        kept.open_model,
+        store,
+        meter=meter_of(comparison.device),
+        batch=settings.batch,
+    )
+    return result
+
+
+def _one_length_at_a_time(comparison: Comparison, lines: Sequence[Line]) -> Iterator[Series]:
+    series = {(each.method.text, each.split): each for each in comparison.series}
+    for line in lines:
+        for length in _tokens(line, comparison.geometry.trained_length):
+            yield replace(series[line.method, read_mode(line.mode)], lengths=(length,))
+
+
+def _tokens(line: Line, trained_length: int) -> list[int]:
+    return [round(multiple * trained_length) for multiple in line.multiples]
+
+
+def _cell(one: Series) -> Cell:
+    return Cell(method=one.method, split=one.split, length=one.lengths[0])
+
+
+def _document(
+    comparison: Comparison, results: Sequence[Result], out: Path, settings: Settings
+) -> dict[str, object]:
+    document = comparison.document([result.record() for result in results], out)
+    return {
+        **document,
+        "run_dir": f"runs/{out.name}",
+        "baseline": comparison.baseline,
+        "differences": differences(results, comparison.baseline),
+        "texts": [
+            {"name": each.name, "tokens": len(each)} for each in comparison.setting.documents
+        ],
+        "environment": environment(comparison.device, settings.dtype, settings.batch),
+    }
+
+
+def _told(result: Result) -> str:
+    cell = result.cell
+    name = f"{cell.method.text}, {cell.split.name}, {cell.length:,}"
+    match result:
+        case Measured():
+            record = result.record()
+            return f"{name}: nll {record['nll']:.4f}, {record['seconds']:.1f} s"
+        case Failed(reason=reason):
+            return f"{name}: failed: {reason}"
+
+
+def _say(begun: float, text: str) -> None:
+    typer.echo(f"{time.monotonic() - begun:6.1f} s  {text}")

@@ -1,0 +1,81 @@
+"""Put the results of all rules side by side into docs/evidence.md.
+
+    python -m recipes.protocols.page
+
+Reads docs/results/protocols.json; writes a table between markers.
+"""
+
+import json
+
+import typer
+from recipes.pages import EVIDENCE, RESULTS, Record, fill, table
+
+from ropewalk.report.table import perplexity_text
+
+
+def main() -> None:
+    document = json.loads((RESULTS / "protocols.json").read_text("utf-8"))
+    fill(EVIDENCE, "protocols", page(document))
+
+
+def page(document: Record) -> str:
+    """A row for each rule: perplexities of each method at each length."""
+    rules = {name: rule["cells"] for name, rule in document["rules"].items()}
+    columns = list(dict.fromkeys((c["method"], c["length"]) for c in next(iter(rules.values()))))
+    header = ["rule", *(f"`{method}` {length:,}" for method, length in columns)]
+    rows = [
+        [f"`{name}`", *(_perplexity(cells, *column) for column in columns)]
+        for name, cells in rules.items()
+    ]
+    where = document["environment"]
+    return (
+        f"Perplexity of {document['model']} (trained length {document['trained_length']:,}; "
+        f"{where['device']}, torch {where['torch']}, {where['dtype']}) over the first "
+        f"{document['documents']} chapters of the demo book, each a document.\n\n"
+        f"{table(header, rows)}\n{_spread(rules, columns[-1])} {_ranking(rules, columns)}\n"
+    )
+
+
+def _spread(rules: dict[str, list[Record]], column: tuple[str, int]) -> str:
+    """How far apart the rules are about one method at one length."""
+    found = {
+        name: cell["ppl"]
+        for name, cells in rules.items()
+        if (cell := _cell(cells, *column)) and cell["ppl"] is not None
+    }
+    low, high = min(found, key=lambda n: found[n]), max(found, key=lambda n: found[n])
+    method, length = column
+    return (
+        f"One model, one method (`{method}`), one length ({length:,}), {len(found)} rules: from "
+        f"{perplexity_text(found[low])} (`{low}`) to {perplexity_text(found[high])} (`{high}`)."
+    )
+
+
+def _ranking(rules: dict[str, list[Record]], columns: list[tuple[str, int]]) -> str:
+    """Which rules say that the last method beats the first at the longest length."""
+    (first, _), (last, length) = columns[0], columns[-1]
+    better: dict[bool, list[str]] = {True: [], False: []}
+    for name, cells in rules.items():
+        ours, theirs = _cell(cells, last, length), _cell(cells, first, length)
+        if ours and theirs and ours["nll"] is not None and theirs["nll"] is not None:
+            better[ours["nll"] < theirs["nll"]].append(f"`{name}`")
+    if not all(better.values()):
+        return f"All of them rank `{first}` and `{last}` alike there."
+    return (
+        f"They do not even agree which method is better there: `{last}` by "
+        f"{', '.join(better[True])}; `{first}` by {', '.join(better[False])}."
+    )
+
+
+def _cell(cells: list[Record], method: str, length: int) -> Record | None:
+    wanted = (method, length)
+    return next((cell for cell in cells if (cell["method"], cell["length"]) == wanted), None)
+
+
+def _perplexity(cells: list[Record], method: str, length: int) -> str:
+    cell = _cell(cells, method, length)
+    return "-" if cell is None or cell["ppl"] is None else perplexity_text(cell["ppl"])
+
+
+if __name__ == "__main__":
+    typer.run(main)

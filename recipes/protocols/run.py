@@ -1,0 +1,77 @@
+"""One model, a few methods, every rule: how much of a perplexity is the rule that averaged it.
+
+    python -m recipes.protocols.run
+
+On the demo model and the first chapters of the demo book, each a document of its own length, as
+reports and papers have. Results go to docs/results/protocols.json; ``python -m
+recipes.protocols.page`` makes the table.
+"""
+
+import re
+import time
+from pathlib import Path
+
+import typer
+from recipes.evidence import environment, write
+from recipes.pages import RESULTS
+
+import ropewalk as rw
+from ropewalk.api.checkpoints import open_checkpoint
+from ropewalk.api.protocols import PROTOCOLS, SCORING_A_TAIL, STRIDED
+from ropewalk.data import demo_book
+from ropewalk.integrations.loading import LoadedModel
+
+METHODS = ("none", "yarn")
+LENGTHS = (256, 512)
+CHAPTERS = 8
+SCORED = STRIDE = 64
+_HEADING = re.compile(r"^CHAPTER \d+\b.*$", re.MULTILINE)
+
+
+def main(
+    *, results: Path = RESULTS / "protocols.json", batch: int = 16, chapters: int = CHAPTERS
+) -> None:
+    loaded = open_checkpoint(None)
+    texts = chapter_texts(chapters)
+    begun = time.monotonic()
+    rules = {}
+    for name in PROTOCOLS:
+        rules[name] = measured(loaded, texts, name, batch)
+        typer.echo(f"{time.monotonic() - begun:6.1f} s  {name}")
+        write(
+            {
+                "model": loaded.name,
+                "trained_length": loaded.config["max_position_embeddings"],
+                "documents": len(texts),
+                "environment": environment(loaded.model.device, "float32", batch),
+                "rules": rules,
+            },
+            results,
+        )
+
+
+def measured(loaded: LoadedModel, texts: list[str], name: str, batch: int) -> dict[str, object]:
+    """The cells of one rule."""
+    cells = rw.perplexity(
+        loaded.model,
+        texts,
+        LENGTHS,
+        methods=METHODS,
+        protocol=name,
+        tokenizer=loaded.require_tokenizer(),
+        windows=1,
+        tail_tokens=SCORED if name in SCORING_A_TAIL else None,
+        stride=STRIDE if name in STRIDED else None,
+        batch=batch,
+    )
+    return {"cells": cells}
+
+
+def chapter_texts(count: int) -> list[str]:
+    """The first chapters of the book that have text, without their headings."""
+    chapters = _HEADING.split(demo_book().read_text("utf-8"))[1:]
+    return [chapter.strip() for chapter in chapters if len(chapter) > 1000][:count]
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,128 @@
+"""Put the results just past the trained length into docs/evidence.md.
+
+    python -m recipes.seed.page
+
+Reads docs/results/seed-demo.json and docs/results/smollm2.json, where they are there; writes
+tables between markers, and docs/images/seed-demo.svg and seed-smollm2.svg.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+from recipes.pages import EVIDENCE, IMAGES, RESULTS, Record, cell_at, draw, fill, table
+from recipes.seed.findings import findings
+from recipes.seed.plan import ALPHA_ONE, AT_BIRTH, DYNAMIC, SIMULATED, WHOLE_SEQUENCE, prompt_mode
+
+from ropewalk.report.table import perplexity_text
+
+PER_QUERY = (DYNAMIC, f"{DYNAMIC}:step=32")
+ONE_BASE = "one base: whole sequence"
+ONE_BASE_ALPHA_ONE = "one base, alpha 1"
+FROZEN_SIMULATED = "frozen at birth: simulation"
+FROZEN_STREAM = "frozen at birth: stream"
+FROZEN_PROMPTED = "frozen at birth: long prompt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A line of the picture: what it is called, and its cells' method and mode."""
+
+    name: str
+    method: str
+    mode: str = "full"
+
+
+def curves(document: Record) -> tuple[Curve, ...]:
+    measured = {cell["method"] for cell in document["cells"]}
+    per_query = next(method for method in PER_QUERY if method in measured)
+    return (
+        Curve(name="none", method="none"),
+        Curve(name="one base: row by row", method=per_query),
+        Curve(name=ONE_BASE, method=WHOLE_SEQUENCE),
+        Curve(name=ONE_BASE_ALPHA_ONE, method=ALPHA_ONE),
+        Curve(name=FROZEN_SIMULATED, method=SIMULATED),
+        Curve(name=FROZEN_STREAM, method=AT_BIRTH, mode="stream"),
+        Curve(name="frozen at birth: one full pass", method=AT_BIRTH),
+        Curve(name=FROZEN_PROMPTED, method=AT_BIRTH, mode="prompt"),
+    )
+
+
+def main() -> None:
+    for name in ("seed-demo", "smollm2"):
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            page(json.loads(path.read_text("utf-8")), name.replace("smollm2", "seed-smollm2"))
+
+
+def page(document: Record, name: str) -> None:
+    """Table and picture of one model."""
+    named = renamed(document)
+    lengths = sorted({cell["length"] for cell in named["cells"]})
+    draw(named, IMAGES / f"{name}.svg")
+    trained = document["trained_length"]
+    shown = _thinned([n for n in lengths if n >= trained])
+    rows = [
+        [curve.name, *(_perplexity(named, curve.name, length) for length in shown)]
+        for curve in curves(document)
+        if _line(named, curve.name)
+    ]
+    where = document["environment"]
+    text = (
+        f"Perplexity of {document['model']} (trained length {trained:,}; {document['protocol']}; "
+        f"{where['device']}, torch {where['torch']}, {where['dtype']}), alpha 2 where nothing else "
+        f"is said.\n\n{table(['line', *(f'{n:,}' for n in shown)], rows)}\n"
+        f"![Perplexity just past the trained length](images/{name}.svg)\n"
+    )
+    fill(EVIDENCE, name, text + _findings(named, trained))
+
+
+def _findings(named: Record, trained: int) -> str:
+    """What holds; nothing where a line that it is about was not measured."""
+    lines = {
+        "one_base": _line(named, ONE_BASE),
+        "simulated": _line(named, FROZEN_SIMULATED),
+        "streamed": _line(named, FROZEN_STREAM),
+        "prompted": _line(named, FROZEN_PROMPTED),
+        "alpha_one": _line(named, ONE_BASE_ALPHA_ONE),
+    }
+    return f"\n{findings(**lines, trained=trained)}" if all(lines.values()) else ""
+
+
+def _line(document: Record, name: str) -> dict[int, float]:
+    """Perplexity by length of a curve."""
+    return {
+        cell["length"]: cell["ppl"]
+        for cell in document["cells"]
+        if cell["method"] == name and cell["ppl"] is not None
+    }
+
+
+def renamed(document: Record) -> Record:
+    """The document's cells under the names of the curves, all in one panel."""
+    lengths = sorted({c["length"] for c in document["cells"] if c["method"] == AT_BIRTH})
+    trained = document["trained_length"]
+    cells = []
+    for curve in curves(document):
+        for length in lengths:
+            mode = prompt_mode(trained, length) if curve.mode == "prompt" else curve.mode
+            cell = cell_at(document, curve.method, mode, length)
+            if cell is not None:
+                cells.append({**cell, "method": curve.name, "mode": "full"})
+    return {**document, "cells": cells}
+
+
+def _thinned(lengths: Sequence[int]) -> list[int]:
+    """At most nine, the first and the last among them."""
+    step = -(-len(lengths) // 9)
+    return sorted({*lengths[::step], lengths[-1]})
+
+
+def _perplexity(document: Record, name: str, length: int) -> str:
+    cell = cell_at(document, name, "full", length)
+    return "-" if cell is None or cell["ppl"] is None else perplexity_text(cell["ppl"])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,147 @@
+"""Put the results on a real model into docs/evidence.md and the README.
+
+    python -m recipes.smollm2.page
+
+Reads docs/results/smollm2.json and, where it is there, smollm2-cpu.json; writes tables between
+markers, and docs/images/smollm2.svg.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from recipes.pages import (
+    EVIDENCE,
+    IMAGES,
+    README,
+    RESULTS,
+    Record,
+    cell_at,
+    chosen,
+    difference_at,
+    draw,
+    fill,
+    table,
+)
+from recipes.seed.plan import AT_BIRTH, WHOLE_SEQUENCE
+from recipes.smollm2.plan import MULTIPLES, PER_QUERY, headline
+
+from ropewalk.report.markdown import markdown_table
+from ropewalk.report.takeaway import takeaway
+
+
+def main(results: Path = RESULTS / "smollm2.json") -> None:
+    document = json.loads(results.read_text("utf-8"))
+    trained = document["trained_length"]
+    lengths = [round(each * trained) for each in MULTIPLES]
+    first = chosen(document, headline(trained), lengths=lengths)
+    every = chosen(document, lengths=lengths)
+    draw(first, IMAGES / "smollm2.svg")
+    head = (
+        f"{_setting(document)} {takeaway(first)}\n\n{markdown_table(first)}\n"
+        "![Perplexity against length](images/smollm2.svg)\n"
+    )
+    fill(EVIDENCE, "smollm2-headline", head)
+    fill(EVIDENCE, "smollm2-methods", _methods(every, lengths))
+    fill(EVIDENCE, "smollm2-gap", _gaps(document, lengths))
+    fill(EVIDENCE, "smollm2-cost", _costs(every, lengths[-1]))
+    on_cpu = RESULTS / "smollm2-cpu.json"
+    if on_cpu.exists():
+        fill(EVIDENCE, "smollm2-cpu", _on_cpu(json.loads(on_cpu.read_text("utf-8"))))
+    readme = head.replace("(images/", "(docs/images/")
+    fill(README, "smollm2", f"{readme}\nAll methods: [docs/evidence.md](docs/evidence.md).\n")
+
+
+def _setting(document: Record) -> str:
+    where, texts = document["environment"], document["texts"]
+    scored = max(cell["tokens_scored"] or 0 for cell in document["cells"])
+    return (
+        f"Perplexity of {document['model']} (trained length {document['trained_length']:,}) over "
+        f"{scored:,} tokens of {len(texts)} texts ({document['protocol']}; {where['device']}, "
+        f"torch {where['torch']}, {where['dtype']})."
+    )
+
+
+def _on_cpu(document: Record) -> str:
+    return f"{_setting(document)}\n\n{markdown_table(document)}"
+
+
+def _methods(document: Record, lengths: list[int]) -> str:
+    """Perplexities, and differences to plain RoPE at the trained length and at the longest."""
+    trained, longest = document["trained_length"], lengths[-1]
+    differences = table(
+        ["method", f"at {trained:,}", f"at {longest:,}"],
+        (
+            [f"`{method}`", *(_difference(document, method, n) for n in (trained, longest))]
+            for method in dict.fromkeys(cell["method"] for cell in document["cells"])
+            if method != document["baseline"]
+        ),
+    )
+    return (
+        f"{markdown_table(document)}\nDifference of the mean loss to `{document['baseline']}` in "
+        "nats a token, with the 95 % interval over texts drawn in pairs; below zero is better. "
+        f"The column of {trained:,} is what a method costs where nothing had to be extended.\n\n"
+        f"{differences}"
+    )
+
+
+def _difference(document: Record, method: str, length: int) -> str:
+    found = difference_at(document, method, "full", length)
+    if found is None:
+        return "-"
+    low, high = found["ci95"] or (None, None)
+    spread = "" if low is None else f" ({_signed(low)} to {_signed(high)})"
+    return f"{_signed(found['nll'])}{spread}"
+
+
+def _signed(nats: float) -> str:
+    return f"{round(nats, 3) or 0.0:+.3f}".replace("+0.000", "0.000")
+
+
+def _gaps(document: Record, lengths: list[int]) -> str:
+    """Loss of other ways to feed a sequence, minus that of one full pass."""
+    beyond = [n for n in lengths if n > document["trained_length"]]
+    methods = (PER_QUERY, WHOLE_SEQUENCE, AT_BIRTH)
+    rows = []
+    for method in methods:
+        modes = dict.fromkeys(c["mode"] for c in document["cells"] if c["method"] == method)
+        for mode in modes:
+            gaps = [_gap(document, method, mode, n) for n in beyond]
+            if mode != "full" and any(gap is not None for gap in gaps):
+                shown = ("-" if gap is None else _signed(gap) for gap in gaps)
+                rows.append([f"`{method}`, {mode}", *shown])
+    return table(["policy and mode", *(f"{n:,}" for n in beyond)], rows)
+
+
+def _gap(document: Record, method: str, mode: str, length: int) -> float | None:
+    other = cell_at(document, method, mode, length)
+    full = cell_at(document, method, "full", length)
+    return other["nll"] - full["nll"] if other and full else None
+
+
+def _costs(document: Record, length: int) -> str:
+    cells = [c for c in document["cells"] if c["length"] == length and c["status"] == "ok"]
+    plain: Any = cell_at(document, document["baseline"], "full", length)
+    rows = (
+        [
+            f"`{cell['method']}`",
+            f"{cell['seconds']:.2f}",
+            f"{cell['seconds'] / plain['seconds']:.2f}" if plain else "-",
+            _mebibytes(cell["peak_memory_bytes"]),
+        ]
+        for cell in cells
+    )
+    batch = document["environment"]["batch"]
+    return (
+        f"One cell at {length:,} tokens, {batch} sequences at once; memory above the loaded "
+        "model.\n\n" + table(["method", "seconds", "over `none`", "peak MiB"], rows)
+    )
+
+
+def _mebibytes(peak: int | None) -> str:
+    return "-" if peak is None else f"{peak / 2**20:,.0f}"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,51 @@
+"""A checkpoint as commands name it: where it lies, its dtype and its device, in words."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.data import demo_model
+from ropewalk.integrations.loading import LoadedModel, load_model
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+_VOLATILE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+
+
+def open_checkpoint(
+    source: str | Path | None, *, dtype: str = "float32", device: str | None = None
+) -> LoadedModel:
+    """The model of a transformers folder, a .gguf file or a hub id; None for the demo model.
+
+    device  as torch writes it: cpu, cuda, cuda:1; None for CUDA where there is one
+
+    Raises RopewalkError for an unknown dtype, a device that is not there, or a source that
+    cannot be loaded.
+    """
+    if dtype not in DTYPES:
+        raise RopewalkError(f"dtype {dtype}: expected one of {', '.join(DTYPES)}")
+    place = None if device is None else _device(device)
+    return load_model(source or demo_model(), dtype=DTYPES[dtype], device=place)
+
+
+def identity(loaded: LoadedModel) -> str:
+    """Weights and config together: the same weights under another config are another model."""
+    config = {key: value for key, value in loaded.config.items() if key not in _VOLATILE}
+    text = loaded.fingerprint + json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch built without CUDA raises AssertionError.
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        raise RopewalkError(
+            f"device {name}: torch cannot use it ({reason}); expected cpu, or cuda or cuda:N "
+            "where there is such a device"
+        ) from error
+    return device
