@@ -58,7 +58,8 @@ def _earlier() -> dict[str, Any]:
         "methods": METHODS,
     }
     kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    return {**stated, **{part: kept.get(part, {}) for part in ("tested", "swept")}}
+    swept = {name: each for name, each in kept.get("swept", {}).items() if name not in TESTED}
+    return {**stated, "tested": kept.get("tested", {}), "swept": swept}
 
 
 def _told(name: str, record: dict[str, Any]) -> dict[str, Any]:

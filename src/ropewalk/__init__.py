@@ -7,10 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ropewalk.api import audit as audit
     from ropewalk.api import compare as compare
+    from ropewalk.api import export as export
     from ropewalk.api import extend as extend
     from ropewalk.api import inspect as inspect
     from ropewalk.api import perplexity as perplexity
+    from ropewalk.api import plan as plan
     from ropewalk.api import verify as verify
     from ropewalk.attention.reference import attend_reference as attend_reference
     from ropewalk.attention.tiled import attend as attend
@@ -27,11 +30,14 @@ _HOMES = {
     "RopewalkError": "ropewalk.core.errors",
     "attend": "ropewalk.attention.tiled",
     "attend_reference": "ropewalk.attention.reference",
+    "audit": "ropewalk.api",
     "compare": "ropewalk.api",
     "encoding": "ropewalk.methods.build",
+    "export": "ropewalk.api",
     "extend": "ropewalk.api",
     "inspect": "ropewalk.api",
     "perplexity": "ropewalk.api",
+    "plan": "ropewalk.api",
     "relative_positions": "ropewalk.core.encoding",
     "rotate": "ropewalk.core.rotation",
     "verify": "ropewalk.api",
@@ -43,11 +49,14 @@ __all__ = [
     "RopewalkError",
     "attend",
     "attend_reference",
+    "audit",
     "compare",
     "encoding",
+    "export",
     "extend",
     "inspect",
     "perplexity",
+    "plan",
     "relative_positions",
     "rotate",
     "verify",
@@ -56,7 +65,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return _version()
+        from ropewalk.core.version import code_version
+
+        return code_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
@@ -64,13 +75,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES, "__version__"])
-
-
-def _version() -> str:
-    """Version of the installed package; a source tree that is not installed has none."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("ropewalk")
-    except PackageNotFoundError:
-        return "0+unknown"

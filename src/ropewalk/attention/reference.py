@@ -80,7 +80,7 @@ def _row(
         turned_q = _turn(q, encoding, region.query_positions(m[None]), length)
         turned_k = torch.empty_like(k)
         for each in set(born):
-            written = torch.tensor([key == each for key in born])
+            written = torch.tensor([key == each for key in born], device=k.device)
             positions = region.key_positions(n)[written]
             turned_k[:, written] = _turn(k[:, written], encoding, positions, each)
         products = (turned_q[:, None, :] * turned_k).sum(dim=-1)

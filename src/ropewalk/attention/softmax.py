@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ropewalk.attention.lse import by_group
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Softmax:
@@ -30,18 +32,25 @@ class Softmax:
         """Whether fused attention can do it."""
         return self.softcap is None and self.sinks is None
 
+    def scale_of(self, q: Tensor) -> float:
+        """sigma for heads as wide as those of ``q``."""
+        return q.shape[-1] ** -0.5 if self.scale is None else self.scale
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """``q`` ``[b, h, m, d]``, ``k`` ``[b, g, n, d]``, both turned -> ``[b, h, m, e]``.
 
         mask  bool, or numbers that are added to the scores: ``[b or 1, h or 1, m, n]``
         """
         if not self.plain:
-            keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
-            return self.weigh(q @ keys.transpose(-1, -2), v, mask, q.shape[-1])
+            return self.weigh(by_group(q, k.transpose(-1, -2)), v, mask, q.shape[-1])
         if mask is not None:
             mask = _seeing_something(mask)
             mask = mask if mask.dtype == torch.bool else mask.to(q.dtype)
         grouped = q.shape[1] != k.shape[1]
+        if grouped and q.is_cuda and (mask is not None or q.dtype == torch.float32):
+            # Of CUDA's fused kernels only the one without masks and float32 takes grouped heads.
+            k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+            grouped = False
         return functional.scaled_dot_product_attention(
             q, k, v, mask, self.dropout, scale=self.scale, enable_gqa=grouped
         )
@@ -56,7 +65,7 @@ class Softmax:
             scores = _masked(scores, _seeing_something(mask))
         weights = self._weights(scores)
         weights = functional.dropout(weights, self.dropout).to(v.dtype)
-        return weights @ v.repeat_interleave(products.shape[1] // v.shape[1], dim=1)
+        return by_group(weights, v)
 
     def _weights(self, scores: Tensor) -> Tensor:
         if self.sinks is None:

@@ -28,6 +28,7 @@ LARGEST_HEAD_DIM = 2**16
 LARGEST_LENGTH = 2**40
 
 _TEXT_SECTIONS = ("text_config", "llm_config", "language_config")
+_LONGEST = ("max_position_embeddings", "n_positions", "model_max_length", "max_seq_len")
 _ROPE_DICTS = ("rope_scaling", "rope_parameters")
 _ORIGINAL = "original_max_position_embeddings"
 _THETAS = ("rope_theta", "rotary_emb_base", "global_rope_theta")
@@ -206,7 +207,7 @@ def _rope_type(rope: Mapping[str, Any]) -> str:
 
 
 def _longest(text: Mapping[str, Any]) -> int:
-    value = _first(text, ("max_position_embeddings", "n_positions"))
+    value = _first(text, _LONGEST)
     if value is None:
         raise RopewalkError("no max_position_embeddings: expected a number of tokens; add it")
     return _integer(value, "max_position_embeddings", smallest=2, largest=LARGEST_LENGTH)

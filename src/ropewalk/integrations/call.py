@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
+from transformers.masking_utils import causal_mask_function
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rows import Rows
@@ -21,8 +21,9 @@ from ropewalk.core.rows import Rows
 MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 UNMASKED_PACKING = (
-    "position_ids that start again, with a key cache: expected one sequence a row; "
-    "call the model with use_cache=False, or unpack the batch"
+    "position_ids that start again or leap, with a key cache, a mask or both ways to look: "
+    "expected one sequence a row; call a causal model with use_cache=False and no mask, or "
+    "unpack the batch"
 )
 """The library masks packed sequences apart only where it is given neither mask nor cache."""
 
@@ -32,14 +33,16 @@ class Horizon(Enum):
 
     CAUSAL = "none is seen"
     MASKED = "the mask function says which are seen"
-    BOTH_WAYS = "all are seen: a bidirectional model"
+    BOTH_WAYS = "those within reach are seen: a bidirectional model"
 
     @classmethod
     def of(cls, mask_function: MaskFunction, settings: Mapping[str, Any]) -> "Horizon":
         """From the mask function, and whether the library itself would call it causal."""
         if mask_function is causal_mask_function or settings.get("allow_is_causal_skip", False):
             return cls.CAUSAL
-        return cls.BOTH_WAYS if mask_function is bidirectional_mask_function else cls.MASKED
+        # The library names the second setting for bidirectional masks alone, sliding ones too.
+        both_ways = "allow_is_bidirectional_skip" in settings
+        return cls.BOTH_WAYS if both_ways else cls.MASKED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +124,9 @@ class CallRows(Rows):
 
     def _refuse_unmasked_packing(self, steps: Tensor) -> None:
         restart = int((steps != 1).any(dim=0).nonzero()[0]) + 1
-        _, mask = self.allowed(restart, restart + 1)
+        stop, mask = self.allowed(restart, restart + 1)
+        if mask is not None:
+            mask = mask.expand(*mask.shape[:-1], stop)
         masked = mask is not None and not bool(mask[..., restart - 1].all())
         if self.query_positions.shape != self.key_positions.shape or not masked:
             raise RopewalkError(UNMASKED_PACKING)
@@ -135,13 +140,25 @@ class CallMask(Tensor):
     """
 
     rows: CallRows
+    _answered: tuple[Tensor | None, CallRows]
 
     @classmethod
     def of(cls, rows: CallRows) -> "CallMask":
         batch, queries = rows.query_positions.shape
         mask = torch.empty(batch, 1, queries, 0).as_subclass(cls)
         mask.rows = rows
+        mask._answered = None, rows
         return mask
+
+    def rows_at(self, position_ids: Tensor | None) -> CallRows:
+        """``CallRows.at``, once for all layers of the call, which pass the same tensor.
+
+        One object, so that what attention works out for it is found again.
+        """
+        asked, _ = self._answered
+        if asked is not position_ids:
+            self._answered = position_ids, self.rows.at(position_ids)
+        return self._answered[1]
 
 
 def call_mask(

@@ -2,12 +2,11 @@
 
 The reference is one call with one sequence, on a model that has run nothing before. Each
 check feeds the same tokens another way and compares logits. Only hidden states are kept for
-whole sequences; logits are made of a few rows at a time.
+whole sequences; logits are made of a few rows at a time. Where a model has no output layer,
+its hidden states are compared.
 """
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from types import MappingProxyType
@@ -16,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ropewalk.integrations.modes import evaluating
-from ropewalk.integrations.rotary import EncodedRotary, UnturnedRotary
+from ropewalk.integrations.modes import at_rest, evaluating
 from ropewalk.integrations.scoring import decoder_of, family_head
 
 Calls = Sequence[tuple[int, int]]
@@ -27,6 +25,8 @@ SINGLE_TOKENS = 128
 """Sequences up to this length are decoded from their first token on."""
 BEFORE, BEYOND = 16, 80
 """In longer ones, the tokens decoded one by one on either side of the trained length."""
+PLACED_TOKENS = 2048
+"""A batch of longer sequences is fed without ``position_ids`` alone."""
 LOGITS_AT_ONCE = 2**22
 
 
@@ -91,16 +91,22 @@ class Gap:
 
 
 class Reference:
-    """A model as it stands, and what single calls make of the two sequences of a sample."""
+    """A model as it stands, and what single calls make of the two sequences of a sample.
+
+    short_again  the short one once more, after the long one
+    """
 
     def __init__(self, model: nn.Module, sample: Sample) -> None:
         self.model, self.sample = model, sample
-        # The short one first: nothing longer ran before it.
-        self.short = fed(model, sample.short, whole(sample.short))
-        self.long = fed(model, sample.long, whole(sample.long))
+        with at_rest(model):
+            self.short = _states(model, sample.short[None], use_cache=False)[0]
+        with at_rest(model):
+            self.long = _states(model, sample.long[None], use_cache=False)[0]
+            self.short_again = _states(model, sample.short[None], use_cache=False)[0]
 
 
 Check = Callable[[Reference], Gap]
+Checks = Mapping[str, Check]
 
 
 def chunked(reference: Reference) -> Gap:
@@ -128,7 +134,10 @@ def decoded(reference: Reference) -> Gap:
 
 
 def padded(reference: Reference) -> Gap:
-    """A left-padded row beside a longer one, without and with ``position_ids``; the worse one."""
+    """A left-padded row beside a longer one, without and with ``position_ids``; the worse one.
+
+    Long sequences without alone.
+    """
     sample = reference.sample
     missing = len(sample.long) - len(sample.short)
     ids = torch.stack([torch.cat([sample.short.new_zeros(missing), sample.short]), sample.long])
@@ -137,7 +146,10 @@ def padded(reference: Reference) -> Gap:
     positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
     expected = torch.cat([reference.short, reference.long])
     gaps = []
-    for word, given in (("without", {}), ("with", {"position_ids": positions})):
+    ways: list[tuple[str, dict[str, Tensor]]] = [("without", {})]
+    if len(sample.long) <= PLACED_TOKENS:
+        ways.append(("with", {"position_ids": positions}))
+    for word, given in ways:
         with at_rest(reference.model):
             states = _states(reference.model, ids, attention_mask=mask, use_cache=False, **given)
         way = (
@@ -152,21 +164,15 @@ def padded(reference: Reference) -> Gap:
 def repeated(reference: Reference) -> Gap:
     """A call after a longer one: does the model remember?"""
     sample = reference.sample
-    with at_rest(reference.model):
-        for ids in (sample.long, sample.short):
-            states = _states(reference.model, ids[None], use_cache=False)
     way = f"a call of {len(sample.short)} tokens after one of {len(sample.long)}"
-    return _gap(reference.model, way, reference.short, states[0])
+    return _gap(reference.model, way, reference.short, reference.short_again)
 
 
-CHECKS: Mapping[str, Check] = MappingProxyType(
+CHECKS: Checks = MappingProxyType(
     {"chunked": chunked, "decode": decoded, "padded": padded, "history": repeated}
 )
-
-
-def whole(ids: Tensor) -> Calls:
-    """Everything in one call."""
-    return ((0, len(ids)),)
+WITHOUT_A_CACHE: Checks = MappingProxyType({"padded": padded, "history": repeated})
+"""Those of a bidirectional model, whose sequence comes in one call."""
 
 
 def uneven_calls(length: int) -> Calls:
@@ -190,46 +196,14 @@ def decoding_calls(length: int, trained_length: int) -> Calls:
 
 
 def fed(model: nn.Module, ids: Tensor, calls: Calls) -> Tensor:
-    """Last hidden states ``[n, width]`` of one sequence, on a model that is at rest before."""
+    """Last hidden states ``[n, width]`` of one sequence, through a cache; at rest before."""
     states, cache = [], None
     with at_rest(model):
         for start, stop in calls:
-            out = decoder_of(model)(
-                ids[None, start:stop], past_key_values=cache, use_cache=len(calls) > 1
-            )
+            out = decoder_of(model)(ids[None, start:stop], past_key_values=cache, use_cache=True)
             cache = out.past_key_values
             states.append(out.last_hidden_state[0])
     return torch.cat(states)
-
-
-@contextmanager
-def at_rest(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, as if it had run nothing before; afterwards as it was.
-
-    The library's rotary modules of type dynamic remember the longest call. Copies stand in
-    for them, and one token makes these forget (transformers 5.23 resets on a short call).
-    """
-    copies: dict[nn.Module, nn.Module] = {}
-    places = [
-        (parent, name, module)
-        for parent in model.modules()
-        for name, module in parent.named_children()
-        if "Rotary" in type(module).__name__
-        and not isinstance(module, EncodedRotary | UnturnedRotary)
-    ]
-    for parent, name, module in places:
-        if module not in copies:
-            config = getattr(module, "config", None)
-            copies[module] = copy.deepcopy(module, {id(config): config})
-        setattr(parent, name, copies[module])
-    try:
-        with evaluating(model), torch.no_grad():
-            if places:
-                _states(model, torch.zeros(1, 1, dtype=torch.long), use_cache=False)
-            yield
-    finally:
-        for parent, name, module in places:
-            setattr(parent, name, module)
 
 
 def _vocabulary(model: Any) -> int:
@@ -237,8 +211,7 @@ def _vocabulary(model: Any) -> int:
 
 
 def _states(model: nn.Module, ids: Tensor, **inputs: Any) -> Tensor:
-    device = next(model.parameters()).device
-    states: Tensor = decoder_of(model)(ids.to(device), **inputs).last_hidden_state
+    states: Tensor = decoder_of(model)(ids, **inputs).last_hidden_state
     return states
 
 

@@ -1,32 +1,20 @@
-"""Put an encoding into a transformers model, prove that it is in force, take it out again."""
+"""An encoding in force in a transformers model, until it is taken out again."""
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum
 from types import TracebackType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.layout import (
-    LayerLayout,
-    ModelLayout,
-    Native,
-    measure_layout,
-    probe_ids,
-)
-from ropewalk.integrations.modes import evaluating
-from ropewalk.integrations.plan import LayerPlan, TurnAtBirth, TurnAtRead, TurnNothing, plan_of
+from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
+from ropewalk.integrations.plan import LayerPlan, TurnAtBirth, TurnNothing, plan_of
 from ropewalk.integrations.precision import exact
-from ropewalk.integrations.rotary import EncodedRotary, UnturnedRotary
+from ropewalk.integrations.rotary import EncodedRotary, PositionsOfCall, UnturnedRotary
 from ropewalk.integrations.routing import Route
-
-Encode = Callable[[str | None], Encoding | None]
-"""Layer type -> the encoding wanted for layers of that type; None for ``native``."""
 
 EXTENSION = "ropewalk_extension"
 
@@ -66,20 +54,35 @@ class Extension:
     def _install(self) -> None:
         self._refuse_saving()
         if self.seam is Seam.ROTARY:
-            self._install_rotaries()
+            self._install_rotaries(PositionsOfCall())
             return
         plans = {layer.name: self._plan(layer) for layer in self.layout.layers}
-        if not any(isinstance(plan, TurnAtBirth) for plan in plans.values()):
+        call = PositionsOfCall()
+        if any(isinstance(plan, TurnAtBirth) for plan in plans.values()):
+            self._require_one_encoding()
+            self._install_rotaries(call)
+        else:
+            self._require_no_other_reader()
             for rotary in self.layout.rotaries:
-                self._set(rotary.parent, rotary.attribute, UnturnedRotary(rotary.table))
-        elif any(isinstance(plan, TurnAtRead) for plan in plans.values()):
+                self._replace(rotary, UnturnedRotary(rotary.table, call))
+        self._undo.append(Route(self.model, plans, call).undo)
+
+    def _require_one_encoding(self) -> None:
+        """Raise where keys settle at birth, so rotated by a module that serves all layers."""
+        if not all(each == next(iter(self.wanted.values())) for each in self.wanted.values()):
             raise RopewalkError(
                 f"policy=at_birth on {self.layout.family}, whose layers need different encodings: "
                 "expected one encoding for all layers; use policy=per_query"
             )
-        else:
-            self._install_rotaries()
-        self._undo.append(Route(self.model, plans).undo)
+
+    def _require_no_other_reader(self) -> None:
+        """Raise where a module that we do not lead would be shown cos = 1 and sin = 0."""
+        if self.layout.other_readers:
+            raise RopewalkError(
+                f"{self.layout.family}: {self.layout.other_readers[0]} reads positions from the "
+                "rotary module beside the attention layers, and this method has more than one "
+                "rotation: expected a method of one base, such as yarn"
+            )
 
     def _plan(self, layer: LayerLayout) -> LayerPlan:
         encoding = self.wanted.get(layer.name)
@@ -87,18 +90,23 @@ class Extension:
             return TurnNothing(encoding=next(iter(self.wanted.values())))
         return plan_of(encoding, layer.heads)
 
-    def _install_rotaries(self) -> None:
+    def _install_rotaries(self, call: PositionsOfCall) -> None:
         """The one encoding of all layers, in place of each rotary module."""
         encoding = next(iter(self.wanted.values()))
         for rotary in self.layout.rotaries:
-            ours = EncodedRotary(encoding, rotary.table)
-            handle = rotary.parent.register_forward_pre_hook(ours.see_call, with_kwargs=True)
+            ours = EncodedRotary(encoding, rotary.table, call)
+            handle = rotary.decoder.register_forward_pre_hook(ours.see_call, with_kwargs=True)
             self._undo.append(handle.remove)
-            self._set(rotary.parent, rotary.attribute, ours)
+            self._replace(rotary, ours)
 
-    def _set(self, parent: nn.Module, attribute: str, module: nn.Module) -> None:
+    def _replace(self, rotary: RotaryLayout, ours: nn.Module) -> None:
+        parent, attribute = rotary.parent, rotary.attribute
         stock = getattr(parent, attribute)
-        setattr(parent, attribute, module)
+        for name, value in vars(stock).items():
+            # Some families ask their rotary module for its config or its layer types.
+            if not (name.startswith("_") or hasattr(ours, name)):
+                setattr(ours, name, value)
+        setattr(parent, attribute, ours)
         self._undo.append(lambda: setattr(parent, attribute, stock))
 
     def _refuse_saving(self) -> None:
@@ -167,74 +175,3 @@ class Extension:
                 length = times * encoding.geometry.trained_length
                 digest.update(encoding.frequencies.inv_freq(length).numpy().tobytes())
         return digest.hexdigest()[:16]
-
-
-def install(model: nn.Module, encode: Encode, native: Native) -> Extension:
-    """Measure the layout, prove ``native`` against the model's own logits, put the encoding in.
-
-    Layers whose sliding window is no longer than the trained length keep their own encoding:
-    no distance in them is new.
-
-    Raises RopewalkError for a model that is extended already, a family whose layout is
-    unknown or whose proof fails, and a model in which no layer would change.
-    """
-    if getattr(model, EXTENSION, None) is not None:
-        raise RopewalkError("the model is extended already: call .remove() on its extension first")
-    with evaluating(model):
-        layout = measure_layout(model, native)
-        own = {layer.name: layer.native for layer in layout.layers if layer.native is not None}
-        wanted = {
-            layer.name: _wanted(layer, encode(layer.layer_type))
-            for layer in layout.layers
-            if layer.native is not None
-        }
-        if encode(None) is not None:
-            _require_a_change(layout, wanted)
-        _prove(model, layout, own, wanted)
-    return Extension(model, layout, wanted, Seam.of(wanted))
-
-
-def _wanted(layer: LayerLayout, encoding: Encoding | None) -> Encoding:
-    """The encoding of a layer that has positions, in the layer's own pairing."""
-    assert layer.native is not None
-    if encoding is None:
-        return layer.native
-    if layer.window is not None and layer.window <= encoding.geometry.trained_length:
-        return layer.native
-    pairing = layer.native.geometry.pairing
-    return replace(encoding, geometry=replace(encoding.geometry, pairing=pairing))
-
-
-def _require_a_change(layout: ModelLayout, wanted: dict[str, Encoding]) -> None:
-    """Raise if every layer keeps its own encoding because it slides within what it knows."""
-    turning = [layer for layer in layout.layers if layer.native is not None]
-    if all(wanted[layer.name] is layer.native for layer in turning):
-        widest = max(layer.window or 0 for layer in turning)
-        raise RopewalkError(
-            f"{layout.family}: every layer attends within a sliding window of at most {widest} "
-            "tokens, no longer than the trained length, so no method would change anything; "
-            "use native"
-        )
-
-
-@torch.no_grad()
-def _prove(
-    model: nn.Module, layout: ModelLayout, own: dict[str, Encoding], wanted: dict[str, Encoding]
-) -> None:
-    """Logits under our copy of the model's own encoding must equal the model's own."""
-    ids = probe_ids(model)
-    stock = model(ids, use_cache=False).logits
-    with Extension(model, layout, own, Seam.of(wanted)):
-        ours = model(ids, use_cache=False).logits
-    _compare(layout.family, stock, ours)
-
-
-def _compare(family: str, stock: Tensor, ours: Tensor) -> None:
-    scale = stock.abs().max().clamp(min=1e-30)
-    difference = float((ours.double() - stock.double()).abs().max() / scale)
-    room = 1e-4 if stock.dtype in (torch.float32, torch.float64) else 5e-2
-    if not difference <= room:
-        raise RopewalkError(
-            f"{family} is not supported: its own encoding, as read from its config, changes its "
-            f"logits by {difference:.1e} of the largest (at most {room:.0e} expected)"
-        )

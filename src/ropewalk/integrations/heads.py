@@ -2,30 +2,78 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from ropewalk.core.encoding import Encoding
+from ropewalk.core.frequencies import Frequencies
 from ropewalk.core.geometry import Pairing
 from ropewalk.core.turning import turn
 
 PAIRINGS: tuple[Pairing, ...] = ("half", "interleaved")
 
 
+class Direction(Enum):
+    """Which way a family's code turns by a positive angle."""
+
+    FORWARD = "(a, b) -> (a cos - b sin, b cos + a sin)"
+    BACKWARD = "(a, b) -> (a cos + b sin, b cos - a sin)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backward(Frequencies):
+    """``forward``, turning the other way (NanoChat)."""
+
+    forward: Frequencies
+
+    def inv_freq(self, context_length: int) -> Tensor:
+        return -self.forward.inv_freq(context_length)
+
+    def attention_factor(self, context_length: int) -> float:
+        return self.forward.attention_factor(context_length)
+
+    def angles(self, positions: Tensor, context_length: int) -> Tensor:
+        return -self.forward.angles(positions, context_length)
+
+    def angles_of(self, positions: Tensor, theta: Tensor) -> Tensor:
+        return self.forward.angles_of(positions, theta)
+
+    def angles_each(self, positions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        angles, factor = self.forward.angles_each(positions, lengths)
+        return -angles, factor
+
+    @property
+    def length_dependent(self) -> bool:
+        return self.forward.length_dependent
+
+    @property
+    def shift_invariant(self) -> bool:
+        return self.forward.shift_invariant
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeadLayout:
     """Where the rotary channels of a head start, and what is done to it after turning.
 
+    direction                 of the family's own code; its rotary module knows none
     query_weight, key_weight  ``[d]``: channel weights of norms that the family applies after
                               the rotation; None for none. The norm's length commutes with a
                               rotation, its channel weights do not.
     """
 
     first_channel: int = 0
+    direction: Direction = Direction.FORWARD
     query_weight: Tensor | None = None
     key_weight: Tensor | None = None
+
+    def directed(self, encoding: Encoding) -> Encoding:
+        """``encoding`` as the family's code would apply it."""
+        if self.direction is Direction.FORWARD:
+            return encoding
+        return replace(encoding, frequencies=Backward(forward=encoding.frequencies))
 
     def before_weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys as they were before the channel weights."""
@@ -64,8 +112,10 @@ def nearest_fit(seen: Heads, module: nn.Module, encoding: Encoding) -> Fit:
     ``encoding`` must turn no more channels than a head has.
     """
     fits = (
-        _fit(seen, encoding, pairing, heads)
-        for pairing, heads in product(PAIRINGS, _candidates(seen, module, encoding))
+        _fit(seen, encoding, pairing, replace(heads, direction=direction))
+        for direction, pairing, heads in product(
+            Direction, PAIRINGS, _candidates(seen, module, encoding)
+        )
     )
     return min(fits, key=lambda fit: fit.error)
 
@@ -98,8 +148,9 @@ def _fit(seen: Heads, encoding: Encoding, pairing: Pairing, heads: HeadLayout) -
     positions = torch.arange(seen.q.shape[2], device=seen.q.device)[None]
     lengths = torch.full_like(positions, encoding.geometry.trained_length)
     q, k = heads.before_weights(seen.q, seen.k)
-    q = _times(turn(q, positions, lengths, candidate, heads.first_channel), heads.query_weight)
-    k = _times(turn(k, positions, lengths, candidate, heads.first_channel), heads.key_weight)
+    turning, first = heads.directed(candidate), heads.first_channel
+    q = _times(turn(q, positions, lengths, turning, first), heads.query_weight)
+    k = _times(turn(k, positions, lengths, turning, first), heads.key_weight)
     error = max(relative_distance(q, seen.turned_q), relative_distance(k, seen.turned_k))
     return Fit(encoding=candidate, heads=heads, error=error)
 

@@ -7,29 +7,31 @@ place of the rotary channels and the layers without positions follow by comparis
 ``rotate``. A layer that no candidate explains has a layout that we do not know.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ropewalk.attention.softmax import Softmax
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rows import Rows
 from ropewalk.core.turning import turns
-from ropewalk.integrations.call import CallRows
+from ropewalk.integrations.call import CallRows, Horizon
 from ropewalk.integrations.heads import HeadLayout, Heads, nearest_fit, relative_distance
 from ropewalk.integrations.precision import as_shipped
+from ropewalk.integrations.probe import family_of, probe_ids, running
+from ropewalk.integrations.readers import Readers
 from ropewalk.integrations.rotary import SPREADS, ComplexTable, RealTable, StockTable
 from ropewalk.integrations.routing import routed
 
 Native = Callable[[str | None], Encoding]
 """Layer type (None in families without) -> the config's own encoding of such layers."""
-
-PROBE_TOKENS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +53,24 @@ class RotaryLayout:
 
     parent: nn.Module
     attribute: str
+    decoder: nn.Module
+    """The model around it, which is told of padding."""
     table: StockTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLayout:
-    """Everything about a model's positions that had to be measured."""
+    """Everything about a model's positions that had to be measured.
+
+    horizon        BOTH_WAYS where a layer's rows see what comes after them, else CAUSAL
+    other_readers  modules beside attention that compute with the rotary modules' answers
+    """
 
     family: str
+    horizon: Horizon
     layers: tuple[LayerLayout, ...]
     rotaries: tuple[RotaryLayout, ...]
+    other_readers: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -70,21 +80,28 @@ class _Seen:
     q: Tensor = field(default_factory=lambda: torch.empty(0))
     k: Tensor = field(default_factory=lambda: torch.empty(0))
     window: int | None = None
+    horizon: Horizon = Horizon.CAUSAL
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         assert isinstance(rows, CallRows)
-        self.q, self.k, self.window = q, k, rows.window
+        self.q, self.k, self.window, self.horizon = q, k, rows.window, rows.horizon
         return v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
 
 
 def measure_layout(model: nn.Module, native: Native) -> ModelLayout:
     """Run the probe. Raises RopewalkError, by the family's name, for an unknown layout."""
-    family = str(getattr(model.config, "model_type", type(model).__name__))
+    family = family_of(model)
     answers: dict[str, Any] = {}
-    with _hooked(model, answers.__setitem__):
-        turned = _run(model, family)
+    readers = Readers(_attention_names(model))
+
+    def see(name: str, answer: Any) -> Any:
+        answers[name] = answer
+        return readers.marked(answer)
+
+    with _hooked(model, see), readers.watching(model):
+        turned = _run(model)
     with _hooked(model, lambda name, answer: _unturned(answer)):
-        plain = _run(model, family)
+        plain = _run(model)
     if not turned:
         raise RopewalkError(
             f"{family}: none of its layers calls the library's attention interface; "
@@ -94,8 +111,8 @@ def measure_layout(model: nn.Module, native: Native) -> ModelLayout:
     stock = [modules[name] for name in answers]
     layers = []
     for name in turned:
-        encoding = as_shipped(native(_layer_type(modules[name])), stock)
-        layers.append(_layer(family, name, turned[name], plain[name], modules[name], encoding))
+        shipped = partial(_shipped, native, modules[name], stock)
+        layers.append(_layer(family, name, turned[name], plain[name], modules[name], shipped))
     natives = [layer.native for layer in layers if layer.native is not None]
     if not natives:
         raise RopewalkError(f"{family}: no layer turns its queries and keys; nothing to extend")
@@ -103,34 +120,34 @@ def measure_layout(model: nn.Module, native: Native) -> ModelLayout:
         RotaryLayout(
             parent=modules[name.rpartition(".")[0]],
             attribute=name.rpartition(".")[2],
+            decoder=_model_around(name, modules),
             table=_table(family, answer, natives),
         )
         for name, answer in answers.items()
     )
-    return ModelLayout(family=family, layers=tuple(layers), rotaries=rotaries)
-
-
-def probe_ids(model: nn.Module) -> Tensor:
-    """The same few pseudo-random ids ``[1, n]`` for every probe of a model."""
-    vocabulary = model.get_input_embeddings().num_embeddings
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocabulary, (1, PROBE_TOKENS), generator=generator)
-    return ids.to(next(model.parameters()).device)
+    sees_ahead = any(each.horizon is Horizon.BOTH_WAYS for each in turned.values())
+    return ModelLayout(
+        family=family,
+        horizon=Horizon.BOTH_WAYS if sees_ahead else Horizon.CAUSAL,
+        layers=tuple(layers),
+        rotaries=rotaries,
+        other_readers=tuple(sorted(readers.names)),
+    )
 
 
 @torch.no_grad()
-def _run(model: nn.Module, family: str) -> dict[str, _Seen]:
-    seen = {name: _Seen() for name, m in model.named_modules() if "Attention" in type(m).__name__}
-    with routed(model, seen):
-        try:
-            model(probe_ids(model), use_cache=False)
-        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise RopewalkError(
-                f"{family} is not supported: its code does not run under another attention "
-                f"({type(error).__name__}: {reason})"
-            ) from error
+def _run(model: nn.Module) -> dict[str, _Seen]:
+    seen = {name: _Seen() for name in _attention_names(model)}
+    with routed(model, seen), running(model, "under another attention"):
+        model(probe_ids(model), use_cache=False)
     return {name: each for name, each in seen.items() if each.q.numel()}
+
+
+def _attention_names(model: nn.Module) -> Iterator[str]:
+    """Modules that may call the library's attention interface, told by name or by attribute."""
+    for name, module in model.named_modules():
+        if "Attention" in type(module).__name__ or hasattr(module, "is_causal"):
+            yield name
 
 
 def _unturned(answer: Any) -> Any:
@@ -158,13 +175,33 @@ def _hooked(model: nn.Module, see: Callable[[str, Any], Any]) -> Iterator[None]:
             handle.remove()
 
 
+def _model_around(name: str, modules: Mapping[str, nn.Module]) -> nn.Module:
+    """The nearest model of the library around a module: lists and layers hold rotaries too."""
+    while name:
+        name = name.rpartition(".")[0]
+        if isinstance(modules[name], PreTrainedModel):
+            break
+    return modules[name]
+
+
+def _shipped(native: Native, module: nn.Module, rotaries: Sequence[nn.Module]) -> Encoding:
+    """The encoding that the config gives a layer, as the library rounds it."""
+    return as_shipped(native(_layer_type(module)), rotaries)
+
+
 def _layer(
-    family: str, name: str, turned: _Seen, plain: _Seen, module: nn.Module, encoding: Encoding
+    family: str,
+    name: str,
+    turned: _Seen,
+    plain: _Seen,
+    module: nn.Module,
+    shipped: Callable[[], Encoding],
 ) -> LayerLayout:
     heads: HeadLayout = HeadLayout()
     found: Encoding | None = None
     if relative_distance(plain.q, turned.q) > _tolerance(turned.q) / 8:
         seen = Heads(q=plain.q, k=plain.k, turned_q=turned.q, turned_k=turned.k)
+        encoding = shipped()
         _require_room(family, name, encoding, plain.q.shape[-1])
         fit = nearest_fit(seen, module, encoding)
         if fit.error > _tolerance(turned.q):
@@ -211,7 +248,8 @@ def _table(family: str, answer: Any, natives: list[Encoding]) -> StockTable:
 
 
 def _layer_type(module: nn.Module) -> str | None:
-    types = getattr(module.config, "layer_types", None)
+    # In the instance: some configs give that name to what no rope parameter depends on.
+    types = vars(module.config).get("layer_types")
     index = getattr(module, "layer_idx", None)
     return None if types is None or index is None else str(types[index])
 

@@ -33,9 +33,9 @@ _HEADER_BYTES = 1 << 26
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedModel:
-    """A causal language model in eval mode, and what a run must know about it.
+    """A language model in eval mode, causal or an encoder, and what a run must know about it.
 
-    model        on CUDA where there is one, else on the CPU
+    model        on the device asked for
     tokenizer    None if the checkpoint has none
     name         the folder's or file's name, or the hub id
     config       the config as transformers completed it with the family's defaults
@@ -59,8 +59,15 @@ class LoadedModel:
         return self.tokenizer
 
 
-def load_model(source: str | Path, *, dtype: torch.dtype = torch.float32) -> LoadedModel:
+def load_model(
+    source: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> LoadedModel:
     """Load a transformers folder, a .gguf file or a hub id, with weights in ``dtype``.
+
+    device  where the model is put; None for CUDA where there is one, else the CPU
 
     Raises RopewalkError if there is no such source, no safetensors or GGUF weights, a config
     or weights that transformers cannot read, or weights that do not fill the model.
@@ -70,9 +77,9 @@ def load_model(source: str | Path, *, dtype: torch.dtype = torch.float32) -> Loa
         config = _config(checkpoint)
         model = _weights(checkpoint, config, dtype)
         tokenizer = _tokenizer(checkpoint)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return LoadedModel(
-        model=model.to(device),
+        model=model.to(device or default),
         tokenizer=tokenizer,
         name=checkpoint.name,
         config=model.config.to_dict(),
@@ -120,18 +127,13 @@ def _config(checkpoint: Checkpoint) -> "PretrainedConfig":
 def _weights(
     checkpoint: Checkpoint, config: "PretrainedConfig", dtype: torch.dtype
 ) -> "PreTrainedModel":
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
-
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise RopewalkError(
-            f"model_type={config.model_type!r}: expected a causal language model of transformers"
-        )
+    loader = _loader(config)
     if checkpoint.gguf_file is None:
         require_weights(checkpoint.folder)
-        _check_parameter_count(checkpoint.folder, config)
+        _check_parameter_count(checkpoint.folder, config, loader)
     # The grouped matrix product of mixture-of-experts layers has no float64 kernel.
     experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
-    model, report = AutoModelForCausalLM.from_pretrained(
+    model, report = loader.from_pretrained(
         checkpoint.folder,
         config=config,
         dtype=dtype,
@@ -147,6 +149,27 @@ def _weights(
             "expected all; does config.json belong to these weights?"
         )
     return model
+
+
+def _loader(config: "PretrainedConfig") -> Any:
+    """The library's loader: of causal models, or of encoders with or without their head."""
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+        AutoModel,
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+    )
+
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise RopewalkError(
+            f"model_type={config.model_type!r}: expected a causal language model of transformers, "
+            "or an encoder"
+        )
+    with_head = any(name.endswith("ForMaskedLM") for name in config.architectures or ())
+    return AutoModelForMaskedLM if with_head else AutoModel
 
 
 def _tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase | None":
@@ -165,12 +188,10 @@ def _arguments(checkpoint: Checkpoint) -> dict[str, Any]:
     return arguments
 
 
-def _check_parameter_count(folder: Path, config: "PretrainedConfig") -> None:
+def _check_parameter_count(folder: Path, config: "PretrainedConfig", loader: Any) -> None:
     """Refuse a config far larger than its weights before anything is allocated."""
-    from transformers import AutoModelForCausalLM
-
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        model = loader.from_config(config, trust_remote_code=False)
     described = sum(parameter.numel() for parameter in model.parameters())
     stored = sum(_stored_numbers(path) for path in folder.glob("model*.safetensors"))
     # Packed 4-bit weights hold eight values an element.

@@ -1,9 +1,14 @@
-"""Evaluation mode for the length of a block."""
+"""A model as a measurement needs it, for the length of a block."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
+
+from ropewalk.integrations.probe import answer, probe_ids
+from ropewalk.integrations.rotary import EncodedRotary, UnturnedRotary
 
 
 @contextmanager
@@ -16,3 +21,33 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode, as if it had run nothing before; afterwards as it was.
+
+    The library's rotary modules of type dynamic remember the longest call. Copies stand in
+    for them, and one token makes these forget (transformers 5.23 resets on a short call).
+    """
+    copies: dict[nn.Module, nn.Module] = {}
+    places = [
+        (parent, name, module)
+        for parent in model.modules()
+        for name, module in parent.named_children()
+        if "Rotary" in type(module).__name__
+        and not isinstance(module, EncodedRotary | UnturnedRotary)
+    ]
+    for parent, name, module in places:
+        if module not in copies:
+            config = getattr(module, "config", None)
+            copies[module] = copy.deepcopy(module, {id(config): config})
+        setattr(parent, name, copies[module])
+    try:
+        with evaluating(model), torch.no_grad():
+            if places:
+                answer(model, probe_ids(model)[:, :1])
+            yield
+    finally:
+        for parent, name, module in places:
+            setattr(parent, name, module)

@@ -1,22 +1,27 @@
 """What one attention layer of an extended model does."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend, attend_turned
+from ropewalk.attention.varied import applies, attend_step, attend_varied
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.rotation import rotate
+from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
 from ropewalk.core.turning import turns
 from ropewalk.integrations.call import CallMask
 from ropewalk.integrations.heads import HeadLayout
+from ropewalk.integrations.kept_keys import KeptKeys, step_of
 
-PLAN = "ropewalk_plan"
-"""Attribute of an attention module that holds its plan while the model is extended."""
+PLAN, POSITIONS = "ropewalk_plan", "ropewalk_positions"
+"""Attributes of an attention module that hold its plan, and the positions of the call that runs,
+while the model is extended."""
 
 
 class LayerPlan(Protocol):
@@ -29,26 +34,38 @@ class LayerPlan(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnAtRead:
-    """The cache holds un-rotated keys; query and keys are turned here."""
+    """The cache holds un-rotated keys; query and keys are turned here.
+
+    kept  turned keys, as far as the cache vouches for them
+    """
 
     encoding: Encoding
     heads: HeadLayout
+    kept: KeptKeys = field(default_factory=KeptKeys, compare=False)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         _refuse_shared_length(self.encoding, rows)
-        q, k = self.heads.before_weights(q, k)
+        encoding, heads = self.encoding, self.heads
+        if heads.channel_weights is None and applies(q, k, v, encoding, softmax):
+            first = heads.first_channel
+            step = step_of(rows, encoding, first, work_dtype(q.dtype)) if q.shape[2] == 1 else None
+            turned = None if step is None else self.kept.turned(k, step)
+            if step is not None and turned is not None:
+                return attend_step(step.queries.of(q), turned, v, encoding, rows, softmax)
+            return attend_varied(q, k, v, encoding, rows=rows, softmax=softmax, first_channel=first)
+        q, k = heads.before_weights(q, k)
         return attend(
             q,
             k,
             v,
-            self.encoding,
+            encoding,
             rows=rows,
             softmax_scale=softmax.scale,
             softcap=softmax.softcap,
             sinks=softmax.sinks,
             dropout=softmax.dropout,
-            first_channel=self.heads.first_channel,
-            channel_weights=self.heads.channel_weights,
+            first_channel=heads.first_channel,
+            channel_weights=heads.channel_weights,
         )
 
 
@@ -63,20 +80,10 @@ class TurnAtBirth:
     heads: HeadLayout
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
-        encoding, positions = self.encoding, rows.query_positions
+        encoding, weight = self.encoding, self.heads.query_weight
         _refuse_shared_length(encoding, rows)
-        own = encoding.row_lengths(positions, rows.sequence_lengths)
-        born = encoding.length_policy.birth_lengths(positions, rows.sequence_lengths)
-        angles, factor = turns(positions, own, encoding)
-        born_angles, born_factor = turns(positions, born, encoding)
-        weight = self.heads.query_weight
-        q = rotate(
-            q if weight is None else q / weight,
-            (angles - born_angles)[:, None],
-            pairing=encoding.geometry.pairing,
-            first_channel=self.heads.first_channel,
-            factor=(factor / born_factor)[:, None],
-        )
+        turn = _turn_on(rows, encoding, self.heads.first_channel, work_dtype(q.dtype))
+        q = turn.of(q if weight is None else q / weight)
         q = q if weight is None else q * weight
         return attend_turned(q, k, v, encoding, rows=rows, softmax=softmax)
 
@@ -92,11 +99,31 @@ class TurnNothing:
         return attend_turned(q, k, v, bare, rows=rows, softmax=softmax)
 
 
+@lru_cache(maxsize=2)
+def _turn_on(rows: Rows, encoding: Encoding, first_channel: int, dtype: torch.dtype) -> Turn:
+    """From the L of a call to that of each row: turns ``[b, h, m, d]``.
+
+    For all layers of the call, which ask with the same ``rows``, told apart by identity.
+    """
+    positions = rows.query_positions
+    own = encoding.row_lengths(rows.length_positions, rows.sequence_lengths)
+    born = encoding.length_policy.birth_lengths(positions, rows.sequence_lengths)
+    angles, factor = turns(positions, own, encoding)
+    born_angles, born_factor = turns(positions, born, encoding)
+    return Turn.by(
+        (angles - born_angles)[:, None],
+        pairing=encoding.geometry.pairing,
+        first_channel=first_channel,
+        factor=(factor / born_factor)[:, None],
+        dtype=dtype,
+    )
+
+
 def plan_of(encoding: Encoding, heads: HeadLayout) -> LayerPlan:
     """The plan of a layer whose positions ``encoding`` decides."""
     at_birth = encoding.key_storage is KeyStorage.ROTATED and encoding.row_dependent
     plan = TurnAtBirth if at_birth else TurnAtRead
-    return plan(encoding=encoding, heads=heads)
+    return plan(encoding=heads.directed(encoding), heads=heads)
 
 
 def _refuse_shared_length(encoding: Encoding, rows: Rows) -> None:
@@ -128,7 +155,9 @@ def planned_attention(
             "a ready-made 4-D attention mask does not say where each sequence starts: "
             "expected a 2-D padding mask [batch, tokens], or none"
         )
-    rows = attention_mask.rows.at(position_ids)
+    if position_ids is None or position_ids.ndim != 2:
+        position_ids = getattr(module, POSITIONS).position_ids
+    rows = attention_mask.rows_at(position_ids)
     plan: LayerPlan = getattr(module, PLAN)
     softmax = Softmax(scale=scaling, softcap=softcap, sinks=s_aux, dropout=dropout)
     out = plan.attend(query, key, value, rows, softmax)

@@ -33,9 +33,8 @@ class LibraryRounding(Frequencies):
     def attention_factor(self, context_length: int) -> float:
         return self.exact.attention_factor(context_length)
 
-    def angles(self, positions: Tensor, context_length: int) -> Tensor:
-        theta = self.inv_freq(context_length).float().to(positions.device)
-        return positions.float()[..., None] * theta
+    def angles_of(self, positions: Tensor, theta: Tensor) -> Tensor:
+        return positions.float()[..., None] * theta.float()
 
     @property
     def length_dependent(self) -> bool:

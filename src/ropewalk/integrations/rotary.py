@@ -77,6 +77,13 @@ class ComplexTable:
         return torch.complex(cos.float(), sin.float())
 
 
+class PositionsOfCall:
+    """``position_ids`` of the call that runs: some families keep them from their attention."""
+
+    def __init__(self) -> None:
+        self.position_ids: Tensor | None = None
+
+
 class EncodedRotary(nn.Module):
     """cos and sin of an encoding, at the positions that each sequence's own tokens have.
 
@@ -84,9 +91,9 @@ class EncodedRotary(nn.Module):
     sequence has at the end of this call.
     """
 
-    def __init__(self, encoding: Encoding, table: StockTable) -> None:
+    def __init__(self, encoding: Encoding, table: StockTable, call: PositionsOfCall) -> None:
         super().__init__()
-        self.encoding, self.table = encoding, table
+        self.encoding, self.table, self._call = encoding, table, call
         self._positions: Tensor | None = None
 
     def see_call(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -96,7 +103,8 @@ class EncodedRotary(nn.Module):
         RopewalkError for packed sequences that the library would not mask apart.
         """
         self._positions = None
-        given = signature(decoder.forward).bind_partial(*args, **kwargs).arguments
+        accepted = signature(decoder.forward)
+        given = accepted.bind_partial(*args, **kwargs).arguments
         mask, cache = given.get("attention_mask"), given.get("past_key_values")
         if isinstance(mask, dict):
             mask = next(iter(mask.values()))
@@ -107,13 +115,14 @@ class EncodedRotary(nn.Module):
             self._positions = own_positions(mask.bool(), len(mask), mask.shape[1])[:, seen:]
         elif mask is None or mask.ndim == 2:
             asked = given.get("use_cache")
-            settings: Any = decoder.config
-            caches = settings.use_cache if asked is None else asked
-            masked = mask is None and cache is None and not caches
+            caches = getattr(decoder.config, "use_cache", False) if asked is None else asked
+            both_ways = "past_key_values" not in accepted.parameters
+            masked = mask is None and cache is None and not (caches or both_ways)
             _refuse_unmasked_packing(given.get("position_ids"), masked=masked)
 
     @torch.no_grad()
-    def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> Any:
+    def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
+        self._call.position_ids = position_ids = _one_axis(position_ids)
         positions = position_ids if self._positions is None else self._positions
         settled = self.encoding.settled_length
         lengths = (
@@ -128,14 +137,30 @@ class EncodedRotary(nn.Module):
 class UnturnedRotary(nn.Module):
     """cos = 1, sin = 0: the family's own code leaves q and k, and so the cache, un-rotated."""
 
-    def __init__(self, table: StockTable) -> None:
+    def __init__(self, table: StockTable, call: PositionsOfCall) -> None:
         super().__init__()
-        self.table = table
+        self.table, self._call = table, call
 
     @torch.no_grad()
-    def forward(self, x: Tensor, position_ids: Tensor, *args: Any) -> Any:
+    def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
+        self._call.position_ids = position_ids = _one_axis(position_ids)
         cos = x.new_ones(*position_ids.shape, self.table.pairs)
         return self.table.answer(cos, torch.zeros_like(cos), x)
+
+
+def _one_axis(position_ids: Tensor) -> Tensor:
+    """``[b, m]`` of positions ``[b, m]``, or of ``[axes, b, m]`` that agree.
+
+    Families for images and videos count positions along several axes, which text moves alike.
+    """
+    if position_ids.ndim == 2:
+        return position_ids
+    if not bool((position_ids == position_ids[:1]).all()):
+        raise RopewalkError(
+            "position_ids that differ from axis to axis, as those of an image: expected text "
+            "alone; remove the extension for other input"
+        )
+    return position_ids[0]
 
 
 def _refuse_unmasked_packing(position_ids: Tensor | None, *, masked: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,33 +18,37 @@ Advance = Callable[[int], None]
 
 
 class TransformersScorer:
-    """Scores with a causal model as it stands, extended or not, without dropout."""
+    """Scores with a causal model as it stands, extended or not, without dropout.
+
+    Raises RopewalkError for a model that predicts no next token.
+    """
 
     def __init__(self, model: nn.Module, advance: Advance = lambda tokens: None) -> None:
+        _require_next_tokens(model)
         self.model, self.advance = model, advance
 
     @torch.no_grad()
     def token_losses(self, ids: Tensor, first: int, split: Pass) -> Tensor:
-        """As ``LanguageModel.token_losses``: float64 ``[n - first]``, nats."""
-        device = next(self.model.parameters()).device
-        ids = ids.to(device)
+        """As ``LanguageModel.token_losses``: nats."""
+        rows = torch.atleast_2d(ids).to(next(self.model.parameters()).device)
+        targets = rows[:, first:]
         with evaluating(self.model):
-            hidden = self._hidden_states(ids, split)[first - 1 : len(ids) - 1]
+            hidden = self._hidden_states(rows, split)[:, first - 1 : -1]
             with family_head(self.model) as head:
-                losses = token_losses(hidden, ids[first:], head)
-        return losses.cpu()
+                losses = token_losses(hidden.flatten(0, 1), targets.flatten(), head)
+        return losses.cpu().view(*ids.shape[:-1], -1)
 
     def _hidden_states(self, ids: Tensor, split: Pass) -> Tensor:
-        """Last hidden states ``[n, width]`` of one sequence, fed as ``split`` says."""
+        """Last hidden states ``[b, n, width]`` of sequences ``[b, n]`` fed as ``split`` says."""
         decoder = decoder_of(self.model)
-        calls = list(split.calls(len(ids)))
+        calls = list(split.calls(ids.shape[1]))
         states, cache = [], None
         for start, stop in calls:
-            out = decoder(ids[None, start:stop], past_key_values=cache, use_cache=len(calls) > 1)
+            out = decoder(ids[:, start:stop], past_key_values=cache, use_cache=len(calls) > 1)
             cache = out.past_key_values
-            states.append(out.last_hidden_state[0])
-            self.advance(stop - start)
-        return torch.cat(states)
+            states.append(out.last_hidden_state)
+            self.advance(ids[:, start:stop].numel())
+        return torch.cat(states, dim=1)
 
 
 class _Replay(nn.Module):
@@ -62,9 +67,13 @@ def family_head(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     """The family's own way from hidden states ``[rows, width]`` to logits.
 
     Families scale or cap their logits after the output layer, so the model's own forward
-    runs, over a decoder that replays a chunk of hidden states.
+    runs, over a decoder that replays a chunk of hidden states. Without an output layer the
+    states are handed back.
     """
     decoder, replay = decoder_of(model), _Replay()
+    if decoder is model:
+        yield lambda rows: rows
+        return
     name = model.base_model_prefix
     setattr(model, name, replay)
 
@@ -80,10 +89,15 @@ def family_head(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
 
 
 def decoder_of(model: nn.Module) -> nn.Module:
+    """What makes hidden states: the model under its output layer, or itself without one."""
     decoder = getattr(model, getattr(model, "base_model_prefix", ""), None)
-    if not isinstance(decoder, nn.Module) or decoder is model:
+    return decoder if isinstance(decoder, nn.Module) else model
+
+
+def _require_next_tokens(model: Any) -> None:
+    can_generate = getattr(model, "can_generate", lambda: False)
+    if decoder_of(model) is model or not can_generate():
         raise RopewalkError(
-            f"{type(model).__name__} has no output layer: expected a causal language model "
-            "(transformers' AutoModelForCausalLM)"
+            f"{type(model).__name__} predicts no next token, so it has no loss to measure: "
+            "expected a causal language model (transformers' AutoModelForCausalLM)"
         )
-    return decoder
