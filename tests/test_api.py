@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from sharpened import L0, logits, tiny, token_ids
 from transformers import PreTrainedTokenizerFast
 
 import ropewalk as rw
@@ -24,6 +23,7 @@ from ropewalk.cli.compare import ProtocolName
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
 from ropewalk.core.version import code_version
 from ropewalk.training.corpus import train_tokenizer
+from sharpened import L0, logits, tiny, token_ids
 
 PROBES = (1, 24)
 """Tokens of the passes with which ``extend`` looks at a model."""

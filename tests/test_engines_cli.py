@@ -1,7 +1,7 @@
 """``ropewalk audit`` and the page that shows it."""
 
 import json
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -78,13 +78,10 @@ def test_a_config_without_rope_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_the_page_shows_what_the_command_prints(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "recipes" / "audit"))
-    import page
-
-    monkeypatch.delitem(sys.modules, "page")
-    written = page.PAGE.read_text("utf-8")
-    assert page.filled(written) == written, "run python recipes/audit/page.py"
+def test_the_page_shows_what_the_command_prints():
+    page = runpy.run_path(str(ROOT / "recipes" / "audit" / "page.py"))
+    written = page["PAGE"].read_text("utf-8")
+    assert page["filled"](written) == written, "run python recipes/audit/page.py"
 
 
 def test_the_page_explains_every_kind_of_finding_once():

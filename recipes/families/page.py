@@ -40,7 +40,7 @@ def filled(page: str, document: Mapping[str, Any]) -> str:
     parts = {
         "tested": table(tested),
         "swept": table(of_result(swept, "passes")),
-        "unproven": "{}\n{}".format(table(unproven), reasons(unproven)),
+        "unproven": f"{table(unproven)}\n{reasons(unproven)}",
         "refused": reasons(refused(swept)),
         "without": names(without_rope(swept)),
         "not-built": reasons(of_result(swept, "not built")),

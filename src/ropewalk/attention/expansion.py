@@ -33,7 +33,7 @@ EASY_REACH = 0.02
 """J delta, in radians, up to which blocks of keys grow: four terms suffice in float32."""
 LEAST_KEYS, MOST_KEYS = 64, 2048
 """Keys of a block: the fewer, the more queries are turned; the more, the more terms it takes."""
-NUMBERS_AT_ONCE, NUMBERS_AT_ONCE_ELSEWHERE = 2**19, 2**26
+NUMBERS_AT_ONCE, NUMBERS_AT_ONCE_ELSEWHERE = 2**20, 2**26
 """Of turned copies of queries or keys: on a CPU, so that they are multiplied while they are in a
 cache; elsewhere, so that they fit into memory."""
 
