@@ -2,6 +2,10 @@
 
     ropewalk bench rotate --json > docs/results/bench-rotate.json
     ropewalk bench decode SmolLM2-135M-Instruct.Q4_1.gguf --json > docs/results/bench-decode.json
+    ropewalk bench decode SmolLM2-135M-Instruct.Q4_1.gguf --length 8192 \\
+        --method rerope:window=1024 --method self_extend:group_size=8,window=1024 \\
+        --method dual_chunk:chunk_size=6144,local_window=2048 \\
+        --json > docs/results/bench-decode-8192.json
     ropewalk bench stream --json > docs/results/bench-stream.json
     ropewalk bench perplexity --repeats 5 --json > docs/results/bench-perplexity-demo.json
     python -m recipes.speed.page
@@ -100,6 +104,7 @@ def _taken_with(document: Record, name: str) -> str:
 PAGES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "rotate": ("bench-rotate.json", rotate),
     "decode": ("bench-decode.json", decode),
+    "decode-8192": ("bench-decode-8192.json", decode),
     "stream": ("bench-stream.json", stream),
     "perplexity": ("bench-perplexity-demo.json", perplexity),
 }
