@@ -61,6 +61,7 @@ def test_what_ratios_depend_on_is_stated():
 # Contenders.
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of other libraries, where installed
 def test_contenders_of_a_rotation_do_the_same_work():
     case = rotating._Case.of(16, torch.float32)
     angles = torch.arange(16).double()[:, None] * rope_inv_freq(rotating.HEAD_DIM, 1e4)

@@ -28,6 +28,7 @@ RUN_ROWS = 8
 BLOCK_ROWS, FUSED_ROWS = 128, 1024
 """Rows of different L taken together; rows of one L in one call of fused attention."""
 SCORES_AT_ONCE = 2**24
+"""Of a block of rows: 64 MiB in float32; blocks of many heads and keys have fewer rows for it."""
 PAIRS_KEPT = 2**22
 """Rows times keys of a call whose parts are kept for the next layer: 48 MiB for 64 pairs."""
 
