@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ropewalk.core.config import rope_dict_in_force, text_model
-from ropewalk.engines.export_flags import override_words, patch_of, value_of
+from ropewalk.engines.export_flags import patch_of, value_of
 from ropewalk.engines.export_magnitudes import default_magnitude, latent_keys
 from ropewalk.engines.export_request import (
     KEPT_KEYS,
@@ -18,8 +18,8 @@ from ropewalk.engines.export_request import (
     ExportRequest,
     ReadBack,
     Written,
-    shorter_lengths,
 )
+from ropewalk.engines.export_served import ServedWriter
 from ropewalk.engines.reading import ORIGINAL
 from ropewalk.engines.sglang_0_5_23 import LENGTH_KEYS, sglang_0_5_23
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
@@ -36,12 +36,12 @@ def write(request: ExportRequest) -> Written:
     if block.rope_type == "longrope":
         keys = dict.fromkeys(("short_mscale", "long_mscale"), block.attention_factor)
         keys[ORIGINAL] = request.length
-    return _with_lengths(request, _with_nulls(request, request.rope_dict(keys)))
+    return _SERVED.write(request, _with_nulls(request, request.rope_dict(keys)))
 
 
 def unchanged(request: ExportRequest) -> Written:
     """The config's own rope dict, and a length."""
-    return _with_lengths(request, None)
+    return _SERVED.write(request, None)
 
 
 def _with_nulls(request: ExportRequest, rope: dict[str, Any]) -> dict[str, Any]:
@@ -49,20 +49,6 @@ def _with_nulls(request: ExportRequest, rope: dict[str, Any]) -> dict[str, Any]:
     stale = {*request.old_rope} - {*rope} - {*KEPT_KEYS, "type", "partial_rotary_factor"}
     old_type = {"type": rope["rope_type"]} if "type" in request.old_rope else {}
     return {**rope, **old_type, **dict.fromkeys(sorted(stale))}
-
-
-def _with_lengths(request: ExportRequest, rope: Mapping[str, Any] | None) -> Written:
-    """Lengths are overridden only where the derived one would be too short."""
-    written = _written(request.patch(rope), request.length)
-    back = read_back(written, request.config, request.length, request.section.layer_type)
-    if back.admitted is not None and back.admitted >= request.length:
-        return written
-    lengths = shorter_lengths(request.text, LENGTH_KEYS, request.length)
-    return _written(request.patch(rope, **lengths), request.length)
-
-
-def _written(patch: ConfigPatch, length: int) -> Written:
-    return Written(patch=patch, flags=(*override_words(OVERRIDES, patch), LENGTH, str(length)))
 
 
 def read_back(
@@ -85,6 +71,11 @@ def merged(patch: ConfigPatch, config: Mapping[str, Any]) -> dict[str, Any]:
         return patch.applied(config)
     keys = {**patch.keys, "rope_parameters": {**old, **rope}}
     return replace(patch, keys=MappingProxyType(keys)).applied(config)
+
+
+_SERVED = ServedWriter(
+    overrides=OVERRIDES, length=LENGTH, length_keys=LENGTH_KEYS, read_back=read_back
+)
 
 
 def limits(request: ExportRequest) -> str:

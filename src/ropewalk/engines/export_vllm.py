@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ropewalk.engines.answer import TwoTables
-from ropewalk.engines.export_flags import override_words, patch_of, value_of
+from ropewalk.engines.export_flags import patch_of, value_of
 from ropewalk.engines.export_magnitudes import default_magnitude, latent_keys
 from ropewalk.engines.export_request import (
-    ConfigPatch,
     ExportRequest,
     ReadBack,
     Written,
-    shorter_lengths,
 )
+from ropewalk.engines.export_served import ServedWriter
 from ropewalk.engines.reading import Reading
 from ropewalk.engines.vllm_0_33 import LENGTH_KEYS, vllm_0_33
 
@@ -33,26 +32,12 @@ def write(request: ExportRequest) -> Written:
         keys["attention_factor"] = block.attention_factor
     if block.rope_type == "longrope":
         keys = dict.fromkeys(("short_mscale", "long_mscale"), block.attention_factor)
-    return _with_lengths(request, request.rope_dict(keys))
+    return _SERVED.write(request, request.rope_dict(keys))
 
 
 def unchanged(request: ExportRequest) -> Written:
     """The config's own rope dict, and a length."""
-    return _with_lengths(request, None)
-
-
-def _with_lengths(request: ExportRequest, rope: Mapping[str, Any] | None) -> Written:
-    """Lengths are overridden only where the derived one would be too short."""
-    written = _written(request.patch(rope), request.length)
-    back = read_back(written, request.config, request.length, request.section.layer_type)
-    if back.admitted is not None and back.admitted >= request.length:
-        return written
-    lengths = shorter_lengths(request.text, LENGTH_KEYS, request.length)
-    return _written(request.patch(rope, **lengths), request.length)
-
-
-def _written(patch: ConfigPatch, length: int) -> Written:
-    return Written(patch=patch, flags=(*override_words(OVERRIDES, patch), LENGTH, str(length)))
+    return _SERVED.write(request, None)
 
 
 def read_back(
@@ -69,6 +54,11 @@ def read_back(
         admitted=reading.longest if is_longrope else answer.max_length,
         positions=max(rows.short, rows.long) if isinstance(rows, TwoTables) else rows,
     )
+
+
+_SERVED = ServedWriter(
+    overrides=OVERRIDES, length=LENGTH, length_keys=LENGTH_KEYS, read_back=read_back
+)
 
 
 def limits(request: ExportRequest) -> str:
