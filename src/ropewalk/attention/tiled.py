@@ -1,5 +1,6 @@
 """Attention of any encoding: fused pieces where they can serve, blocks of plain products else.
 
+Rows of one region that may see different L are taken together (``ropewalk.attention.varied``).
 Fused pieces (``ropewalk.attention.fused``) carry no gradient and know neither softcap nor
 dropout; blocks (``ropewalk.attention.blocks``) do.
 """
@@ -15,6 +16,7 @@ from ropewalk.attention.plan import causal_rows
 from ropewalk.attention.shapes import check_shapes
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.source import AlreadyTurned, Turner
+from ropewalk.attention.varied import applies, attend_varied
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.lengths import Fixed
 from ropewalk.core.regions import Identity
@@ -59,6 +61,10 @@ def attend(
         q, k = _turned(q, k, encoding, rows, first_channel)
         q = q if channel_weights is None else q * channel_weights
         return attend_turned(q, k, v, encoding, rows=rows, softmax=softmax)
+    if channel_weights is None and applies(q, k, v, encoding, softmax):
+        return attend_varied(
+            q, k, v, encoding, rows=rows, softmax=softmax, first_channel=first_channel
+        )
     q = _scaled(q, encoding, rows)
     if fused:
         source = Turner(

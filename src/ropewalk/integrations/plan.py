@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend, attend_turned
-from ropewalk.attention.varied import applies, attend_step, attend_varied
+from ropewalk.attention.varied import applies, attend_step
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rotation import Turn, work_dtype
@@ -46,13 +46,15 @@ class TurnAtRead:
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         _refuse_shared_length(self.encoding, rows)
         encoding, heads = self.encoding, self.heads
-        if heads.channel_weights is None and applies(q, k, v, encoding, softmax):
-            first = heads.first_channel
-            step = step_of(rows, encoding, first, work_dtype(q.dtype)) if q.shape[2] == 1 else None
+        if (
+            q.shape[2] == 1
+            and heads.channel_weights is None
+            and applies(q, k, v, encoding, softmax)
+        ):
+            step = step_of(rows, encoding, heads.first_channel, work_dtype(q.dtype))
             turned = None if step is None else self.kept.turned(k, step)
             if step is not None and turned is not None:
                 return attend_step(step.queries.of(q), turned, v, encoding, rows, softmax)
-            return attend_varied(q, k, v, encoding, rows=rows, softmax=softmax, first_channel=first)
         q, k = heads.before_weights(q, k)
         return attend(
             q,
