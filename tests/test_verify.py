@@ -8,7 +8,8 @@ import torch
 from torch.testing import assert_close
 
 import ropewalk as rw
-from ropewalk.api.verdicts import Tolerances
+from ropewalk.api.verdicts import Gaps, Tolerances
+from ropewalk.api.verification import Silent
 from ropewalk.api.verifying import DEFAULT_SPECS, verify_checkpoint, verify_stock
 from ropewalk.cli.main import main
 from ropewalk.core.encoding import KeyStorage
@@ -40,6 +41,13 @@ LONGROPE = {
 }
 IDS, INF = torch.tensor([5]), float("inf")
 PATH_DEPENDENT = {"dynamic_ntk:policy=whole_sequence", "dynamic_ntk:policy=at_birth"}
+
+
+class Heard(Silent):
+    """A listener that hands on how far the work is."""
+
+    def __init__(self, working):
+        self.working = working
 
 
 def small(name="llama", **settings):
@@ -312,7 +320,7 @@ def test_the_model_is_what_it_was_after_an_error(dynamic, monkeypatch):
     def fail(reference):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("ropewalk.api.verifying.CHECKS", {"chunked": fail})
+    monkeypatch.setattr("ropewalk.api.verification.CHECKS", {"chunked": fail})
     with pytest.raises(RuntimeError, match="out of memory"):
         rw.verify(dynamic, ["dynamic_ntk"])
     assert snapshot(dynamic) == before
@@ -361,20 +369,53 @@ def gap(differences, positions=None, largest=10.0):
     ],
 )
 def test_the_tolerance_is_twenty_gaps_or_the_floor_of_the_dtype(dtype, differences, expected):
-    allowed = Tolerances.of({"decode": gap(differences)}, dtype, L0).by_check["decode"]
+    yardstick = Gaps(by_check={"decode": gap(differences)}, rounding=1e-6)
+    allowed = Tolerances.of(yardstick, dtype, L0).by_check["decode"]
     assert_close(allowed, expected, rtol=1e-12, atol=0)
 
 
+def decode_record(found, rounding=1e-6):
+    tolerances = Tolerances(by_check={"decode": 0.1}, rounding=1e-6, trained_length=L0)
+    gaps = Gaps(by_check={"decode": found}, rounding=rounding)
+    (record,) = tolerances.records("yarn", gaps, "failed")
+    return record
+
+
 def test_a_record_tells_the_first_position_above_the_tolerance():
-    tolerances = Tolerances(by_check={"decode": 0.1}, trained_length=L0)
-    found = gap([0.1, 0.0, 0.5, 0.3], positions=[30, 31, 33, 32])
-    record = tolerances.record("yarn", "decode", found, "failed")
+    record = decode_record(gap([0.1, 0.0, 0.5, 0.3], positions=[30, 31, 33, 32]))
     assert record["status"] == "failed"
     assert record["max_logit_difference"] == 0.5
     assert record["max_total_variation"] == 0.005
     assert "first at position 32 (trained length 32)" in record["sentence"]
-    assert tolerances.record("yarn", "decode", gap([0.1]), "failed")["status"] == "ok"
-    assert tolerances.record("yarn", "decode", gap([torch.inf]), "failed")["status"] == "failed"
+    assert decode_record(gap([0.1]))["status"] == "ok"
+    assert decode_record(gap([torch.inf]))["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("rounding", "tolerance"),
+    [(0.0, 0.1), (5e-7, 0.1), (1e-6, 0.1), (3e-6, 0.3), (float("nan"), 0.1), (INF, 0.1)],
+)
+def test_a_model_that_amplifies_rounding_more_than_the_yardstick_may_differ_more(
+    rounding, tolerance
+):
+    record = decode_record(gap([0.2]), rounding)
+    assert_close(record["tolerance"], tolerance, rtol=1e-12, atol=0)
+    assert record["status"] == ("ok" if tolerance > 0.2 else "failed")
+
+
+def test_rounding_is_what_embeddings_one_rounding_away_do():
+    """The same by hand, from embeddings that a caller gives."""
+    model = small(dtype=torch.float32)
+    sample = Sample.of(model, LENGTH, L0)
+    found = Reference(model, sample).rounding().max_logit_difference
+    generator = torch.Generator().manual_seed(0)
+    states = model.get_input_embeddings()(sample.long[None]).detach()
+    signs = torch.randint(0, 2, states.shape, generator=generator) * 2 - 1
+    with torch.no_grad():
+        moved = model(inputs_embeds=states * (1 + signs * 2.0**-23), use_cache=False).logits
+    expected = float((moved - logits(model, sample.long[None])).abs().max())
+    assert 0 < found < 1e-3
+    assert_close(found, expected, rtol=0.2, atol=0)
 
 
 def test_rows_of_both_sequences_of_a_batch_are_compared_at_their_own_positions(dynamic, sample):
@@ -441,7 +482,7 @@ def test_an_omitted_factor_is_the_length_over_the_trained_length(monkeypatch):
         asked.append(given)
         raise rw.RopewalkError("not now")
 
-    monkeypatch.setattr("ropewalk.api.verifying.extend_with", extend_with)
+    monkeypatch.setattr("ropewalk.api.verification.extend_with", extend_with)
     with pytest.raises(rw.RopewalkError, match="no method could run: not now"):
         rw.verify(small(num_hidden_layers=1), ["yarn"], length="2x")
     assert asked == [{"default_factor": 2.0, "context_length": 2 * L0}]
@@ -452,7 +493,9 @@ def test_a_method_that_the_model_refuses_is_told_with_its_reason():
     model = small("mistral", sliding_window=24)
     shares = []
     records = by_method(
-        rw.verify(model, ["none", "native"], progress=lambda work, share: shares.append(share))
+        rw.verify(
+            model, ["none", "native"], listener=Heard(lambda work, share: shares.append(share))
+        )
     )
     assert shares[-1] == 11 / 12
     assert set(statuses(records["native"]).values()) == {"ok"}
@@ -491,7 +534,7 @@ def test_stock_runs_a_family_that_extend_refuses(monkeypatch):
     def refuse(model, spec):
         raise rw.RopewalkError("not supported")
 
-    monkeypatch.setattr("ropewalk.api.verifying.extend", refuse)
+    monkeypatch.setattr("ropewalk.api.verification.extend", refuse)
     records = verify_stock(small(dtype=torch.float32, num_hidden_layers=1))
     assert {record["status"] for record in records} == {"ok"}
     largest = {round(record["tolerance"] / 1e-4, 6) for record in records}
@@ -514,6 +557,7 @@ def test_the_document(folder, capsys):
         "trained_length": L0,
         "length": LENGTH,
         "dtype": "float32",
+        "device": "cpu",
         "passed": True,
     }
     assert layout["layers"] == 2
@@ -526,6 +570,7 @@ def test_the_document(folder, capsys):
         "max_total_variation",
         "tolerance",
         "sentence",
+        "rounding",
     }
 
 
@@ -533,12 +578,13 @@ def test_the_table(folder, capsys):
     specs = ["none", "dynamic_ntk:policy=at_birth"]
     assert main(["verify", folder, *(f"--method={spec}" for spec in specs)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["method", *CHECKS] in lines
+    assert ["method", *CHECKS, "rounding", "share"] in lines
     rows = {line[0]: line for line in lines if line}
     assert rows["none"][-1] == "ok"
-    assert " ".join(rows[specs[1]][5:]) == "differs, as declared"
+    assert 0 <= int(rows["none"][-2].removesuffix("%")) < 100
+    assert rows[specs[1]][-4] == ">10000%"
+    assert " ".join(rows[specs[1]][-3:]) == "differs, as declared"
     assert float(rows[specs[1]][2]) > 1e-2
-    assert len(rows["allowed"]) == 5
     assert " ".join(rows["Of"]) == (
         "Of 2: one result, however tokens are fed: 1; differ, as declared: 1."
     )
@@ -587,9 +633,114 @@ def test_progress_names_the_work_and_never_goes_back():
     rw.verify(
         small(num_hidden_layers=1),
         ["none", "yarn"],
-        progress=lambda work, share: told.append((work, share)),
+        listener=Heard(lambda work, share: told.append((work, share))),
     )
     shares = [share for _, share in told]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 11 / 12)
     assert told[-1][0] == "yarn, history"
+
+
+# What is measured is shown and kept at once.
+
+
+class Stopped(Exception):
+    """As by an interrupt."""
+
+
+class StopAfterOne(Silent):
+    def finished(self, records):
+        raise Stopped
+
+
+def measured_methods(monkeypatch):
+    """The methods that are put into a model from now on."""
+    from ropewalk.api import verification
+
+    seen, extend_with = [], verification.extend_with
+    monkeypatch.setattr(
+        verification,
+        "extend_with",
+        lambda model, spec, **given: (seen.append(spec.text), extend_with(model, spec, **given))[1],
+    )
+    return seen
+
+
+METHODS = ["yarn", "dynamic_ntk:policy=at_birth", "rerope"]
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(folder, tmp_path, monkeypatch):
+    undisturbed = verify_checkpoint(folder, methods=METHODS)
+    seen = measured_methods(monkeypatch)
+    with pytest.raises(Stopped):
+        verify_checkpoint(folder, methods=METHODS, out=tmp_path, listener=StopAfterOne())
+    assert seen == METHODS[:1]
+    seen.clear()
+    resumed = verify_checkpoint(folder, methods=METHODS, out=tmp_path)
+    assert seen == METHODS[1:]
+    assert resumed == undisturbed
+    seen.clear()
+    spelled = ["yarn:beta_fast=32", *METHODS[1:]]
+    again = verify_checkpoint(folder, methods=spelled, out=tmp_path)
+    assert seen == []
+    assert again["records"][0] == {**undisturbed["records"][0], "method": spelled[0]}
+    assert again["records"][4:] == undisturbed["records"][4:]
+
+
+@pytest.mark.parametrize("change", [{"length": 50}, {"dtype": "float64"}, {"weights": True}])
+def test_a_run_folder_is_of_one_model_and_one_setting(folder, dynamic_folder, tmp_path, change):
+    verify_checkpoint(folder, methods=["none"], out=tmp_path)
+    other = dynamic_folder if change.pop("weights", False) else folder
+    with pytest.raises(rw.RopewalkError, match="give another folder"):
+        verify_checkpoint(other, methods=["none"], out=tmp_path, **change)
+
+
+def test_what_could_not_run_or_is_no_number_is_tried_again(folder, tmp_path, monkeypatch):
+    from ropewalk.api import verification
+
+    def refuse(model, spec, **given):
+        raise rw.RopewalkError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verification, "extend_with", refuse)
+        with pytest.raises(rw.RopewalkError, match="not now"):
+            verify_checkpoint(folder, methods=["yarn"], out=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Gap, "max_logit_difference", property(lambda self: INF))
+        patch.setattr(
+            Tolerances,
+            "of",
+            lambda *given: Tolerances(
+                by_check=dict.fromkeys(CHECKS, 1.0), rounding=1.0, trained_length=L0
+            ),
+        )
+        found = verify_checkpoint(folder, methods=["yarn"], out=tmp_path / "infinite")
+    assert found["records"][0]["max_logit_difference"] == INF
+    for out in (tmp_path, tmp_path / "infinite"):
+        found = verify_checkpoint(folder, methods=["yarn"], out=out)
+        assert {record["status"] for record in found["records"]} == {"ok"}
+
+
+def test_lines_are_printed_as_they_are_measured(folder, monkeypatch, capsys):
+    from ropewalk.api import verification
+
+    shown, extend_with = [], verification.extend_with
+
+    def look(model, spec, **given):
+        shown.append(capsys.readouterr().out)
+        return extend_with(model, spec, **given)
+
+    monkeypatch.setattr(verification, "extend_with", look)
+    assert main(["verify", folder, "--method", "yarn", "--method", "dynamic_ntk"]) == 0
+    before, between = shown
+    assert before.startswith("tiny: largest difference of a logit")
+    header, yarn = between.splitlines()
+    assert header.split() == ["method", *CHECKS, "rounding", "share"]
+    assert yarn.split()[0] == "yarn"
+    assert yarn.endswith("ok")
+    assert capsys.readouterr().out.splitlines()[0].split()[0] == "dynamic_ntk"
+
+
+def test_stock_keeps_nothing(tmp_path, capsys):
+    assert main(["verify", "--stock", "--out", str(tmp_path)]) == 2
+    assert "drop --out" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from recipes.seed.plan import ALPHA_ONE, AT_BIRTH, DYNAMIC, SIMULATED, WHOLE_SEQ
 
 from ropewalk.report.table import perplexity_text
 
-PER_QUERY = (DYNAMIC, f"{DYNAMIC}:step=32")
+PER_QUERY = (DYNAMIC, f"{DYNAMIC}:step=256")
 ONE_BASE = "one base: whole sequence"
 ONE_BASE_ALPHA_ONE = "one base, alpha 1"
 FROZEN_SIMULATED = "frozen at birth: simulation"

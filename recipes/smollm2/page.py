@@ -2,8 +2,7 @@
 
     python -m recipes.smollm2.page
 
-Reads docs/results/smollm2.json and, where it is there, smollm2-cpu.json; writes tables between
-markers, and docs/images/smollm2.svg.
+Reads docs/results/smollm2.json; writes tables between markers, and docs/images/smollm2.svg.
 """
 
 import json
@@ -25,7 +24,7 @@ from recipes.pages import (
     table,
 )
 from recipes.seed.plan import AT_BIRTH, WHOLE_SEQUENCE
-from recipes.smollm2.plan import MULTIPLES, PER_QUERY, headline
+from recipes.smollm2.plan import MULTIPLES, headline, per_query
 
 from ropewalk.report.markdown import markdown_table
 from ropewalk.report.takeaway import takeaway
@@ -46,9 +45,6 @@ def main(results: Path = RESULTS / "smollm2.json") -> None:
     fill(EVIDENCE, "smollm2-methods", _methods(every, lengths))
     fill(EVIDENCE, "smollm2-gap", _gaps(document, lengths))
     fill(EVIDENCE, "smollm2-cost", _costs(every, lengths[-1]))
-    on_cpu = RESULTS / "smollm2-cpu.json"
-    if on_cpu.exists():
-        fill(EVIDENCE, "smollm2-cpu", _on_cpu(json.loads(on_cpu.read_text("utf-8"))))
     readme = head.replace("(images/", "(docs/images/")
     fill(README, "smollm2", f"{readme}\nAll methods: [docs/evidence.md](docs/evidence.md).\n")
 
@@ -61,10 +57,6 @@ def _setting(document: Record) -> str:
         f"{scored:,} tokens of {len(texts)} texts ({document['protocol']}; {where['device']}, "
         f"torch {where['torch']}, {where['dtype']})."
     )
-
-
-def _on_cpu(document: Record) -> str:
-    return f"{_setting(document)}\n\n{markdown_table(document)}"
 
 
 def _methods(document: Record, lengths: list[int]) -> str:
@@ -102,7 +94,7 @@ def _signed(nats: float) -> str:
 def _gaps(document: Record, lengths: list[int]) -> str:
     """Loss of other ways to feed a sequence, minus that of one full pass."""
     beyond = [n for n in lengths if n > document["trained_length"]]
-    methods = (PER_QUERY, WHOLE_SEQUENCE, AT_BIRTH)
+    methods = (per_query(document["trained_length"]), WHOLE_SEQUENCE, AT_BIRTH)
     rows = []
     for method in methods:
         modes = dict.fromkeys(c["mode"] for c in document["cells"] if c["method"] == method)

@@ -1,31 +1,43 @@
 """What is measured on a real model, in order of importance."""
 
+from dataclasses import replace
+
 from recipes.evidence import Line
 from recipes.seed.plan import AT_BIRTH, DYNAMIC, WHOLE_SEQUENCE, crossing
 
 MULTIPLES = (0.25, 0.5, 1.0, 1.5, 2.0)
 BEYOND = (1.5, 2.0)
 CROSSING = (1.0, 1.03125, 1.0625, 1.125, 1.25, 1.5, 2.0)
-PER_QUERY = f"{DYNAMIC}:step=32"
 
 
 def plan(trained_length: int) -> tuple[Line, ...]:
-    """Lines for a model of that trained length (L0), windows and chunks in shares of it."""
-    chunks = f"chunked:{trained_length // 2}"
-    full = tuple(Line(method=each, multiples=MULTIPLES) for each in headline(trained_length))
-    gaps = (
-        Line(method=WHOLE_SEQUENCE, multiples=MULTIPLES),
-        Line(method=AT_BIRTH, multiples=MULTIPLES),
+    """Lines for a model of that trained length (L0); windows, steps and chunks in shares of it."""
+    dynamic, chunks = per_query(trained_length), f"chunked:{trained_length // 2}"
+    full = (*headline(trained_length), WHOLE_SEQUENCE, AT_BIRTH, *others(trained_length))
+    return (
+        *(Line(method=each, multiples=MULTIPLES) for each in full),
         Line(method=AT_BIRTH, multiples=MULTIPLES, mode="stream"),
-        *crossing(trained_length, per_query=PER_QUERY, multiples=CROSSING),
-        Line(method=PER_QUERY, multiples=BEYOND, mode=chunks),
+        *crossing(trained_length, per_query=dynamic, multiples=CROSSING),
         Line(method=WHOLE_SEQUENCE, multiples=BEYOND, mode=chunks),
         Line(method=AT_BIRTH, multiples=BEYOND, mode=chunks),
+        Line(method=dynamic, multiples=BEYOND, mode=chunks),
+        # Row by row, each under a base of its own: much the dearest cell.
+        Line(method=WHOLE_SEQUENCE, multiples=(1.5,), mode="stream"),
     )
-    rest = tuple(Line(method=each, multiples=MULTIPLES) for each in others(trained_length))
-    # Row by row, each under a base of its own: much the dearest cell.
-    last = (Line(method=WHOLE_SEQUENCE, multiples=(1.5,), mode="stream"),)
-    return (*full, *gaps, *rest, *last)
+
+
+def longest(trained_length: int) -> tuple[Line, ...]:
+    """The full passes at the longest length alone: for seconds that nothing else disturbs."""
+    return tuple(
+        replace(line, multiples=MULTIPLES[-1:])
+        for line in plan(trained_length)
+        if line.mode == "full" and line.multiples == MULTIPLES
+    )
+
+
+def per_query(trained_length: int) -> str:
+    """Rows of a 32nd of the trained length share a base: long enough for fused attention."""
+    return f"{DYNAMIC}:step={trained_length // 32}"
 
 
 def headline(trained_length: int) -> tuple[str, ...]:
@@ -34,7 +46,7 @@ def headline(trained_length: int) -> tuple[str, ...]:
     return (
         "none",
         "yarn",
-        PER_QUERY,
+        per_query(trained_length),
         f"rerope:window={trained_length // 2}",
         f"dual_chunk:chunk_size={3 * quarter},local_window={quarter}",
         f"self_extend:group_size=4,window={quarter}",
@@ -47,7 +59,7 @@ def others(trained_length: int) -> tuple[str, ...]:
     half, quarter, eighth = (trained_length // share for share in (2, 4, 8))
     return (
         "linear",
-        "dynamic_yarn:step=32",
+        f"dynamic_yarn:step={trained_length // 32}",
         "llama3",
         "ntk_by_parts",
         f"rerope:window={half}+log_n",
@@ -59,18 +71,3 @@ def others(trained_length: int) -> tuple[str, ...]:
         f"rerope:window={eighth}",
         f"rerope:window={trained_length}",
     )
-
-
-def baselines(trained_length: int) -> tuple[Line, ...]:
-    """What the library's own attention computes, for where CUDA's memory did not suffice.
-
-    In float32 the library's attention over grouped heads holds all scores on CUDA: 72 GiB for
-    eight sequences of 16,384 tokens. Dear on a CPU, so the longest length comes first.
-    """
-    twice = (2.0,)
-    first = tuple(Line(method=each, multiples=twice) for each in ("none", "yarn"))
-    shorter = tuple(Line(method=each, multiples=(1.0, 1.5)) for each in ("none", "yarn"))
-    rest = tuple(
-        Line(method=each, multiples=twice) for each in ("ntk_aware", "linear", "ntk_by_parts")
-    )
-    return (*first, *rest, *shorter)

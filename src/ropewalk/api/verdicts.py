@@ -15,7 +15,8 @@ Record = dict[str, Any]
 OK, FAILED, DECLARED, NOT_RUN = "ok", "failed", "differs, as declared", "not run"
 
 ROOM = 20.0
-"""A method may differ by this many times what the yardstick differs by."""
+"""A method that amplifies rounding no more than the yardstick may differ by this many times what
+the yardstick differs by; one that amplifies it more, by as much more."""
 FLOORS = {torch.float64: 1e-9, torch.float32: 1e-4}
 FLOOR_OF_16_BITS = 5e-2
 """The least that is allowed, as a share of the largest logit."""
@@ -33,21 +34,38 @@ MEANINGS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gaps:
+    """How far each check is from the reference, and how far rounding alone may lead.
+
+    rounding  largest difference of a logit where embeddings are changed by one rounding
+    """
+
+    by_check: Mapping[str, Gap]
+    rounding: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerances:
-    """What each check allows, in logits."""
+    """What each check allows, in logits, of a model that amplifies rounding as the yardstick does.
+
+    rounding  the yardstick's, in logits
+    """
 
     by_check: Mapping[str, float]
+    rounding: float
     trained_length: int
 
     @classmethod
     def of(
-        cls, gaps: Mapping[str, Gap], dtype: torch.dtype, trained_length: int, room: float = ROOM
+        cls, yardstick: Gaps, dtype: torch.dtype, trained_length: int, room: float = ROOM
     ) -> "Tolerances":
         """``room`` times the gaps of a yardstick, with a floor by dtype.
 
         Raises RopewalkError for a yardstick whose logits are not numbers.
         """
-        if not all(math.isfinite(gap.max_logit_difference) for gap in gaps.values()):
+        gaps = yardstick.by_check
+        figures = [gap.max_logit_difference for gap in gaps.values()]
+        if not all(map(math.isfinite, (*figures, yardstick.rounding))):
             raise RopewalkError(
                 f"logits in {dtype_name(dtype)} are not finite: expected numbers; "
                 "try another dtype, and check the weights"
@@ -57,11 +75,19 @@ class Tolerances:
             check: max(floor * gap.largest_logit, room * gap.max_logit_difference)
             for check, gap in gaps.items()
         }
-        return cls(by_check=allowed, trained_length=trained_length)
+        return cls(by_check=allowed, rounding=yardstick.rounding, trained_length=trained_length)
 
-    def record(self, method: str, check: str, gap: Gap, beyond: str) -> Record:
+    def records(self, method: str, gaps: Gaps, beyond: str) -> list[Record]:
         """``beyond``: the status of a difference that is larger than allowed."""
-        tolerance = self.by_check[check]
+        more = gaps.rounding / self.rounding if self.rounding else 1.0
+        more = max(1.0, more) if math.isfinite(more) else 1.0
+        return [
+            {**self._record(method, check, gap, more, beyond), "rounding": gaps.rounding}
+            for check, gap in gaps.by_check.items()
+        ]
+
+    def _record(self, method: str, check: str, gap: Gap, more: float, beyond: str) -> Record:
+        tolerance = self.by_check[check] * more
         first = gap.first_beyond(tolerance)
         status = OK if first is None else beyond
         return {
@@ -71,16 +97,18 @@ class Tolerances:
             "max_logit_difference": gap.max_logit_difference,
             "max_total_variation": gap.max_total_variation,
             "tolerance": tolerance,
-            "sentence": self._sentence(check, gap, first, status),
+            "sentence": self._sentence(check, gap, tolerance, first, status),
         }
 
-    def _sentence(self, check: str, gap: Gap, first: int | None, status: str) -> str:
+    def _sentence(
+        self, check: str, gap: Gap, tolerance: float, first: int | None, status: str
+    ) -> str:
         if first is None:
             return f"{gap.way}: the same as one call alone"
         figures = (
             f"{gap.way}: logits differ from one call alone by up to "
             f"{gap.max_logit_difference:.2g} (total variation {gap.max_total_variation:.2g}; "
-            f"allowed {self.by_check[check]:.1e}), first at position {first} "
+            f"allowed {tolerance:.1e}), first at position {first} "
             f"(trained length {self.trained_length})"
         )
         if status == DECLARED:
@@ -91,7 +119,8 @@ class Tolerances:
 def not_run(method: str, check: str, reason: str) -> Record:
     """The record of a method that this model refuses."""
     figures = dict.fromkeys(("max_logit_difference", "max_total_variation", "tolerance"))
-    return {"method": method, "check": check, "status": NOT_RUN, **figures, "sentence": reason}
+    named = {"method": method, "check": check, "status": NOT_RUN}
+    return {**named, **figures, "sentence": reason, "rounding": None}
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -180,7 +180,7 @@ def attend_step(
         q = (q.to(work_dtype(q.dtype)) * tau.to(work_dtype(q.dtype))).to(q.dtype)
     # Heads that share keys are rows that see the same: their keys are read once.
     q = q.view(batch, k.shape[1], -1, q.shape[-1])
-    return softmax.attend(q, k[:, :, :stop], v[:, :, :stop], mask).view(batch, heads, 1, -1)
+    return softmax.attend(q, k[:, :, :stop], v[:, :, :stop], mask).reshape(batch, heads, 1, -1)
 
 
 @lru_cache(maxsize=2)

@@ -1,5 +1,6 @@
 """Bars on standard error. Those of a comparison: the whole run, and the job at hand."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -71,6 +72,11 @@ def _drawn() -> Iterator["Progress"]:
     )
     console = Console(stderr=True)
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        # Lines for a terminal go above the bars; those for a file go there.
+        redirect_stdout=sys.stdout.isatty(),
     ) as drawn:
         yield drawn

@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,18 +19,22 @@ from ropewalk.cli.options import (
     Model,
     read_length,
 )
-from ropewalk.cli.output import print_json, print_table
+from ropewalk.cli.output import print_json, remark
 from ropewalk.cli.progress import bar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.sources import locate
 
 BROKEN = 1
+STOCK = "stock"
+FIGURE_WIDTH = 8
+MOST_SHARE = 100
 LONG_SECONDS = 60.0
 
 VERIFY_EXAMPLES = """\b
 Examples:
   ropewalk verify ./my-model
   ropewalk verify ./my-model --method dynamic_ntk --method yarn:factor=4 --length 2x
+  ropewalk verify ./my-model --out runs/verify-my-model
   ropewalk verify ./my-model --stock
 """
 
@@ -52,6 +57,14 @@ def verify(
     stock: Annotated[
         bool, typer.Option("--stock", help="Check the library's own path, without any method.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="Keep the figures of each method in this run folder; an existing one is resumed.",
+        ),
+    ] = None,
     dtype: Dtype = DtypeName.FLOAT32,
     device: Device = None,
     as_json: Json = False,
@@ -60,37 +73,38 @@ def verify(
 
     On pseudo-random tokens, so no tokenizer is needed. LENGTH is that of the sequence; without
     it, 1.25 times the trained length, at least 16 and at most 512 tokens beyond it. A method
-    costs about seven passes of that length. Exit status 1 if a promise is broken.
+    costs about seven passes of that length and is shown as soon as it is measured. Exit status 1
+    if a promise is broken.
     """
     if stock and method:
         raise RopewalkError("--method with --stock: stock has no methods; drop one of them")
+    if stock and out:
+        raise RopewalkError("--out with --stock: stock is one method, kept nowhere; drop --out")
     wanted = None if length is None else read_length(length)
     if model is not None:
         locate(model)  # a mistyped path is answered before the heavy imports
-    from ropewalk.api.verifying import verify_checkpoint, verify_stock_checkpoint
+    from ropewalk.api.verifying import DEFAULT_SPECS, verify_checkpoint, verify_stock_checkpoint
 
+    request: dict[str, Any] = {"length": wanted, "dtype": dtype.value, "device": device}
+    names = (STOCK,) if stock else tuple(method or DEFAULT_SPECS)
     with bar() as progress:
-        request: dict[str, Any] = {
-            "length": wanted,
-            "dtype": dtype.value,
-            "device": device,
-            "progress": _Clock(progress),
-        }
+        clock = _Clock(progress)
+        listener = _Quiet(clock) if as_json else _Table(clock, names)
         document = (
-            verify_stock_checkpoint(model, **request)
+            verify_stock_checkpoint(model, listener=listener, **request)
             if stock
-            else verify_checkpoint(model, methods=method or [], **request)
+            else verify_checkpoint(model, methods=names, out=out, listener=listener, **request)
         )
     if as_json:
         print_json(document)
     else:
-        _print(document)
+        _print_conclusion(document)
     if not document["passed"]:
         raise typer.Exit(BROKEN)
 
 
 class _Clock:
-    """A progress that also says, once the first method is measured, how long all will take.
+    """Says, once the first method is measured, how long all will take.
 
     On standard error, where that is no terminal (there the bar says it) and it is a while.
     """
@@ -99,42 +113,73 @@ class _Clock:
         self._progress, self._begun = progress, 0.0
         self._first = ""
 
-    def __call__(self, work: str, share: float) -> None:
+    def working(self, work: str, share: float) -> None:
         self._progress(work, share)
         if share == 0.0 and not self._first:
             self._first, self._begun = work, time.monotonic()
         elif self._begun and not work.startswith(self._first):
             seconds = (time.monotonic() - self._begun) / share
             if seconds > LONG_SECONDS and not sys.stderr.isatty():
-                typer.echo(f"about {seconds / 60:.0f} minutes in all", err=True)
+                remark(f"about {seconds / 60:.0f} minutes in all")
             self._begun = 0.0
 
 
-def _print(document: Mapping[str, Any]) -> None:
-    records = document["records"]
-    methods = {
-        name: list(group) for name, group in groupby(records, key=lambda each: each["method"])
-    }
-    checks = [each["check"] for each in next(iter(methods.values()))]
-    rows = [(name, *map(_figure, group), _word(group)) for name, group in methods.items()]
-    allowed = next(group for group in methods.values() if group[0]["tolerance"] is not None)
-    rows.append(("allowed", *(f"{each['tolerance']:.1e}" for each in allowed), ""))
-    typer.echo(
-        f"{document['model']}: largest difference of a logit from one call alone, over "
-        f"{document['length']:,} tokens (trained length {document['trained_length']:,}, "
-        f"{document['dtype']})"
-    )
-    print_table(("method", *checks, ""), rows)
-    for line in _remarks(methods):
-        typer.echo(line)
-    typer.echo(_conclusion(document, methods))
+class _Quiet:
+    """A listener that prints nothing."""
+
+    def __init__(self, clock: _Clock) -> None:
+        self.working = clock.working
+
+    def begun(self, document: Mapping[str, Any]) -> None:
+        return None
+
+    def finished(self, records: Sequence[Mapping[str, Any]]) -> None:
+        return None
 
 
-def _figure(record: Mapping[str, Any]) -> str:
-    value = record["max_logit_difference"]
+class _Table(_Quiet):
+    """A listener that prints the records of each method as they come: a run may take hours."""
+
+    def __init__(self, clock: _Clock, methods: Sequence[str]) -> None:
+        super().__init__(clock)
+        self._width = max(map(len, (*methods, "method")))
+        self._headed = False
+
+    def begun(self, document: Mapping[str, Any]) -> None:
+        typer.echo(
+            f"{document['model']}: largest difference of a logit from one call alone, over "
+            f"{document['length']:,} tokens (trained length {document['trained_length']:,}, "
+            f"{document['dtype']}).\n"
+            "rounding: of a call whose embeddings are one rounding away; share: of what is allowed."
+        )
+
+    def finished(self, records: Sequence[Mapping[str, Any]]) -> None:
+        if not self._headed:
+            checks = (each["check"] for each in records)
+            self._line("method", [*checks, "rounding", "share"], "")
+            self._headed = True
+        figures = [*(each["max_logit_difference"] for each in records), records[0]["rounding"]]
+        self._line(records[0]["method"], [*map(_figure, figures), _share(records)], _word(records))
+        for line in _remarks(records):
+            typer.echo(f"  {line}")
+
+    def _line(self, method: str, figures: Iterable[str], word: str) -> None:
+        cells = "  ".join(f"{each:>{FIGURE_WIDTH}}" for each in figures)
+        typer.echo(f"{method:<{self._width}}  {cells}  {word}".rstrip())
+
+
+def _figure(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.1e}" if value else "0"
+
+
+def _share(records: Sequence[Mapping[str, Any]]) -> str:
+    """The largest share of what is allowed."""
+    if any(each["tolerance"] is None for each in records):
+        return "-"
+    share = max(each["max_logit_difference"] / each["tolerance"] for each in records)
+    return f"{share:.0%}" if share < MOST_SHARE else f">{MOST_SHARE:.0%}"
 
 
 def _word(group: Sequence[Mapping[str, Any]]) -> str:
@@ -145,29 +190,22 @@ def _word(group: Sequence[Mapping[str, Any]]) -> str:
     return next((each["status"] for each in group if each["status"] != "ok"), "ok")
 
 
-def _remarks(methods: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """A line for each failure, and one for each method that could not run."""
-    told = [
-        (name, each)
-        for name, group in methods.items()
-        for each in (group[:1] if group[0]["status"] == "not run" else group)
-        if each["status"] in ("failed", "not run")
-    ]
+def _remarks(group: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each failure of a method, or why it could not run."""
+    if group[0]["status"] == "not run":
+        return [group[0]["sentence"]]
     return [
-        f"{name}, not run: {each['sentence']}"
-        if each["status"] == "not run"
-        else f"{name}, {each['check']}: {each['sentence']}."
-        for name, each in told
+        f"{each['method']}, {each['check']}: {each['sentence']}."
+        for each in group
+        if each["status"] == "failed"
     ]
 
 
-def _conclusion(
-    document: Mapping[str, Any], methods: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> str:
-    words = [_word(group) for group in methods.values()]
-    broken = sum(word.startswith("failed") for word in words)
+def _print_conclusion(document: Mapping[str, Any]) -> None:
+    grouped = groupby(document["records"], key=lambda each: each["method"])
+    words = [_word(list(group)) for _, group in grouped]
     counts = {
-        "broken promises": broken,
+        "broken promises": sum(word.startswith("failed") for word in words),
         "one result, however tokens are fed": words.count("ok"),
         "differ, as declared": words.count("differs, as declared"),
         "not run": words.count("not run"),
@@ -175,4 +213,4 @@ def _conclusion(
     crosses = document["length"] > document["trained_length"]
     scope = "" if crosses else " Nothing beyond the trained length was checked."
     told = "; ".join(f"{what}: {count}" for what, count in counts.items() if count)
-    return f"Of {len(words)}: {told}.{scope}"
+    typer.echo(f"Of {len(words)}: {told}.{scope}")

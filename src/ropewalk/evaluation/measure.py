@@ -48,7 +48,7 @@ def measure(
 ) -> tuple[Result, ...]:
     """Measure what the store does not hold yet; results in the order of ``series``.
 
-    batch  sequences of equal length that go through the model at once
+    batch  sequences of equal length that go through the model at once; fewer where memory runs out
 
     A cell that cannot run (RopewalkError, or no memory left) becomes ``Failed``; any other
     exception, an interrupt among them, goes to the caller, and what is finished stays.
@@ -132,17 +132,23 @@ class _Work:
     def _attempt(self, job: Job, wanted: tuple[int, ...], progress: Progress) -> tuple[Result, ...]:
         """All of ``wanted``; or the failure of the longest, after which the rest may fit.
 
-        Passes are those of all lengths of the job, finished or not, so that a resumed job
-        computes exactly what it would have computed in one go.
+        Where memory runs out, half as many sequences at once are tried first. Passes are those
+        of all lengths of the job, finished or not, so that a resumed job computes exactly what
+        it would have computed in one go.
         """
         try:
             return self._measure(job, wanted, progress)
         except (RopewalkError, MemoryError, RuntimeError) as error:
+            fewer = out_of_memory(error) and self.batch > 1
             if not isinstance(error, RopewalkError) and not out_of_memory(error):
                 raise
-            longest = job.lengths[-1]
-            failed = Failed(cell=job.cell(longest), reason=_reason(error))
-            return (failed,) if longest in wanted else ()
+            reason = _reason(error)
+        # Outside of the handler: the exception holds on to what filled the memory.
+        if fewer:
+            return replace(self, batch=self.batch // 2)._attempt(job, wanted, progress)
+        longest = job.lengths[-1]
+        failed = Failed(cell=job.cell(longest), reason=reason)
+        return (failed,) if longest in wanted else ()
 
     def _measure(self, job: Job, wanted: tuple[int, ...], progress: Progress) -> tuple[Result, ...]:
         ledger = _Ledger()

@@ -1,29 +1,13 @@
 """What all cells of a run have in common, and the name under which a cell is kept."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.folders import FORMAT, Key
 from ropewalk.evaluation.cells import Cell
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols import EvaluationProtocol
-
-FORMAT = 1
-"""Version of the run folder: raised when files of an older one can no longer be read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """Everything that decides a cell's value, as canonical JSON."""
-
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the text, as hexadecimal digits."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,9 +41,8 @@ class Setting:
         return self.protocol.texts(self.documents)
 
     def manifest(self) -> dict[str, Any]:
-        """The content of run.json."""
+        """What all cells have in common, for ``Folder.open``."""
         return {
-            "format": FORMAT,
             "version": self.code_version,
             "model": self.model,
             "trained_length": self.trained_length,
@@ -85,4 +68,4 @@ class Setting:
             "mode": cell.split.name,
             "length": cell.length,
         }
-        return Key(text=json.dumps(parts, sort_keys=True))
+        return Key.of(parts)

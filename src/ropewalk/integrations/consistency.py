@@ -6,7 +6,8 @@ whole sequences; logits are made of a few rows at a time. Where a model has no o
 its hidden states are compared.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from types import MappingProxyType
@@ -103,6 +104,12 @@ class Reference:
         with at_rest(model):
             self.long = _states(model, sample.long[None], use_cache=False)[0]
             self.short_again = _states(model, sample.short[None], use_cache=False)[0]
+
+    def rounding(self) -> Gap:
+        """What rounding alone may do: the long one, its embeddings changed by one rounding."""
+        with at_rest(self.model), _rounded_embeddings(self.model):
+            found = _states(self.model, self.sample.long[None], use_cache=False)[0]
+        return _gap(self.model, "embeddings changed by one rounding", self.long, found)
 
 
 Check = Callable[[Reference], Gap]
@@ -204,6 +211,22 @@ def fed(model: nn.Module, ids: Tensor, calls: Calls) -> Tensor:
             cache = out.past_key_values
             states.append(out.last_hidden_state[0])
     return torch.cat(states)
+
+
+@contextmanager
+def _rounded_embeddings(model: Any) -> Iterator[None]:
+    """Every number an embedding holds is one rounding away, up or down."""
+    generator = torch.Generator().manual_seed(0)
+
+    def change(module: nn.Module, args: Any, out: Tensor) -> Tensor:
+        signs = torch.randint(0, 2, out.shape, generator=generator).to(out) * 2 - 1
+        return out + out * signs * torch.finfo(out.dtype).eps
+
+    handle = model.get_input_embeddings().register_forward_hook(change)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _vocabulary(model: Any) -> int:
