@@ -21,7 +21,7 @@ from ropewalk.api.request import read_documents, read_mode
 from ropewalk.core.files import write_whole
 from ropewalk.core.language_model import LanguageModel
 from ropewalk.core.passes import Pass
-from ropewalk.evaluation.cells import Cell, CellMethod, Failed, Measured, Result, Series
+from ropewalk.evaluation.cells import Cell, CellMethod, Failed, Measured, Record, Result, Series
 from ropewalk.evaluation.differences import differences
 from ropewalk.evaluation.measure import measure
 from ropewalk.evaluation.memory import meter_of
@@ -66,7 +66,8 @@ def measure_lines(
 
     plan     called with the trained length in tokens; the first lines matter most
     out      the run folder
-    results  the JSON file of all cells so far, written after each
+    results  the JSON file of all cells so far, written after each; cells that it holds already,
+             of the same setting, are not measured again where the run folder is gone
     """
     begun = time.monotonic()
     loaded = open_checkpoint(model, dtype=settings.dtype, device=settings.device)
@@ -86,6 +87,7 @@ def measure_lines(
     )
     _say(begun, f"{loaded.name} on {comparison.device}: {len(lines)} lines")
     store = RunFolder.open(out, comparison.setting)
+    earlier = _Earlier.read(results, _facts(comparison, settings))
     found: dict[Cell, Result] = {}
     with _KeptOpen(comparison) as kept:
         for one in _one_length_at_a_time(comparison, lines):
@@ -93,11 +95,13 @@ def measure_lines(
             held = store.load(comparison.setting.key(cell), cell)
             if held is not None:
                 found[cell] = held
+            elif _place(cell) in earlier.cells:
+                continue
             elif time.monotonic() - begun < 60 * settings.minutes:
                 found[cell] = _measure(comparison, kept, one, store, settings)
                 _say(begun, _told(found[cell]))
-                write(_document(comparison, list(found.values()), out, settings), results)
-    write(_document(comparison, list(found.values()), out, settings), results)
+                write(_document(comparison, found, earlier, out, settings), results)
+    write(_document(comparison, found, earlier, out, settings), results)
 
 
 def write(document: Mapping[str, object], path: Path) -> None:
@@ -175,18 +179,65 @@ def _cell(one: Series) -> Cell:
     return Cell(method=one.method, split=one.split, length=one.lengths[0])
 
 
+Place = tuple[str, str, int]
+"""Method, mode and length of a cell."""
+
+
+def _place(cell: Cell) -> Place:
+    return cell.method.text, cell.split.name, cell.length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Earlier:
+    """What a results file holds of the same setting: records and differences of cells."""
+
+    cells: Mapping[Place, Record]
+    differences: Mapping[Place, Record]
+
+    @classmethod
+    def read(cls, results: Path, facts: Mapping[str, object]) -> "_Earlier":
+        held = json.loads(results.read_text("utf-8")) if results.exists() else {}
+        if any(held.get(name) != value for name, value in facts.items()):
+            return cls(cells={}, differences={})
+        places = ("method", "mode", "length")
+        cells, told = (
+            {tuple(each[name] for name in places): each for each in held[listed]}
+            for listed in ("cells", "differences")
+        )
+        measured = {place: cell for place, cell in cells.items() if cell["status"] == "ok"}
+        return cls(cells=measured, differences=told)
+
+
 def _document(
-    comparison: Comparison, results: Sequence[Result], out: Path, settings: Settings
+    comparison: Comparison,
+    found: Mapping[Cell, Result],
+    earlier: _Earlier,
+    out: Path,
+    settings: Settings,
 ) -> dict[str, object]:
-    document = comparison.document([result.record() for result in results], out)
+    results = tuple(found.values())
+    records = {**earlier.cells, **{_place(one.cell): one.record() for one in results}}
+    told = {
+        (each["method"], each["mode"], each["length"]): each
+        for each in differences(results, comparison.baseline)
+    }
+    document = comparison.document(list(records.values()), out)
     return {
         **document,
         "run_dir": f"runs/{out.name}",
         "baseline": comparison.baseline,
-        "differences": differences(results, comparison.baseline),
-        "texts": [
-            {"name": each.name, "tokens": len(each)} for each in comparison.setting.documents
-        ],
+        "differences": list({**earlier.differences, **told}.values()),
+        **_facts(comparison, settings),
+    }
+
+
+def _facts(comparison: Comparison, settings: Settings) -> dict[str, object]:
+    """What all cells of a results file have in common."""
+    documents = comparison.setting.documents
+    return {
+        "model": comparison.setting.model,
+        "protocol": comparison.setting.protocol.text,
+        "texts": [{"name": each.name, "tokens": len(each)} for each in documents],
         "environment": environment(comparison.device, settings.dtype, settings.batch),
     }
 

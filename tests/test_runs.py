@@ -75,6 +75,20 @@ class SizedModel(FakeModel):
         return super().token_losses(ids, first, split)
 
 
+class NarrowModel(FakeModel):
+    """Raises for more sequences at once than fit."""
+
+    def __init__(self, fits: int) -> None:
+        super().__init__()
+        self.fits, self.batches = fits, []
+
+    def token_losses(self, ids, first, split):
+        self.batches.append(len(torch.atleast_2d(ids)))
+        if self.batches[-1] > self.fits:
+            raise MemoryError
+        return super().token_losses(ids, first, split)
+
+
 class WholeSequenceModel(FakeModel):
     """Not prefix-consistent: every loss depends on the length of its pass."""
 
@@ -452,6 +466,19 @@ def test_where_memory_ends_the_shorter_lengths_are_still_measured(setting, error
     assert {name for name in RECORD if record[name] is not None} == {
         "method", "mode", "length", "status", "reason",
     }  # fmt: skip
+
+
+def test_where_memory_ends_fewer_sequences_go_at_once():
+    narrow, plain = NarrowModel(2), FakeModel()
+    wanted = (series(lengths=(8,)),)
+    found = measure(SETTING, wanted, narrow.open, Unsaved(), batch=8)
+    assert timeless(found) == timeless(measure(SETTING, wanted, plain.open, Unsaved()))
+    refused = [count for count in narrow.batches if count > 2]
+    assert refused == sorted(refused, reverse=True)
+    assert len(refused) <= 2
+    assert max(narrow.batches[len(refused) :]) == 2
+    (failed,) = measure(SETTING, wanted, NarrowModel(0).open, Unsaved(), batch=8)
+    assert isinstance(failed, Failed)
 
 
 def test_a_failed_cell_is_kept_and_tried_again(tmp_path):

@@ -24,7 +24,7 @@ from recipes.pages import (
     table,
 )
 from recipes.seed.plan import AT_BIRTH, WHOLE_SEQUENCE
-from recipes.smollm2.plan import MULTIPLES, headline, per_query
+from recipes.smollm2.plan import MULTIPLES, headline, measured, per_query
 
 from ropewalk.report.markdown import markdown_table
 from ropewalk.report.takeaway import takeaway
@@ -35,7 +35,7 @@ def main(results: Path = RESULTS / "smollm2.json") -> None:
     trained = document["trained_length"]
     lengths = [round(each * trained) for each in MULTIPLES]
     first = chosen(document, headline(trained), lengths=lengths)
-    every = chosen(document, lengths=lengths)
+    every = chosen(document, measured(trained), lengths=lengths)
     draw(first, IMAGES / "smollm2.svg")
     head = (
         f"{_setting(document)} {takeaway(first)}\n\n{markdown_table(first)}\n"

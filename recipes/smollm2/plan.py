@@ -13,9 +13,8 @@ CROSSING = (1.0, 1.03125, 1.0625, 1.125, 1.25, 1.5, 2.0)
 def plan(trained_length: int) -> tuple[Line, ...]:
     """Lines for a model of that trained length (L0); windows, steps and chunks in shares of it."""
     dynamic, chunks = per_query(trained_length), f"chunked:{trained_length // 2}"
-    full = (*headline(trained_length), WHOLE_SEQUENCE, AT_BIRTH, *others(trained_length))
     return (
-        *(Line(method=each, multiples=MULTIPLES) for each in full),
+        *(Line(method=each, multiples=MULTIPLES) for each in measured(trained_length)),
         Line(method=AT_BIRTH, multiples=MULTIPLES, mode="stream"),
         *crossing(trained_length, per_query=dynamic, multiples=CROSSING),
         Line(method=WHOLE_SEQUENCE, multiples=BEYOND, mode=chunks),
@@ -33,6 +32,11 @@ def longest(trained_length: int) -> tuple[Line, ...]:
         for line in plan(trained_length)
         if line.mode == "full" and line.multiples == MULTIPLES
     )
+
+
+def measured(trained_length: int) -> tuple[str, ...]:
+    """The methods whose full passes are measured at all lengths."""
+    return (*headline(trained_length), WHOLE_SEQUENCE, AT_BIRTH, *others(trained_length))
 
 
 def per_query(trained_length: int) -> str:

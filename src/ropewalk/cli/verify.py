@@ -120,7 +120,7 @@ class _Clock:
         elif self._begun and not work.startswith(self._first):
             seconds = (time.monotonic() - self._begun) / share
             if seconds > LONG_SECONDS and not sys.stderr.isatty():
-                remark(f"about {seconds / 60:.0f} minutes in all")
+                remark(f"about {seconds / 60:.0f} min in all")
             self._begun = 0.0
 
 
