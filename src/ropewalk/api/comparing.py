@@ -40,7 +40,7 @@ class CompareResult:
 def compare(
     source: str | Path | None = None,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
     batch: int = 1,
@@ -71,7 +71,7 @@ def compare(
 
 
 def plan_compare(
-    source: str | Path | None = None, *, out: Path | None = None, **request: Any
+    source: str | Path | None = None, *, out: str | Path | None = None, **request: Any
 ) -> CompareResult:
     """What ``compare`` would do: its cells, done or with estimated seconds. Writes nothing."""
     comparison = _prepare(source, **request)
@@ -83,9 +83,9 @@ def plan_compare(
     return CompareResult(document=document, run_dir=run_dir)
 
 
-def _run_dir(comparison: Comparison, out: Path | None) -> Path:
+def _run_dir(comparison: Comparison, out: str | Path | None) -> Path:
     setting = comparison.setting
-    return out or default_run_folder(setting.model, setting.protocol.name)
+    return Path(out or default_run_folder(setting.model, setting.protocol.name))
 
 
 def _prepare(

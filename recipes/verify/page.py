@@ -1,0 +1,61 @@
+"""Put the figures of ``ropewalk verify`` on a real model into docs/verify.md.
+
+    ropewalk verify SmolLM2-135M-Instruct.Q4_1.gguf --out runs/verify-smollm2 --json \\
+        > docs/results/verify-smollm2.json
+    python -m recipes.verify.page
+"""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import typer
+from recipes.pages import RESULTS, ROOT, Record, fill, table
+
+VERIFY = ROOT / "docs" / "verify.md"
+
+
+def main(results: Path = RESULTS / "verify-smollm2.json") -> None:
+    document = json.loads(results.read_text("utf-8"))
+    fill(VERIFY, "verify-smollm2", f"{_setting(document)}\n\n{_table(document['records'])}")
+
+
+def _setting(document: Record) -> str:
+    methods = _by_method(document["records"])
+    same = sum(all(each["status"] == "ok" for each in group) for group in methods)
+    failed = sum(any(each["status"] == "failed" for each in group) for group in methods)
+    return (
+        f"Largest difference of a logit of {document['model']} (trained length "
+        f"{document['trained_length']:,}) from one call alone, over {document['length']:,} tokens "
+        f"({document['device']}, {document['dtype']}). Of {len(methods)} methods {same} give one "
+        f"result however tokens are fed, {len(methods) - same - failed} differ as declared, and "
+        f"{failed} break a promise."
+    )
+
+
+def _table(records: Sequence[Record]) -> str:
+    checks = list(dict.fromkeys(each["check"] for each in records))
+    rows = [
+        [
+            f"`{group[0]['method']}`",
+            *(_figure(each["max_logit_difference"]) for each in group),
+            _figure(group[0]["rounding"]),
+            f"{max(each['max_logit_difference'] / each['tolerance'] for each in group):,.0%}",
+            next((each["status"] for each in group if each["status"] != "ok"), "ok"),
+        ]
+        for group in _by_method(records)
+    ]
+    return table(["method", *checks, "rounding", "share", "status"], rows)
+
+
+def _by_method(records: Sequence[Record]) -> list[list[Record]]:
+    return [list(group) for _, group in groupby(records, key=lambda each: each["method"])]
+
+
+def _figure(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
+
+
+if __name__ == "__main__":
+    typer.run(main)
