@@ -355,7 +355,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(folder, text, tmp
     process.communicate()
     done = len(list((killed / "cells").glob("*.json")))
     resumed = rw.compare(folder, texts=[file], out=killed, windows=2, **request)
-    fresh = rw.compare(folder, texts=[file], out=tmp_path / "fresh", windows=2, **request)
+    fresh = rw.compare(folder, texts=[file], out=str(tmp_path / "fresh"), windows=2, **request)
     cells = len(request["methods"]) * len(request["lengths"]) * len(request["modes"])
     assert 0 < done <= cells
     assert len(fresh.document["cells"]) == cells
