@@ -14,9 +14,11 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.rows import Rows
 
 LASTING_ROWS = 8
-"""Rows of one L that are worth keys turned at this very L."""
-SPANS = (128, 32, 8)
-"""Lengths that share an anchor: the most for which a series stays short."""
+"""Rows of one L that are worth keys turned at this very L: turning all costs half a step or more,
+and a series a tenth of one."""
+SPANS = (64, 16, 4)
+"""Lengths that share an anchor, the first for which a series does: the more, the longer series
+become; the fewer, the more often all keys are turned anew."""
 
 
 def anchors(rows: Rows, encoding: Encoding, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
@@ -41,7 +43,7 @@ def anchors(rows: Rows, encoding: Encoding, dtype: torch.dtype) -> tuple[Tensor,
 
 
 def _anchor(encoding: Encoding, length: int, dtype: torch.dtype) -> int | None:
-    """The middle of the largest span around ``length`` in which a series does."""
+    """The middle of the span around ``length``."""
     frequencies, trained = encoding.frequencies, encoding.geometry.trained_length
     for span in SPANS:
         start = trained + (length - trained - 1) // span * span

@@ -22,10 +22,10 @@ from ropewalk.attention.expansion import offsets_of, rank
 from ropewalk.core.geometry import Pairing
 from ropewalk.core.rotation import Turn
 
-BLOCK_KEYS = 128
+BLOCK_KEYS = 256
 """Keys of a block: the fewer, the shorter the series; the more, the fewer queries are turned."""
 MOST_TERMS = 6
-"""With more, products would cost what turning all keys costs."""
+"""With more, products cost about what turning all keys costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,11 +1,11 @@
-"""Turned keys, kept from one decoding step to the next while nothing about them changes.
+"""Turned keys, kept from one decoding step to the next.
 
-The library's cache holds un-rotated keys. While L stays the same, a step only has to turn its own
-keys: the others are as the step before left them. They are taken up again only where the cache
-provably holds the same keys still: the very tensor that the last step saw, not written to since,
-in a cache layer that does nothing but append. Otherwise all keys are turned anew, to the same
-numbers: what is kept is a function of the cache's content and of L, never of what was run before.
-It takes half as much memory as the cache, and goes with it.
+The library's cache holds un-rotated keys. Which of those that a step turned serve the next one is
+decided by what both compute (``ropewalk.attention.step``). They are taken up again only where the
+cache provably holds the same keys still: the very tensor that the last step saw, not written to
+since, in a cache layer that does nothing but append. Otherwise all keys are turned anew, to the
+same numbers: what is kept is a function of the cache's content and of L, never of what was run
+before. It takes half as much memory as the cache, and goes with it.
 """
 
 import weakref
