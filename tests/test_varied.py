@@ -12,10 +12,9 @@ from ropewalk.attention import expansion, varied
 from ropewalk.attention.expansion import rank
 from ropewalk.attention.reference import attend_reference
 from ropewalk.attention.softmax import Softmax
-from ropewalk.attention.varied import applies, attend_step, attend_varied
+from ropewalk.attention.varied import applies, attend_varied
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.rows import CausalRows
-from ropewalk.core.turning import turn
 from ropewalk.methods.build import encoding
 
 L0 = 24
@@ -139,17 +138,6 @@ def test_rotary_channels_may_lie_anywhere():
     order = [*range(3, 11), 0, 1, 2, 11]
     expected = attend_reference(q[..., order], k[..., order], v, wanted)
     assert_close(actual, expected, rtol=0, atol=1e-13)
-
-
-def test_one_row_over_turned_keys():
-    q, k, v = random_call(1, 60, heads=4, groups=2)
-    wanted = encoding("dynamic_ntk:step=16+log_n", geometry())
-    rows = CausalRows.of(1, 1, 60, q.device)
-    length = torch.tensor([[L0 + 16 * math.ceil((60 - L0) / 16)]])
-    turned_q = turn(q, rows.query_positions, length, wanted)
-    turned_k = turn(k, rows.key_positions, length.expand(1, 60), wanted)
-    actual = attend_step(turned_q, turned_k, v, wanted, rows, PLAIN)
-    assert_close(actual, attend_reference(q, k, v, wanted), rtol=0, atol=1e-13)
 
 
 @settings(deadline=None)

@@ -133,7 +133,7 @@ class Expansion:
         """R; None where it would be too large."""
         size, count = self.block_keys(), len(self.key_positions)
         reach = max(
-            _offsets(self.key_positions[start:stop], blocks)[1]
+            offsets_of(self.key_positions[start:stop], blocks)[1]
             for start, stop, blocks in _cuts(count, size, count)
         )
         return rank(reach * self.spread, self.dtype)
@@ -151,7 +151,7 @@ class Expansion:
 
     def _chunk(self, start: int, stop: int, blocks: int, at_once: int, terms: int) -> Chunk:
         positions = self.key_positions[start:stop]
-        offsets, reach = _offsets(positions, blocks)
+        offsets, reach = offsets_of(positions, blocks)
         centres = positions.view(blocks, -1) - offsets
         reach = max(reach, 1.0)
         from_centre = self.query_positions - centres[:, :1]
@@ -178,8 +178,7 @@ class Expansion:
         return NUMBERS_AT_ONCE if here else NUMBERS_AT_ONCE_ELSEWHERE
 
     def _turn(self, wave: Tensor) -> Turn:
-        cos, sin = wave.real.to(self.dtype), wave.imag.to(self.dtype)
-        return Turn.of_pairs(cos, sin, pairing=self.pairing)
+        return Turn.of_wave(wave, pairing=self.pairing, first_channel=0, dtype=self.dtype)
 
 
 class Room:
@@ -213,7 +212,7 @@ def _cuts(count: int, size: int, most: int) -> Iterator[tuple[int, int, int]]:
         yield whole, count, 1
 
 
-def _offsets(positions: Tensor, blocks: int) -> tuple[Tensor, float]:
+def offsets_of(positions: Tensor, blocks: int) -> tuple[Tensor, float]:
     """j ``[blocks, keys]`` from the middle of each block, and J."""
     apart = positions.view(blocks, -1)
     offsets = apart - apart[:, apart.shape[1] // 2, None]

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ropewalk.attention.lse import by_group
+from ropewalk.core.encoding import Encoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +32,11 @@ class Softmax:
     def plain(self) -> bool:
         """Whether fused attention can do it."""
         return self.softcap is None and self.sinks is None
+
+    def bare(self, encoding: Encoding, *tensors: Tensor) -> bool:
+        """Whether scores are products times sigma and tau alone, and no gradient is wanted."""
+        wants_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+        return self.plain and not self.dropout and not wants_gradient and not _biased(encoding)
 
     def scale_of(self, q: Tensor) -> float:
         """sigma for heads as wide as those of ``q``."""
@@ -88,3 +94,9 @@ def _seeing_something(mask: Tensor) -> Tensor:
         return mask | blind if bool(blind.any()) else mask
     blind = mask.isneginf().all(dim=-1, keepdim=True)
     return mask.masked_fill(blind, 0.0)
+
+
+def _biased(encoding: Encoding) -> bool:
+    if not encoding.score_mods:
+        return False
+    return encoding.bias(1, *torch.zeros(2, 1, 1, dtype=torch.long)) is not None

@@ -17,7 +17,6 @@ from torch import Tensor
 from ropewalk.attention.expansion import Chunk, Expansion, Room
 from ropewalk.attention.softmax import Softmax
 from ropewalk.core.encoding import Encoding, KeyStorage
-from ropewalk.core.frequencies import Frequencies
 from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
 
@@ -126,15 +125,11 @@ class _Mixed:
 
 def applies(q: Tensor, k: Tensor, v: Tensor, encoding: Encoding, softmax: Softmax) -> bool:
     """Whether ``attend_varied`` can do it: one region, bare scores, no gradient wanted."""
-    wants_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     return (
         encoding.key_storage is KeyStorage.UNROTATED
         and len(encoding.position_map.regions) == 1
-        and _proportional(encoding.frequencies)
-        and not _biased(encoding)
-        and softmax.plain
-        and not softmax.dropout
-        and not wants_gradient
+        and encoding.frequencies.proportional
+        and softmax.bare(encoding, q, k, v)
     )
 
 
@@ -167,20 +162,6 @@ def attend_varied(
         here = part.batch, slice(None), slice(part.first, part.last)
         out[here] = part.attend(q[here], k[part.batch], v[part.batch], rows, softmax)
     return out
-
-
-def attend_step(
-    q: Tensor, k: Tensor, v: Tensor, encoding: Encoding, rows: Rows, softmax: Softmax
-) -> Tensor:
-    """One row of each sequence, ``q`` and ``k`` turned already, where ``applies`` says so."""
-    batch, heads, _, _ = q.shape
-    stop, mask = _allowed(rows, slice(None), 0, 1)
-    if encoding.score_mods:
-        tau = encoding.query_scale(rows.query_positions)[:, None, :, None]
-        q = (q.to(work_dtype(q.dtype)) * tau.to(work_dtype(q.dtype))).to(q.dtype)
-    # Heads that share keys are rows that see the same: their keys are read once.
-    q = q.view(batch, k.shape[1], -1, q.shape[-1])
-    return softmax.attend(q, k[:, :, :stop], v[:, :, :stop], mask).reshape(batch, heads, 1, -1)
 
 
 @lru_cache(maxsize=2)
@@ -316,15 +297,3 @@ def _allowed(rows: Rows, batch: slice, first: int, last: int) -> tuple[int, Tens
         return stop, None
     mask = mask[(None,) * (4 - mask.ndim)]
     return stop, mask[batch] if len(mask) > 1 else mask
-
-
-def _biased(encoding: Encoding) -> bool:
-    if not encoding.score_mods:
-        return False
-    return encoding.bias(1, *torch.zeros(2, 1, 1, dtype=torch.long)) is not None
-
-
-def _proportional(frequencies: Frequencies) -> bool:
-    """Whether an angle is a position times theta, without exception."""
-    kind = type(frequencies)
-    return kind.angles is Frequencies.angles and kind.angles_of is Frequencies.angles_of

@@ -51,6 +51,12 @@ class Frequencies(ABC):
         """Whether adding one constant to all positions leaves every score as it was."""
         return True
 
+    @property
+    def proportional(self) -> bool:
+        """Whether an angle is a position times theta, without exception."""
+        kind = type(self)
+        return kind.angles is Frequencies.angles and kind.angles_of is Frequencies.angles_of
+
 
 # Every layer asks again, for thousands of lengths where rows see one each.
 @lru_cache(maxsize=2**15)

@@ -87,6 +87,15 @@ class Turn:
         twice = torch.cat([cos, cos], dim=-1)
         return cls(cos=twice, sin=sin, pairing=pairing, first_channel=first_channel)
 
+    @classmethod
+    def of_wave(
+        cls, wave: Tensor, *, pairing: Pairing, first_channel: int, dtype: torch.dtype
+    ) -> "Turn":
+        """A turn by complex numbers ``[..., f]``, for tensors of ``dtype``."""
+        work = work_dtype(dtype)
+        cos, sin = wave.real.to(work), wave.imag.to(work)
+        return cls.of_pairs(cos, sin, pairing=pairing, first_channel=first_channel)
+
     def of(self, x: Tensor) -> Tensor:
         """``x`` ``[..., d]``, turned: a new tensor of its dtype.
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.attention.softmax import Softmax
+from ropewalk.attention.step import step_of
 from ropewalk.attention.tiled import attend, attend_turned
-from ropewalk.attention.varied import applies, attend_step
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rotation import Turn, work_dtype
@@ -17,7 +17,7 @@ from ropewalk.core.rows import Rows
 from ropewalk.core.turning import turns
 from ropewalk.integrations.call import CallMask
 from ropewalk.integrations.heads import HeadLayout
-from ropewalk.integrations.kept_keys import KeptKeys, step_of
+from ropewalk.integrations.kept_keys import KeptKeys
 
 PLAN, POSITIONS = "ropewalk_plan", "ropewalk_positions"
 """Attributes of an attention module that hold its plan, and the positions of the call that runs,
@@ -46,15 +46,12 @@ class TurnAtRead:
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
         _refuse_shared_length(self.encoding, rows)
         encoding, heads = self.encoding, self.heads
-        if (
-            q.shape[2] == 1
-            and heads.channel_weights is None
-            and applies(q, k, v, encoding, softmax)
-        ):
+        one_row, weights = q.shape[2] == 1, heads.channel_weights
+        if one_row and weights is None and softmax.bare(encoding, q, k, v):
             step = step_of(rows, encoding, heads.first_channel, work_dtype(q.dtype))
             turned = None if step is None else self.kept.turned(k, step)
             if step is not None and turned is not None:
-                return attend_step(step.queries.of(q), turned, v, encoding, rows, softmax)
+                return step.attend(q, turned, v, softmax)
         q, k = heads.before_weights(q, k)
         return attend(
             q,
@@ -67,7 +64,7 @@ class TurnAtRead:
             sinks=softmax.sinks,
             dropout=softmax.dropout,
             first_channel=heads.first_channel,
-            channel_weights=heads.channel_weights,
+            channel_weights=weights,
         )
 
 
