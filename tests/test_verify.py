@@ -369,14 +369,14 @@ def gap(differences, positions=None, largest=10.0):
     ],
 )
 def test_the_tolerance_is_twenty_gaps_or_the_floor_of_the_dtype(dtype, differences, expected):
-    yardstick = Gaps(by_check={"decode": gap(differences)}, rounding=1e-6)
+    yardstick = Gaps(by_check={"decode": gap(differences)}, rounding=lambda: 1e-6)
     allowed = Tolerances.of(yardstick, dtype, L0).by_check["decode"]
     assert_close(allowed, expected, rtol=1e-12, atol=0)
 
 
 def decode_record(found, rounding=1e-6):
     tolerances = Tolerances(by_check={"decode": 0.1}, rounding=1e-6, trained_length=L0)
-    gaps = Gaps(by_check={"decode": found}, rounding=rounding)
+    gaps = Gaps(by_check={"decode": found}, rounding=lambda: rounding)
     (record,) = tolerances.records("yarn", gaps, "failed")
     return record
 

@@ -1,7 +1,7 @@
 """What a gap between two ways of feeding a model means: allowed, broken, or declared."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ Record = dict[str, Any]
 OK, FAILED, DECLARED, NOT_RUN = "ok", "failed", "differs, as declared", "not run"
 
 ROOM = 20.0
-"""A method that amplifies rounding no more than the yardstick may differ by this many times what
-the yardstick differs by; one that amplifies it more, by as much more."""
+"""A method may differ by this many times what the yardstick differs by; one that goes beyond it
+is asked how it amplifies rounding, and if that is more than the yardstick does, by as much more."""
 FLOORS = {torch.float64: 1e-9, torch.float32: 1e-4}
 FLOOR_OF_16_BITS = 5e-2
 """The least that is allowed, as a share of the largest logit."""
@@ -37,11 +37,12 @@ MEANINGS = {
 class Gaps:
     """How far each check is from the reference, and how far rounding alone may lead.
 
-    rounding  largest difference of a logit where embeddings are changed by one rounding
+    rounding  measures the largest difference of a logit where embeddings are changed by one
+              rounding
     """
 
     by_check: Mapping[str, Gap]
-    rounding: float
+    rounding: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class Tolerances:
         """
         gaps = yardstick.by_check
         figures = [gap.max_logit_difference for gap in gaps.values()]
-        if not all(map(math.isfinite, (*figures, yardstick.rounding))):
+        if not all(map(math.isfinite, figures)):
             raise RopewalkError(
                 f"logits in {dtype_name(dtype)} are not finite: expected numbers; "
                 "try another dtype, and check the weights"
@@ -75,16 +76,28 @@ class Tolerances:
             check: max(floor * gap.largest_logit, room * gap.max_logit_difference)
             for check, gap in gaps.items()
         }
-        return cls(by_check=allowed, rounding=yardstick.rounding, trained_length=trained_length)
+        return cls(by_check=allowed, rounding=yardstick.rounding(), trained_length=trained_length)
 
     def records(self, method: str, gaps: Gaps, beyond: str) -> list[Record]:
         """``beyond``: the status of a difference that is larger than allowed."""
-        more = gaps.rounding / self.rounding if self.rounding else 1.0
-        more = max(1.0, more) if math.isfinite(more) else 1.0
+        rounding = gaps.rounding() if beyond == FAILED and self._exceeded_by(gaps) else None
+        more = self._amplification(rounding)
         return [
-            {**self._record(method, check, gap, more, beyond), "rounding": gaps.rounding}
+            {**self._record(method, check, gap, more, beyond), "rounding": rounding}
             for check, gap in gaps.by_check.items()
         ]
+
+    def _exceeded_by(self, gaps: Gaps) -> bool:
+        return any(
+            gap.first_beyond(self.by_check[check]) is not None
+            for check, gap in gaps.by_check.items()
+        )
+
+    def _amplification(self, rounding: float | None) -> float:
+        """How many times as much as under the yardstick rounding does; at least 1."""
+        if not rounding or not self.rounding or not math.isfinite(rounding / self.rounding):
+            return 1.0
+        return max(1.0, rounding / self.rounding)
 
     def _record(self, method: str, check: str, gap: Gap, more: float, beyond: str) -> Record:
         tolerance = self.by_check[check] * more

@@ -6,7 +6,6 @@ The records of a method are told and kept as soon as they are there.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +17,6 @@ from ropewalk.api.verdicts import (
     DECLARED,
     FAILED,
     NOT_RUN,
-    ROOM,
     Gaps,
     Record,
     Tolerances,
@@ -152,8 +150,8 @@ class Verification:
             kept = {} if allowed is None else self._kept(specs)
             left = len(specs) - len(kept) + (allowed is None)
             meter = _Meter(left, checks, self.listener)
-            yardstick = partial(self._gaps, STOCK) if static else self._static_gaps
-            tolerances = allowed or self._tolerances(yardstick(meter))
+            measure = self._allowed_by_stock if static else self._allowed_by_static
+            tolerances = allowed or self._noted(measure(meter, self._dtype))
             self.listener.begun(self._document(layout, []))
             records = [
                 record
@@ -179,10 +177,12 @@ class Verification:
             layout, checks = self._layout()
             meter = _Meter(2, checks, self.listener)
             gaps = self._gaps(STOCK, meter)
-            yardstick, room = (gaps, 0.0) if layout is None else (self._static_gaps(meter), ROOM)
-        tolerances = Tolerances.of(yardstick, dtype, self.sample.trained_length, room)
-        self.listener.begun(self._document(layout, []))
-        records = self._told(tolerances.records(STOCK, gaps, FAILED))
+            if layout is None:
+                tolerances = Tolerances.of(gaps, dtype, self.sample.trained_length, 0.0)
+            else:
+                tolerances = self._allowed_by_static(meter, dtype)
+            self.listener.begun(self._document(layout, []))
+            records = self._told(tolerances.records(STOCK, gaps, FAILED))
         return self._document(layout, records)
 
     def _require_encodings(self, specs: Sequence[Spec]) -> None:
@@ -192,8 +192,14 @@ class Verification:
         for spec in specs:
             spec.encoding(geometry, native=native, **self._factors)
 
-    def _tolerances(self, gaps: Gaps) -> Tolerances:
-        allowed = Tolerances.of(gaps, self._dtype, self.sample.trained_length)
+    def _allowed_by_stock(self, meter: "_Meter", dtype: torch.dtype) -> Tolerances:
+        return Tolerances.of(self._gaps(STOCK, meter), dtype, self.sample.trained_length)
+
+    def _allowed_by_static(self, meter: "_Meter", dtype: torch.dtype) -> Tolerances:
+        with extend(self.model, STATIC):
+            return Tolerances.of(self._gaps(STATIC, meter), dtype, self.sample.trained_length)
+
+    def _noted(self, allowed: Tolerances) -> Tolerances:
         kept = {"allowed": dict(allowed.by_check), "rounding": allowed.rounding}
         self.keeping.save(_YARDSTICK, kept)
         return allowed
@@ -225,8 +231,8 @@ class Verification:
             return [not_run(spec.text, check, str(error)) for check in meter.checks]
         with extension:
             promised = all(each.path_independent for each in extension.wanted.values())
-            gaps = self._gaps(spec.text, meter)
-        records = tolerances.records(spec.text, gaps, FAILED if promised else DECLARED)
+            beyond = FAILED if promised else DECLARED
+            records = tolerances.records(spec.text, self._gaps(spec.text, meter), beyond)
         if all(math.isfinite(record["max_logit_difference"]) for record in records):
             self.keeping.save(_key(spec), {"records": records})
         return records
@@ -244,11 +250,7 @@ class Verification:
             meter.tell(f"{method}, {name}")
             gaps[name] = check(reference)
             meter.advance()
-        return Gaps(by_check=gaps, rounding=reference.rounding().max_logit_difference)
-
-    def _static_gaps(self, meter: "_Meter") -> Gaps:
-        with extend(self.model, STATIC):
-            return self._gaps(STATIC, meter)
+        return Gaps(by_check=gaps, rounding=lambda: reference.rounding().max_logit_difference)
 
     def _layout(self) -> tuple[dict[str, Any] | None, Checks]:
         """No layout for a family that ``extend`` refuses: the library may still run it."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ropewalk.core.rotation import work_dtype
 from ropewalk.integrations.modes import at_rest, evaluating
 from ropewalk.integrations.scoring import decoder_of, family_head
 
@@ -246,7 +247,7 @@ def _gap(
     rows = max(1, LOGITS_AT_ONCE // _vocabulary(model))
     with evaluating(model), family_head(model) as head:
         blocks = [
-            _distances(head(a).double(), head(b).double())
+            _distances(head(a), head(b))
             for a, b in zip(torch.split(expected, rows), torch.split(found, rows), strict=True)
         ]
     differences, variations, largest = zip(*blocks, strict=True)
@@ -261,8 +262,10 @@ def _gap(
 
 def _distances(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, float]:
     """Of logits ``[rows, vocabulary]``: differences, total variations, the largest of ``a``."""
+    wide = work_dtype(a.dtype)
+    a, b = a.to(wide), b.to(wide)
     # Equal infinities (entries that a family masks) do not differ.
-    differences = torch.where(a == b, 0.0, (a - b).abs()).amax(dim=-1)
-    variations = (a.softmax(dim=-1) - b.softmax(dim=-1)).abs().sum(dim=-1) / 2
+    differences = torch.where(a == b, 0.0, (a - b).abs()).amax(dim=-1).double()
+    variations = (a.softmax(dim=-1) - b.softmax(dim=-1)).abs().sum(dim=-1).double() / 2
     largest = a.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs().max()
     return differences.nan_to_num(nan=torch.inf), variations.nan_to_num(nan=1.0), float(largest)
