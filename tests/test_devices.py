@@ -39,7 +39,7 @@ def measured(model, method):
         [ids],
         [44],
         methods=[method],
-        modes=["stream:40", "chunked:13"],
+        modes=["stream:40", "chunked:13", "decode"],
         windows=2,
         tail_tokens=8,
         batch=2,

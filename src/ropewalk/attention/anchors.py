@@ -39,7 +39,7 @@ def anchors(rows: Rows, encoding: Encoding, dtype: torch.dtype) -> tuple[Tensor,
     ]
     if None in found:
         return None
-    return lengths, lengths.new_tensor(found)
+    return lengths, torch.tensor(found, device=lengths.device)
 
 
 def _anchor(encoding: Encoding, length: int, dtype: torch.dtype) -> int | None:

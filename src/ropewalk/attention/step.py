@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ropewalk.attention.anchors import anchors
 from ropewalk.attention.series import Series, whole
@@ -148,11 +149,11 @@ class _Shown:
         covered = torch.stack([region.covers(query, keys) for region in regions])
         number = covered.int().argmax(dim=0)
         starts = (number.diff(dim=1) != 0).any(dim=0).nonzero().flatten() + 1
-        cuts = (0, *starts.tolist(), keys.shape[1])
+        starts = functional.pad(starts, (1, 0))
+        cuts = (*starts.tolist(), keys.shape[1])
         own = torch.stack([region.query_positions(query[:, 0]) for region in regions], dim=1)
         shown = torch.stack([region.key_positions(keys) for region in regions])
-        of_runs = own.gather(1, number[:, list(cuts[:-1])])
-        return cls(cuts, of_runs, shown.gather(0, number[None])[0])
+        return cls(cuts, own.gather(1, number[:, starts]), shown.gather(0, number[None])[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,12 +190,13 @@ class _Row:
         if len(self.shown.cuts) > 2 or not frequencies.proportional:
             return None
         factors = [frequencies.attention_factor(length) for length in self.lengths.tolist()]
+        factor = torch.tensor(factors, dtype=theta.dtype, device=theta.device)
         return Series.of(
             query=self.shown.query[:, 0],
             keys=self.shown.keys,
             theta=theta,
             delta=theta - self._theta(self.anchors),
-            factor=theta.new_tensor(factors)[:, None] ** 2,
+            factor=factor[:, None] ** 2,
             pairing=self.encoding.geometry.pairing,
             first_channel=self.first_channel,
             dtype=self.dtype,
