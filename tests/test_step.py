@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 from torch.testing import assert_close
 
 from ropewalk.attention import anchors as anchors_module
@@ -241,3 +242,18 @@ def test_frequencies_that_move_far_in_a_token_have_all_keys_turned():
 
 def test_a_call_of_several_rows_is_no_step():
     assert a_step(encoding("none", geometry()), CausalRows.of(1, 2, 9, torch.device("cpu"))) is None
+
+
+@pytest.mark.parametrize("keys", [8, 20])
+def test_fused_attention_may_hand_back_heads_that_lie_apart(keys, monkeypatch):
+    """As it does on CUDA: rows first, then heads."""
+    fused = functional.scaled_dot_product_attention
+
+    def apart(*given, **settings):
+        return fused(*given, **settings).transpose(1, 2).contiguous().transpose(1, 2)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", apart)
+    method, rows = encoding("dynamic_ntk:step=16", geometry()), rows_at(keys - 1, keys)
+    q, k, v = random_call(keys)
+    actual = attended(q, k, v, a_step(method, rows))
+    assert_close(actual, attend_reference(q, k, v, method), rtol=0, atol=1e-12)
