@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # recipes are scripts beside the package
 
-from recipes.seed.findings import findings  # noqa: E402
+from recipes.seed.findings import findings, frozen_against_nothing  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
 PAGES = {
@@ -71,3 +71,12 @@ def test_alpha_one_crosses_or_does_not():
     assert "does not hold** here (110.0 against 110.0 at 512)" in told()
     above = told(alpha_one={256: 100.0, 288: 130.0, 512: 150.0})
     assert "half holds.** It is worse than alpha 2 at once" in above
+
+
+def test_frozen_keys_are_held_against_a_model_that_nothing_extended():
+    plain, streamed = {256: 100.0, 320: 104.0, 512: 300.0}, {256: 100.0, 320: 156.0, 512: 150.0}
+    worse = frozen_against_nothing(streamed, plain, FLAT | {320: 102.0}, 256)
+    assert "worse than nothing.** At 320 tokens a true stream is at 156.0" in worse
+    assert "at 104.0, and one base at 102.0" in worse
+    better = frozen_against_nothing({256: 100.0, 512: 150.0}, plain, FLAT, 256)
+    assert "better than nothing" in better

@@ -105,3 +105,19 @@ def _from_here_above(line: Line, other: Line, lengths: list[int]) -> Iterator[in
 
 def _percent(ratio: float) -> str:
     return f"{100 * (ratio - 1):,.0f} %"
+
+
+def frozen_against_nothing(streamed: Line, plain: Line, one_base: Line, trained: int) -> str:
+    """Where a true stream is worst beside plain RoPE, which nobody extended."""
+    beyond = [n for n in streamed if n > trained and n in plain and n in one_base]
+    worst = max(beyond, key=lambda n: streamed[n] / plain[n])
+    if streamed[worst] <= plain[worst]:
+        return (
+            "- **Keys frozen at birth are better than nothing.** In a true stream they are nowhere "
+            "worse than plain RoPE.\n"
+        )
+    return (
+        "- **Keys frozen at birth are worse than nothing.** "
+        f"At {worst:,} tokens a true stream is at {perplexity_text(streamed[worst])}, plain RoPE, which "
+        f"nothing extended, at {perplexity_text(plain[worst])}, and one base at {perplexity_text(one_base[worst])}.\n"
+    )

@@ -127,7 +127,8 @@ def _style(number: int) -> dict[str, Any]:
 def _set_lengths(axis: "Axes", comparison: Comparison, table: Table) -> None:
     """A log2 axis whose ticks are the lengths, and the trained length as a line."""
     axis.set_xscale("log", base=2)
-    axis.set_xticks(table.lengths, [f"{length:,}" for length in table.lengths])
+    labelled = _labelled(table.lengths, comparison.trained_length)
+    axis.set_xticks(table.lengths, [f"{n:,}" if n in labelled else "" for n in table.lengths])
     axis.tick_params(axis="x", labelrotation=60 if _crowded(table.lengths) else 0)
     axis.minorticks_off()
     axis.set_xlabel("context length (tokens)")
@@ -171,6 +172,16 @@ def _crowded(lengths: tuple[int, ...]) -> bool:
     places = [math.log2(length) for length in lengths]
     gaps = [after - before for before, after in itertools.pairwise(places)]
     return bool(gaps) and min(gaps) < (places[-1] - places[0]) / 14
+
+
+def _labelled(lengths: tuple[int, ...], trained_length: int) -> set[int]:
+    """Lengths whose labels fit: none closer than a 20th of the axis to a more important one."""
+    most = math.log2(lengths[-1] / lengths[0]) / 20
+    kept: list[int] = []
+    for length in sorted(lengths, key=lambda n: (n != trained_length, n != lengths[-1], n)):
+        if all(abs(math.log2(length / other)) >= most for other in kept):
+            kept.append(length)
+    return set(kept)
 
 
 def _best(table: Table) -> str:
