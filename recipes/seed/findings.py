@@ -116,8 +116,11 @@ def frozen_against_nothing(streamed: Line, plain: Line, one_base: Line, trained:
             "- **Keys frozen at birth are better than nothing.** In a true stream they are nowhere "
             "worse than plain RoPE.\n"
         )
+    frozen, unscaled, shared = (
+        perplexity_text(line[worst]) for line in (streamed, plain, one_base)
+    )
     return (
-        "- **Keys frozen at birth are worse than nothing.** "
-        f"At {worst:,} tokens a true stream is at {perplexity_text(streamed[worst])}, plain RoPE, which "
-        f"nothing extended, at {perplexity_text(plain[worst])}, and one base at {perplexity_text(one_base[worst])}.\n"
+        f"- **Keys frozen at birth are worse than nothing.** At {worst:,} tokens a true stream is "
+        f"at {frozen}, plain RoPE, which nothing extended, at {unscaled}, and one base at "
+        f"{shared}.\n"
     )
