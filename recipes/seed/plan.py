@@ -12,15 +12,12 @@ AT_BIRTH = f"{DYNAMIC}:policy=at_birth"
 SIMULATED = f"{DYNAMIC}:policy=normxu"
 ALPHA_ONE = f"{DYNAMIC}:factor=1,policy=whole_sequence"
 
-DENSE = (
-    *(0.75, 0.875, 1.0, 1.03125, 1.0625, 1.125, 1.1875, 1.25, 1.375, 1.5, 1.75),
-    *(2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
-)
+MULTIPLES = (1.0, 1.0625, 1.125, 1.25, 1.5, 2.0, 4.0)
 
 
 def plan(trained_length: int) -> tuple[Line, ...]:
     """For a small model: every row under a base of its own, much the dearest line, at the end."""
-    lines = crossing(trained_length, per_query=DYNAMIC, multiples=DENSE)
+    lines = crossing(trained_length, per_query=DYNAMIC, multiples=MULTIPLES)
     return tuple(sorted(lines, key=lambda line: line.method == DYNAMIC))
 
 
