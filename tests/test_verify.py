@@ -8,8 +8,8 @@ import torch
 from torch.testing import assert_close
 
 import ropewalk as rw
+from ropewalk.api.listening import Silent
 from ropewalk.api.verdicts import Gaps, Tolerances
-from ropewalk.api.verification import Silent
 from ropewalk.api.verifying import DEFAULT_SPECS, verify_checkpoint, verify_stock
 from ropewalk.cli.main import main
 from ropewalk.core.encoding import KeyStorage

@@ -6,12 +6,13 @@ The records of a method are told and kept as soon as they are there.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
 from ropewalk.api.extending import config_of, extend, extend_with
+from ropewalk.api.listening import Document, Keeping, Listener, Nowhere
 from ropewalk.api.request import length_in_tokens
 from ropewalk.api.verdicts import (
     DECLARED,
@@ -48,55 +49,6 @@ SHORTEST = 16
 FEWEST_BEYOND, MOST_BEYOND = 16, 512
 """Tokens beyond the trained length where none is said: a quarter of it, within these."""
 _YARDSTICK = Key.of({"yardstick": True})
-
-Document = dict[str, Any]
-
-
-class Listener(Protocol):
-    """Told how a verification goes on."""
-
-    def working(self, work: str, share: float) -> None:
-        """What begins, and the share of what is left to measure that is done."""
-        ...
-
-    def begun(self, document: Document) -> None:
-        """What is allowed is known: the document, as yet without records."""
-        ...
-
-    def finished(self, records: Sequence[Record]) -> None:
-        """All records of one method."""
-        ...
-
-
-class Silent:
-    """Tells nothing."""
-
-    def working(self, work: str, share: float) -> None:
-        return None
-
-    def begun(self, document: Document) -> None:
-        return None
-
-    def finished(self, records: Sequence[Record]) -> None:
-        return None
-
-
-class Keeping(Protocol):
-    """Where records are kept: a ``Folder``, or nowhere."""
-
-    def load(self, key: Key) -> Mapping[str, Any] | None: ...
-
-    def save(self, key: Key, content: Mapping[str, Any]) -> None: ...
-
-
-class Nowhere:
-    """Keeps nothing."""
-
-    def load(self, key: Key) -> Mapping[str, Any] | None:
-        return None
-
-    def save(self, key: Key, content: Mapping[str, Any]) -> None:
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

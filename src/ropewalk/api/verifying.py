@@ -8,9 +8,10 @@ from typing import Any
 from torch import nn
 
 from ropewalk.api.checkpoints import identity, open_checkpoint
+from ropewalk.api.listening import Listener, Silent
 from ropewalk.api.request import check_words
 from ropewalk.api.verdicts import Record
-from ropewalk.api.verification import Listener, Silent, Verification
+from ropewalk.api.verification import Verification
 from ropewalk.core.folders import Folder
 
 DEFAULT_SPECS = (
