@@ -18,6 +18,14 @@ PAGES = {
     "recipes.seed.page": "seed-demo.json",
     "recipes.maps.page": "maps-demo.json",
     "recipes.protocols.page": "protocols.json",
+    "recipes.verify.page": "verify-smollm2.json",
+}
+
+
+WRITTEN = {
+    "EVIDENCE": ROOT / "docs" / "evidence.md",
+    "VERIFY": ROOT / "docs" / "verify.md",
+    "README": ROOT / "README.md",
 }
 
 
@@ -27,7 +35,7 @@ def test_the_page_is_what_the_script_makes_of_the_results(script, tmp_path, monk
         pytest.skip(f"docs/results/{PAGES[script]} is not there")
     module = importlib.import_module(script)
     copies = {}
-    for name, page in (("EVIDENCE", ROOT / "docs" / "evidence.md"), ("README", ROOT / "README.md")):
+    for name, page in WRITTEN.items():
         copies[page] = Path(shutil.copy(page, tmp_path / page.name))
         monkeypatch.setattr(module, name, copies[page], raising=False)
     monkeypatch.setattr(module, "IMAGES", tmp_path / "images", raising=False)

@@ -2,13 +2,15 @@
 
     ropewalk verify SmolLM2-135M-Instruct.Q4_1.gguf --out runs/verify-smollm2 --json \\
         > docs/results/verify-smollm2.json
+    python -m recipes.verify.shorten SmolLM2-135M-Instruct.Q4_1.gguf runs/smollm2-1024
+    ropewalk verify runs/smollm2-1024 --out runs/verify-smollm2-1024 --json \\
+        > docs/results/verify-smollm2-1024.json
     python -m recipes.verify.page
 """
 
 import json
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 
 import typer
 from recipes.pages import RESULTS, ROOT, Record, fill, table
@@ -16,9 +18,10 @@ from recipes.pages import RESULTS, ROOT, Record, fill, table
 VERIFY = ROOT / "docs" / "verify.md"
 
 
-def main(results: Path = RESULTS / "verify-smollm2.json") -> None:
-    document = json.loads(results.read_text("utf-8"))
-    fill(VERIFY, "verify-smollm2", f"{_setting(document)}\n\n{_table(document['records'])}")
+def main() -> None:
+    for name in ("verify-smollm2", "verify-smollm2-1024"):
+        document = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        fill(VERIFY, name, f"{_setting(document)}\n\n{_table(document['records'])}")
 
 
 def _setting(document: Record) -> str:
