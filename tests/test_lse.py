@@ -203,6 +203,17 @@ def test_channels_need_not_lie_side_by_side(which):
     assert_close(attend_lse(*inputs, scale=8**-0.5).out, exact, **SAME)
 
 
+def test_a_kernel_that_runs_out_of_memory_is_not(monkeypatch):
+    """Plain products hold every score: they would need more."""
+
+    def exhaust(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(lse._KERNELS, "cpu", exhaust)
+    with pytest.raises(torch.OutOfMemoryError):
+        attend_lse(*qkv(), scale=1.0)
+
+
 @pytest.mark.parametrize("error", [NotImplementedError, RuntimeError])
 @pytest.mark.parametrize("values", [8, 5])
 def test_a_kernel_that_refuses_is_replaced(error, values, monkeypatch):

@@ -60,6 +60,8 @@ def attend_lse(
     rule = seen if isinstance(seen, Seen) else Seen.ALL
     try:
         out, lse = kernel(q, k, v, scale, rule, mask)
+    except torch.OutOfMemoryError:
+        raise  # plain products need more memory still
     except (NotImplementedError, RuntimeError):
         return plain_lse(q, k, v[..., :narrow], scale=scale, seen=seen)
     out = out[..., :narrow]
