@@ -1,7 +1,8 @@
 """Put the figures of ``ropewalk verify`` on a real model into docs/verify.md.
 
     ropewalk verify SmolLM2-135M-Instruct.Q4_1.gguf --out runs/verify-smollm2 --json \\
-        --method dynamic_ntk --method string > docs/results/verify-smollm2.json
+        --method dynamic_ntk --method string --method inverse_leaky_rerope \\
+        > docs/results/verify-smollm2.json
     python -m recipes.verify.shorten SmolLM2-135M-Instruct.Q4_1.gguf runs/smollm2-1024
     ropewalk verify runs/smollm2-1024 --out runs/verify-smollm2-1024 --json \\
         > docs/results/verify-smollm2-1024.json
