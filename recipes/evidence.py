@@ -187,6 +187,10 @@ def _place(cell: Cell) -> Place:
     return cell.method.text, cell.split.name, cell.length
 
 
+def _by_place(records: Sequence[Record]) -> dict[Place, Record]:
+    return {(each["method"], each["mode"], each["length"]): each for each in records}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Earlier:
     """What a results file holds of the same setting: records and differences of cells."""
@@ -199,13 +203,8 @@ class _Earlier:
         held = json.loads(results.read_text("utf-8")) if results.exists() else {}
         if any(held.get(name) != value for name, value in facts.items()):
             return cls(cells={}, differences={})
-        places = ("method", "mode", "length")
-        cells, told = (
-            {tuple(each[name] for name in places): each for each in held[listed]}
-            for listed in ("cells", "differences")
-        )
-        measured = {place: cell for place, cell in cells.items() if cell["status"] == "ok"}
-        return cls(cells=measured, differences=told)
+        measured = [cell for cell in held["cells"] if cell["status"] == "ok"]
+        return cls(cells=_by_place(measured), differences=_by_place(held["differences"]))
 
 
 def _document(
@@ -216,11 +215,8 @@ def _document(
     settings: Settings,
 ) -> dict[str, object]:
     results = tuple(found.values())
-    records = {**earlier.cells, **{_place(one.cell): one.record() for one in results}}
-    told = {
-        (each["method"], each["mode"], each["length"]): each
-        for each in differences(results, comparison.baseline)
-    }
+    records = {**earlier.cells, **_by_place([result.record() for result in results])}
+    told = _by_place(differences(results, comparison.baseline))
     document = comparison.document(list(records.values()), out)
     return {
         **document,

@@ -14,10 +14,10 @@ import typer
 from recipes.pages import EVIDENCE, IMAGES, RESULTS, Record, cell_at, draw, fill, table
 from recipes.seed.findings import findings, frozen_against_nothing
 from recipes.seed.plan import ALPHA_ONE, AT_BIRTH, DYNAMIC, SIMULATED, WHOLE_SEQUENCE, prompt_mode
+from recipes.smollm2.plan import per_query as steps_of
 
 from ropewalk.report.table import perplexity_text
 
-PER_QUERY = (DYNAMIC, f"{DYNAMIC}:step=256")
 ONE_BASE = "one base: whole sequence"
 ONE_BASE_ALPHA_ONE = "one base, alpha 1"
 FROZEN_SIMULATED = "frozen at birth: simulation"
@@ -40,7 +40,7 @@ class Curve:
 
 def curves(document: Record) -> tuple[Curve, ...]:
     measured = {cell["method"] for cell in document["cells"]}
-    per_query = next(method for method in PER_QUERY if method in measured)
+    per_query = DYNAMIC if DYNAMIC in measured else steps_of(document["trained_length"])
     return (
         Curve(name="none", method="none"),
         Curve(name=_row_by_row(per_query), method=per_query),

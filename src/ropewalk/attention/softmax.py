@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from ropewalk.attention.lse import by_group
 from ropewalk.core.encoding import Encoding
+from ropewalk.core.rotation import work_dtype
+from ropewalk.core.rows import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,6 +96,15 @@ def _seeing_something(mask: Tensor) -> Tensor:
         return mask | blind if bool(blind.any()) else mask
     blind = mask.isneginf().all(dim=-1, keepdim=True)
     return mask.masked_fill(blind, 0.0)
+
+
+def times_tau(q: Tensor, encoding: Encoding, rows: Rows) -> Tensor:
+    """Queries times tau of their rows."""
+    if not encoding.score_mods:
+        return q
+    dtype = work_dtype(q.dtype)
+    scale = encoding.query_scale(rows.query_positions).to(dtype)[:, None, :, None]
+    return (q.to(dtype) * scale).to(q.dtype)
 
 
 def _biased(encoding: Encoding) -> bool:

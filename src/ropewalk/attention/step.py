@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ropewalk.attention.anchors import anchors
 from ropewalk.attention.series import Series, whole
-from ropewalk.attention.softmax import Softmax
+from ropewalk.attention.softmax import Softmax, times_tau
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
@@ -88,20 +88,14 @@ class Step:
         stop, mask = self.rows.allowed(0, 1)
         mask = None if mask is None else mask[(None,) * (4 - mask.ndim)]
         # Heads that share keys are rows that see the same: their keys are read once.
-        q, v = self._scaled(q).view(batch, v.shape[1], -1, width), v[:, :, :stop]
+        q = times_tau(q, self.encoding, self.rows).view(batch, v.shape[1], -1, width)
+        v = v[:, :, :stop]
         if isinstance(self.row, Runs) and len(self.row.cuts) == 2:
             q = self.row.queries.of(q[:, :, None])[:, :, 0]
             # On CUDA, fused attention hands back heads that lie apart.
             return softmax.attend(q, keys[:, :, :stop], v, mask).reshape(batch, heads, 1, -1)
         products = self.row.products(q, keys)[..., :stop]
         return softmax.weigh(products.view(batch, heads, 1, -1), v, mask, width)
-
-    def _scaled(self, q: Tensor) -> Tensor:
-        """``q`` times tau."""
-        if not self.encoding.score_mods:
-            return q
-        tau = self.encoding.query_scale(self.rows.query_positions)[:, None, :, None]
-        return (q.to(self.dtype) * tau.to(self.dtype)).to(q.dtype)
 
 
 @lru_cache(maxsize=2)

@@ -14,13 +14,12 @@ from ropewalk.attention.blocks import attend_blocks, attend_turned_blocks
 from ropewalk.attention.fused import attend_fused
 from ropewalk.attention.plan import causal_rows
 from ropewalk.attention.shapes import check_shapes
-from ropewalk.attention.softmax import Softmax
+from ropewalk.attention.softmax import Softmax, times_tau
 from ropewalk.attention.source import AlreadyTurned, Turner
 from ropewalk.attention.varied import applies, attend_varied
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.lengths import Fixed
 from ropewalk.core.regions import Identity
-from ropewalk.core.rotation import work_dtype
 from ropewalk.core.rows import Rows
 from ropewalk.core.turning import turn
 
@@ -65,7 +64,7 @@ def attend(
         return attend_varied(
             q, k, v, encoding, rows=rows, softmax=softmax, first_channel=first_channel
         )
-    q = _scaled(q, encoding, rows)
+    q = times_tau(q, encoding, rows)
     if fused:
         source = Turner(
             encoding=encoding, first_channel=first_channel, channel_weights=channel_weights
@@ -93,7 +92,7 @@ def attend_turned(
     softmax: Softmax,
 ) -> Tensor:
     """As ``attend``, with q and k that are turned already, each pair as one region shows it."""
-    q = _scaled(q, encoding, rows)
+    q = times_tau(q, encoding, rows)
     settled = Fixed(length=encoding.geometry.trained_length)
     unturned = replace(encoding, position_map=Identity(), length_policy=settled)
     if _fused_serves(q, k, v, encoding, softmax, None):
@@ -126,12 +125,3 @@ def _turned(
         born = encoding.length_policy.birth_lengths(rows.key_positions, rows.sequence_lengths)
     q = turn(q, region.query_positions(rows.query_positions), own, encoding, first_channel)
     return q, turn(k, region.key_positions(rows.key_positions), born, encoding, first_channel)
-
-
-def _scaled(q: Tensor, encoding: Encoding, rows: Rows) -> Tensor:
-    """Queries times tau of their rows."""
-    if not encoding.score_mods:
-        return q
-    dtype = work_dtype(q.dtype)
-    scale = encoding.query_scale(rows.query_positions).to(dtype)[:, None, :, None]
-    return (q.to(dtype) * scale).to(q.dtype)

@@ -139,12 +139,11 @@ class _Work:
         try:
             return self._measure(job, wanted, progress)
         except (RopewalkError, MemoryError, RuntimeError) as error:
-            fewer = out_of_memory(error) and self.batch > 1
-            if not isinstance(error, RopewalkError) and not out_of_memory(error):
+            exhausted, reason = out_of_memory(error), _reason(error)
+            if not isinstance(error, RopewalkError) and not exhausted:
                 raise
-            reason = _reason(error)
         # Outside of the handler: the exception holds on to what filled the memory.
-        if fewer:
+        if exhausted and self.batch > 1:
             return replace(self, batch=self.batch // 2)._attempt(job, wanted, progress)
         longest = job.lengths[-1]
         failed = Failed(cell=job.cell(longest), reason=reason)
