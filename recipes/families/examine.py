@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import ropewalk as rw
+from recipes.families.sharpened import L0, left_padded, token_ids
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.extension import Extension
 from ropewalk.integrations.layout import ModelLayout
-from sharpened import L0, left_padded, token_ids
 
 LENGTH, SHORT = 80, 57
 SIZES = (7, 33, 1, 32, 7)

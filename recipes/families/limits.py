@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from examine import examine
+from recipes.families.examine import examine
 from ropewalk.core.errors import RopewalkError
 
 SECONDS = 600

@@ -19,11 +19,11 @@ import transformers
 import typer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from examine import METHODS
-from limits import within_limit
+from recipes.families.examine import METHODS
+from recipes.families.limits import within_limit
+from recipes.families.sharpened import ENCODERS, FAMILIES, MORE_FAMILIES, tiny
+from recipes.families.shrunk import refusal, shrunk
 from ropewalk.core.errors import RopewalkError
-from sharpened import ENCODERS, FAMILIES, MORE_FAMILIES, tiny
-from shrunk import refusal, shrunk
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "families.json"
 TESTED = {**FAMILIES, **MORE_FAMILIES, **ENCODERS}

@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedC
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from recipes.families.sharpened import L0, VOCABULARY, sharpen, token_ids
 from ropewalk.core.config import read_rope_section
 from ropewalk.core.errors import RopewalkError
-from sharpened import L0, VOCABULARY, sharpen, token_ids
 
 LAYERS, HEADS, WINDOW = 4, 4, 48
 LARGEST = 15_000_000

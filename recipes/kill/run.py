@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import typer
 
-from killing import finished, killed, leftovers, moments, outcome, undisturbed
+from recipes.kill.killing import finished, killed, leftovers, moments, outcome, undisturbed
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "kill.json"
 METHODS = ("none", "yarn", "dynamic_ntk:step=32")

@@ -8,6 +8,7 @@ Reads docs/results/maps-demo.json; writes a table between markers.
 import json
 
 import typer
+
 from recipes.pages import EVIDENCE, RESULTS, Record, cell_at, fill, table
 
 

@@ -8,6 +8,7 @@ Results go to docs/results/maps-demo.json; ``python -m recipes.maps.page`` makes
 from pathlib import Path
 
 import typer
+
 from recipes.evidence import Settings, measure_lines
 from recipes.maps.plan import plan
 from recipes.pages import RESULTS

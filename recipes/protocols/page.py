@@ -8,8 +8,8 @@ Reads docs/results/protocols.json; writes a table between markers.
 import json
 
 import typer
-from recipes.pages import EVIDENCE, RESULTS, Record, fill, table
 
+from recipes.pages import EVIDENCE, RESULTS, Record, fill, table
 from ropewalk.report.table import perplexity_text
 
 

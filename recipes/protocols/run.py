@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import typer
-from recipes.evidence import environment, write
-from recipes.pages import RESULTS
 
 import ropewalk as rw
+from recipes.evidence import environment, write
+from recipes.pages import RESULTS
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.protocols import PROTOCOLS, SCORING_A_TAIL, STRIDED
 from ropewalk.data import demo_book

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import typer
+
 from recipes.pages import EVIDENCE, IMAGES, RESULTS, Record, cell_at, draw, fill, table
 from recipes.seed.findings import findings, frozen_against_nothing
 from recipes.seed.plan import ALPHA_ONE, AT_BIRTH, DYNAMIC, SIMULATED, WHOLE_SEQUENCE, prompt_mode
 from recipes.smollm2.plan import per_query as steps_of
-
 from ropewalk.report.table import perplexity_text
 
 ONE_BASE = "one base: whole sequence"

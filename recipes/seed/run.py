@@ -9,6 +9,7 @@ On SmolLM2 the same lines are part of ``recipes.smollm2.run``.
 from pathlib import Path
 
 import typer
+
 from recipes.evidence import Settings, measure_lines
 from recipes.pages import RESULTS
 from recipes.seed.plan import plan

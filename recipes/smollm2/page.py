@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
 from recipes.pages import (
     EVIDENCE,
     IMAGES,
@@ -25,7 +26,6 @@ from recipes.pages import (
 )
 from recipes.seed.plan import AT_BIRTH, WHOLE_SEQUENCE
 from recipes.smollm2.plan import MULTIPLES, headline, measured, per_query
-
 from ropewalk.report.markdown import markdown_table
 from ropewalk.report.takeaway import takeaway
 

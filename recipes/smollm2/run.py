@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from transformers.integrations import sdpa_attention
+
 from recipes.evidence import Settings, measure_lines
 from recipes.pages import RESULTS
 from recipes.smollm2.plan import longest, plan
-from transformers.integrations import sdpa_attention
 
 
 class Lines(Enum):

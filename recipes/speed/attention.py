@@ -9,6 +9,7 @@ Reads docs/results/bench-attention.json; writes a table between markers.
 import json
 
 import typer
+
 from recipes.pages import RESULTS, ROOT, Record, fill, table
 
 SPEED = ROOT / "docs" / "speed.md"

@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable
 
 import typer
+
 from recipes.pages import RESULTS, ROOT, Record, fill, table
 
 SPEED = ROOT / "docs" / "speed.md"

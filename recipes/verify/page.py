@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import typer
+
 from recipes.pages import RESULTS, ROOT, Record, fill, table
 
 VERIFY = ROOT / "docs" / "verify.md"
