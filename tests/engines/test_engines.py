@@ -106,7 +106,7 @@ def base_of(theta, d=64):
     ],
 )
 def test_dynamic_ntk_of_nomic_after_pull_request_41277(config, served, base):
-    answer = RECORDED["vllm"](config, served, None)
+    answer = ENGINES["vllm"](config, served, None)
     assert base_of(answer.inv_freq) == pytest.approx(base, rel=1e-9)
     assert answer.table_rows == served
 
@@ -114,7 +114,7 @@ def test_dynamic_ntk_of_nomic_after_pull_request_41277(config, served, base):
 @pytest.mark.parametrize("served", [2048, 4096])
 def test_nomic_v1_below_its_trained_length_is_no_rotation(served):
     """v1 states 8,192 trained positions: the inner term is -0.5 at 2,048 and 0 at 4,096."""
-    answer = RECORDED["vllm"](NOMIC_V1, served, None)
+    answer = ENGINES["vllm"](NOMIC_V1, served, None)
     assert answer.error.startswith("not a rotation")
     assert answer.inv_freq is None
     findings = rw.audit(NOMIC_V1, served)["findings"]
@@ -140,7 +140,7 @@ def test_dynamic_ntk_between_no_op_and_trained_length():
 
 
 def test_rope_parameters_of_nomic_may_be_null():
-    answer = RECORDED["vllm"]({**NOMIC_V1_5, "rope_parameters": None}, None, None)
+    answer = ENGINES["vllm"]({**NOMIC_V1_5, "rope_parameters": None}, None, None)
     assert answer.error is None
     assert base_of(answer.inv_freq) == pytest.approx(1000, rel=1e-9)
     assert answer.table_rows == answer.max_length == 2048
@@ -148,11 +148,11 @@ def test_rope_parameters_of_nomic_may_be_null():
 
 def test_without_max_trained_positions_nothing_is_scaled():
     config = CONFIGS["dynamic-internlm3"]
-    answer = RECORDED["vllm"](config, None, None)
+    answer = ENGINES["vllm"](config, None, None)
     assert base_of(answer.inv_freq, 128) == pytest.approx(5e7, rel=1e-9)
     assert "dynamic-no-op" in ids(rw.audit(config))
     stated = {**config, "rope_scaling": {**config["rope_scaling"], "max_trained_positions": 8192}}
-    scaled = RECORDED["vllm"](stated, None, None)
+    scaled = ENGINES["vllm"](stated, None, None)
     # a P / T - (a - 1) = 6 * 4 - 5
     assert base_of(scaled.inv_freq, 128) == pytest.approx(5e7 * 19 ** (128 / 126), rel=1e-9)
     assert "dynamic-no-op" not in ids(rw.audit(stated))
@@ -192,7 +192,7 @@ def test_softmax_scale_of_latent_attention(config, multipliers):
 def test_a_compressed_config_has_neither_mscale_nor_qk_width():
     """DeepSeek-V4: head_dim^-1/2 and attention factor 1, whatever mscale says."""
     config = {**deepseek(), "compress_ratios": [1, 4], "head_dim": 512}
-    answer = RECORDED["vllm"](config, None, None)
+    answer = ENGINES["vllm"](config, None, None)
     assert (answer.attention_factor, answer.softmax_scale_multiplier) == (1, 1)
     assert rw.inspect(config)["softmax_scale"] == pytest.approx(512**-0.5)
 
@@ -216,13 +216,13 @@ def test_the_ramp_of_qwen_vl_in_vllm_takes_four_times_the_length():
             "mrope_section": [16, 24, 24],
         },
     }
-    theta = RECORDED["vllm"](config, None, None).inv_freq
+    theta = ENGINES["vllm"](config, None, None).inv_freq
     plain = [1e6 ** (-2 * i / 128) for i in range(64)]
     # 30..47 in place of 23..40
     assert theta[30] == pytest.approx(plain[30], rel=1e-12)
     assert theta[31] < plain[31] * (1 - 1e-3)
     assert theta[47] == pytest.approx(plain[47] / 4, rel=1e-12)
-    ours = RECORDED["transformers"](config, None, None).inv_freq
+    ours = ENGINES["transformers"](config, None, None).inv_freq
     worst = max(abs(a - b) / b for a, b in zip(theta, ours, strict=True))
     assert worst == pytest.approx(1.24, abs=0.01)
     assert "mrope-ramp" in ids(rw.audit(config))

@@ -318,13 +318,13 @@ def test_an_export_that_computes_something_else_is_not_handed_out(engine, wrong,
 
 # llama.cpp's flags.
 
-ENGINES = json.loads((GOLDENS / "engines.json").read_text("utf-8"))
-FLAGGED = [record for record in ENGINES["records"] if record.get("extra_flag")]
+RECORDED = json.loads((GOLDENS / "engines.json").read_text("utf-8"))
+FLAGGED = [record for record in RECORDED["records"] if record.get("extra_flag")]
 
 
 @pytest.mark.parametrize("record", FLAGGED, ids=lambda record: record["extra_flag"])
 def test_a_flag_does_what_the_executed_release_did(record):
-    config = ENGINES["configs"][record["id"]]
+    config = RECORDED["configs"][record["id"]]
     words = shlex.split(record["extra_flag"])
     found = llama_cpp_with_flags(config, words, record["served_length"], record["layer_type"])
     expected = record["expected"]
