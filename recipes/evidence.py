@@ -18,7 +18,6 @@ import typer
 from ropewalk.api.checkpoints import identity, open_checkpoint
 from ropewalk.api.comparison import Comparison, comparison_of
 from ropewalk.api.request import read_documents, read_mode
-from ropewalk.core.files import write_whole
 from ropewalk.core.language_model import LanguageModel
 from ropewalk.core.passes import Pass
 from ropewalk.evaluation.cells import Cell, CellMethod, Failed, Measured, Record, Result, Series
@@ -26,6 +25,7 @@ from ropewalk.evaluation.differences import differences
 from ropewalk.evaluation.measure import measure
 from ropewalk.evaluation.memory import meter_of
 from ropewalk.evaluation.runs import RunFolder
+from ropewalk.storage.files import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from ropewalk.core.version import code_version
+        from ropewalk.storage.version import code_version
 
         return code_version()
     if name not in _HOMES:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 import ropewalk as rw
-from places import ROOT
 from recipes.families.sharpened import L0, logits, tiny, token_ids
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.protocols import PROTOCOLS, read_protocol
 from ropewalk.api.request import length_in_tokens, read_documents, read_lengths, read_mode
 from ropewalk.cli.compare import ProtocolName
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
-from ropewalk.core.version import code_version
 from ropewalk.training.corpus import train_tokenizer
 
 PROBES = (1, 24)
@@ -162,17 +159,6 @@ def test_protocols_that_do_not_fit_are_refused(name, options, message):
 def test_words_for_dtype_and_device_are_checked_before_anything_is_loaded(asked, message):
     with pytest.raises(rw.RopewalkError, match=message):
         open_checkpoint("no/such/place", **asked)
-
-
-def test_a_source_tree_that_is_not_installed_has_the_version_of_its_project(monkeypatch):
-    def absent(name):
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("ropewalk.core.version.version", absent)
-    project = ROOT / "pyproject.toml"
-    assert f'version = "{code_version()}"' in project.read_text("utf-8").splitlines()
-    monkeypatch.setattr("ropewalk.core.version._PROJECT", project.with_name("absent.toml"))
-    assert code_version() == "0+unknown"
 
 
 def test_texts_that_cannot_be_read_are_refused(tokenizer, tmp_path):

@@ -17,7 +17,6 @@ from ropewalk.core.config import read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.passes import DecodePass, FullPass, Pass, StreamPass
-from ropewalk.core.version import code_version
 from ropewalk.evaluation.cells import CellMethod, Record, Result, Series
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.documents import Document
@@ -33,6 +32,7 @@ from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.spec import Spec
 from ropewalk.methods.unscaled import none
 from ropewalk.report.records import PLAIN
+from ropewalk.storage.version import code_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

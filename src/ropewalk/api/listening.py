@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ropewalk.api.verdicts import Record
-from ropewalk.core.folders import Key
+from ropewalk.storage.folders import Key
 
 Document = dict[str, Any]
 

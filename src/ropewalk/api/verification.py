@@ -26,8 +26,6 @@ from ropewalk.api.verdicts import (
 )
 from ropewalk.core.config import read_rope_section
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.folders import Key
-from ropewalk.core.version import code_version
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.consistency import (
     CHECKS,
@@ -40,6 +38,8 @@ from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.modes import at_rest
 from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
+from ropewalk.storage.folders import Key
+from ropewalk.storage.version import code_version
 
 STOCK = "stock"
 """What records call the library's own path."""

@@ -12,7 +12,7 @@ from ropewalk.api.listening import Listener, Silent
 from ropewalk.api.request import check_words
 from ropewalk.api.verdicts import Record
 from ropewalk.api.verification import Verification
-from ropewalk.core.folders import Folder
+from ropewalk.storage.folders import Folder
 
 DEFAULT_SPECS = (
     "native",

@@ -1,9 +1,9 @@
 """A run folder: one JSON file a cell, named by everything that decides its value.
 
 A killed run goes on where it stopped, and several processes or machines may share one folder
-(``ropewalk.core.folders``). A finished cell is never measured again. A failed cell is tried again
-whenever the run goes on: what lacked memory may have it now, and refused input is refused again
-at once.
+(``ropewalk.storage.folders``). A finished cell is never measured again. A failed cell is tried
+again whenever the run goes on: what lacked memory may have it now, and refused input is refused
+again at once.
 """
 
 from abc import ABC, abstractmethod
@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ropewalk.core.folders import Folder, Key
 from ropewalk.evaluation.averages import Average
 from ropewalk.evaluation.bootstrap import UnitSum
 from ropewalk.evaluation.cells import Cell, Measured, Result
 from ropewalk.evaluation.setting import Setting
+from ropewalk.storage.folders import Folder, Key
 
 
 class Store(ABC):

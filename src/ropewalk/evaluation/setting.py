@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.folders import FORMAT, Key
 from ropewalk.evaluation.cells import Cell
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols import EvaluationProtocol
+from ropewalk.storage.folders import FORMAT, Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

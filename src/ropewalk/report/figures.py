@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.files import write_whole
+from ropewalk.storage.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

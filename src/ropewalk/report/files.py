@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.core.files import write_whole
+from ropewalk.storage.files import write_whole
 
 CSV_COLUMNS = (
     "method", "mode", "length", "documents", "tokens_scored", "nll", "ppl", "bits_per_byte",

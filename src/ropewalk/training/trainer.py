@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Muon, Optimizer
 
-from ropewalk.core.files import write_whole
+from ropewalk.storage.files import write_whole
 from ropewalk.training.checkpoint import Checkpoint
 from ropewalk.training.corpus import Windows
 from ropewalk.training.schedule import WarmupStableDecay

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.files import write_whole
+from ropewalk.storage.files import write_whole
 
 MANIFEST = "run.json"
 FORMAT = 1
