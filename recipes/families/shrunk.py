@@ -14,7 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from recipes.families.sharpened import L0, VOCABULARY, sharpen, token_ids
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.errors import RopewalkError
 
 LAYERS, HEADS, WINDOW = 4, 4, 48

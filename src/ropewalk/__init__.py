@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from ropewalk.api import verify as verify
     from ropewalk.attention.reference import attend_reference as attend_reference
     from ropewalk.attention.tiled import attend as attend
+    from ropewalk.configs.geometry import RopeGeometry as RopeGeometry
     from ropewalk.core.encoding import relative_positions as relative_positions
     from ropewalk.core.errors import RopewalkError as RopewalkError
-    from ropewalk.core.geometry import RopeGeometry as RopeGeometry
     from ropewalk.core.rotation import rotate as rotate
     from ropewalk.methods.build import encoding as encoding
     from ropewalk.methods.table import METHODS as METHODS
 
 _HOMES = {
     "METHODS": "ropewalk.methods.table",
-    "RopeGeometry": "ropewalk.core.geometry",
+    "RopeGeometry": "ropewalk.configs.geometry",
     "RopewalkError": "ropewalk.core.errors",
     "attend": "ropewalk.attention.tiled",
     "attend_reference": "ropewalk.attention.reference",

@@ -14,11 +14,11 @@ from test_laws import PARAMETERS
 import ropewalk as rw
 from places import GOLDENS
 from ropewalk.cli.main import main
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.gguf_names import gguf_architecture
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines import export as export_module
 from ropewalk.engines.export_flags import value_of
-from ropewalk.engines.gguf_names import gguf_architecture
 from ropewalk.engines.llama_cpp_flags import llama_cpp_with_flags
 from ropewalk.engines.table import ENGINES
 from ropewalk.methods.from_config import encoding_from_config
@@ -376,7 +376,7 @@ def test_unknown_architectures_are_refused_where_their_name_is_needed():
 
 def test_names_in_gguf_files_are_those_of_the_gguf_package():
     gguf = pytest.importorskip("gguf")
-    from ropewalk.engines import gguf_names
+    from ropewalk.configs import gguf_names
 
     known = set(gguf.MODEL_ARCH_NAMES.values())
     types = (*gguf_names._SAME, *gguf_names._OTHERS, *gguf_names._AS_LLAMA)

@@ -11,7 +11,7 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from places import GOLDENS
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.dynamic_ntk import DynamicNTK

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_config_properties import FLAT, JUNK
 
+from ropewalk.configs.layers import layer_kinds
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.kv_cache import kv_cache
-from ropewalk.engines.layer_kinds import layer_kinds
+from ropewalk.planning.kv_cache import kv_cache
 
 ROPE = {"rope_theta": 10000.0, "max_position_embeddings": 4096}
 GIB = 2**30

@@ -13,10 +13,10 @@ import ropewalk as rw
 from places import RESULTS
 from ropewalk.cli.main import main
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.plan_guidance import GUIDANCE
-from ropewalk.engines.plan_measured import MULTIPLES, NATS_ABOVE_TRAINED
-from ropewalk.engines.plan_target import Target
 from ropewalk.methods.spec import parse_spec
+from ropewalk.planning.guidance import GUIDANCE
+from ropewalk.planning.measured import MULTIPLES, NATS_ABOVE_TRAINED
+from ropewalk.planning.target import Target
 
 DEMO = RESULTS / "demo.json"
 L0 = 8192

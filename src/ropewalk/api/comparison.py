@@ -13,7 +13,7 @@ from torch import nn
 from ropewalk.api.extending import config_of, extend_with
 from ropewalk.api.protocols import DEFAULT_WINDOWS, read_protocol
 from ropewalk.api.request import read_lengths, read_mode, read_specs
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.passes import DecodePass, FullPass, Pass, StreamPass

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass, Pass

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.engines.plan import plan_config
 from ropewalk.integrations.loading import load_config
+from ropewalk.planning.plan import plan_config
 
 
 def plan(
@@ -15,7 +15,7 @@ def plan(
 
     config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
 
-    The other arguments, the result and the errors: see ``ropewalk.engines.plan.plan_config``.
+    The other arguments, the result and the errors: see ``ropewalk.planning.plan.plan_config``.
     """
     parsed = config if isinstance(config, Mapping) else load_config(config)
     return plan_config(parsed, length, batch=batch, dtype=dtype)

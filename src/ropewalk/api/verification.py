@@ -24,7 +24,7 @@ from ropewalk.api.verdicts import (
     dtype_name,
     not_run,
 )
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.consistency import (

@@ -11,7 +11,7 @@ def tokens_of(wanted: int | str, config: Mapping[str, Any]) -> int: ...
 def tokens_of(wanted: int | str | None, config: Mapping[str, Any]) -> int | None:
     """Tokens of what ``read_length`` returned; None stays None. RopewalkError for a bad config."""
     from ropewalk.api.request import length_in_tokens
-    from ropewalk.core.config import read_rope_section
+    from ropewalk.configs.rope import read_rope_section
 
     if not isinstance(wanted, str):
         return wanted

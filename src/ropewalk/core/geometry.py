@@ -1,8 +1,8 @@
 """What a checkpoint was trained with: the part of position encoding that no method may change."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +31,8 @@ class RopeGeometry:
     trained_length: int
     partial_rotary_factor: float = 1.0
     pairing: Pairing = "half"
+    from_config: ClassVar[Callable[[Mapping[str, Any]], "RopeGeometry"]]
+    """The geometry of a parsed config.json; given by ``ropewalk.configs.geometry``."""
 
     def __post_init__(self) -> None:
         if self.head_dim < 2:
@@ -57,13 +59,6 @@ class RopeGeometry:
     def rotary_dim(self) -> int:
         """Channels that turn."""
         return int(self.head_dim * self.partial_rotary_factor)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "RopeGeometry":
-        """Geometry of a config.json (any dialect); see ``ropewalk.core.config``."""
-        from ropewalk.core.config import read_rope_section
-
-        return read_rope_section(config).geometry()
 
 
 def rope_inv_freq(rotary_dim: int, rope_theta: float) -> Tensor:

@@ -14,7 +14,8 @@ from math import ceil
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.core.config import LARGEST_LENGTH, RopeSection, read_rope_section, text_model
+from ropewalk.configs.layers import layer_kinds
+from ropewalk.configs.rope import LARGEST_LENGTH, RopeSection, read_rope_section, text_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines import (
     export_llama_cpp,
@@ -25,7 +26,6 @@ from ropewalk.engines import (
 from ropewalk.engines.export_block import rope_block
 from ropewalk.engines.export_check import NotTheSame, checked
 from ropewalk.engines.export_request import Exporter, ExportRequest, Written
-from ropewalk.engines.layer_kinds import layer_kinds
 from ropewalk.methods.from_config import section_encoding, softmax_scale
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 

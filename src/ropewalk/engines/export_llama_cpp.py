@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ropewalk.configs.gguf_names import gguf_architecture
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export_magnitudes import latent_keys
 from ropewalk.engines.export_request import ExportRequest, ReadBack, Written
-from ropewalk.engines.gguf_names import gguf_architecture
 from ropewalk.engines.llama_cpp_flags import BAKED_TYPES, DEFAULT_BETAS, llama_cpp_with_flags
 from ropewalk.engines.reading import ORIGINAL
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.core.config import (
+from ropewalk.configs.rope import (
     LOCAL_THETAS,
     RopeSection,
     rope_dict_in_force,

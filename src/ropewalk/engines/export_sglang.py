@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.core.config import rope_dict_in_force, text_model
+from ropewalk.configs.rope import rope_dict_in_force, text_model
 from ropewalk.engines.export_flags import patch_of, value_of
 from ropewalk.engines.export_magnitudes import default_magnitude, latent_keys
 from ropewalk.engines.export_request import (

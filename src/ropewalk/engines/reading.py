@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ropewalk.core.config import (
+from ropewalk.configs.rope import (
     LARGEST_LENGTH,
     RopeSection,
     read_rope_section,

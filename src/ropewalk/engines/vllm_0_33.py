@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ropewalk.core.config import rope_dict_in_force
+from ropewalk.configs.rope import rope_dict_in_force
 from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.hf_config import loaded_type
 from ropewalk.engines.magnitudes import latent_multiplier

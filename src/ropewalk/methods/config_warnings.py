@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.core.config import RopeSection, text_model
+from ropewalk.configs.rope import RopeSection, text_model
 
 _ORIGINAL = "original_max_position_embeddings"
 _ANY_TYPE = frozenset({"llama_4_scaling_beta", "mrope_section", "mrope_interleaved"})

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.core.config import RopeSection, read_rope_section
+from ropewalk.configs.rope import RopeSection, read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.score_mods import ScoreMod

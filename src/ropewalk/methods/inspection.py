@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ropewalk.core.config import LARGEST_LENGTH, RopeSection, read_rope_section
+from ropewalk.configs.rope import LARGEST_LENGTH, RopeSection, read_rope_section
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry

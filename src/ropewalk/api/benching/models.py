@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ropewalk.api.extending import config_of, extend_with
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.passes import Pass
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.methods.spec import parse_spec

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ropewalk.engines.plan_target import Target
+from ropewalk.planning.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.core.config import LARGEST_LENGTH, text_model
+from ropewalk.configs.layers import LayerKind, layer_kinds, required_size, size
+from ropewalk.configs.rope import LARGEST_LENGTH, text_model
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.layer_kinds import LayerKind, layer_kinds, required_size, size
 
 DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
     {"bf16": 2, "fp16": 2, "fp32": 4, "fp8": 1, "int8": 1}

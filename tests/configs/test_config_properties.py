@@ -6,7 +6,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.build import encoding
 from ropewalk.methods.from_config import ROPE_TYPES, encoding_from_config, softmax_scale

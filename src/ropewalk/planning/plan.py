@@ -5,11 +5,11 @@ from typing import Any
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export import EXPORTERS, export_config
-from ropewalk.engines.kv_cache import check_request, kv_cache
-from ropewalk.engines.plan_guidance import GUIDANCE, Guidance
-from ropewalk.engines.plan_measured import measured
-from ropewalk.engines.plan_target import Target
 from ropewalk.methods.spec import NATIVE
+from ropewalk.planning.guidance import GUIDANCE, Guidance
+from ropewalk.planning.kv_cache import check_request, kv_cache
+from ropewalk.planning.measured import measured
+from ropewalk.planning.target import Target
 
 AS_TRAINED, UNTUNED, FINE_TUNING, SEARCH, OUT_OF_REACH = (
     "as trained",
@@ -37,7 +37,7 @@ def plan_config(
     ``measured`` (on the demo model, or null), ``served`` (the spec that engines are given) and
     ``engines`` (each what ``export`` says, or ``error``). The state ``status`` is one of as
     trained, untuned, fine-tuning, search first, out of reach. ``kv_cache`` is what
-    ``ropewalk.engines.kv_cache`` says, or ``bytes`` null and ``reason``.
+    ``ropewalk.planning.kv_cache`` says, or ``bytes`` null and ``reason``.
 
     Raises RopewalkError for a config, length, batch or dtype that cannot be used.
     """

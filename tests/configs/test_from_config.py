@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ropewalk.core.config import read_rope_section
+from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed, WholeSequence
