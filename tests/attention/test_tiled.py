@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_attention import Growing, PaddedSliding, Slopes, qkv, random
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from attention_inputs import Growing, PaddedSliding, Slopes, qkv, random
 from ropewalk.attention import fused
 from ropewalk.attention.bands import Visible
 from ropewalk.attention.lse import Seen, attend_lse

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_config_properties import CONFIGS
-from test_laws import PARAMETERS
 
 import ropewalk as rw
+from config_strategies import CONFIGS
 from places import GOLDENS
+from representative import PARAMETERS
 from ropewalk.cli.main import main
 from ropewalk.configs.gguf_names import gguf_architecture
 from ropewalk.configs.rope import read_rope_section

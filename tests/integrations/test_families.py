@@ -6,7 +6,6 @@ the trained length; ``native`` is the model itself. Mutants show that each compa
 
 import pytest
 import torch
-from test_laws import METHODS, PARAMETERS
 from torch.testing import assert_close
 
 import ropewalk as rw
@@ -21,10 +20,11 @@ from recipes.families.sharpened import (
     tiny,
     token_ids,
 )
+from representative import PARAMETERS
 from ropewalk.api.extending import extend_with
 from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.passes import StreamPass
-from ropewalk.methods.spec import parse_spec
+from ropewalk.methods.spec import NAMES, parse_spec
 
 LENGTH, SHORT = 80, 57
 SIZES = (7, 33, 1, 32, 7)
@@ -182,7 +182,7 @@ def test_a_shift_of_half_the_positions_shows(any_family):
     assert (moved - logits(any_family, ids)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_method_gives_one_result(llama, name):
     parameters = dict(LISTS, factor=4) if name == "longrope" else PARAMETERS.get(name, {})
     with rw.extend(llama, name, **parameters):

@@ -23,115 +23,32 @@ from mutants import (
     rotate_other_pairing,
     rotate_with_scale_twice,
 )
+from representative import (
+    CHANGES,
+    DIM,
+    GEOMETRY,
+    L0,
+    ONLY_COST,
+    PAIRED_CHANGES,
+    PARAMETERS,
+    THETA,
+    representative,
+)
 from ropewalk.core.encoding import Encoding, relative_positions
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed
 from ropewalk.core.regions import Identity
 from ropewalk.core.rotation import rotate
 from ropewalk.frequencies.ntk_by_parts import NTKByParts
-from ropewalk.methods.build import encoding
-from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.method import Promise
 from ropewalk.methods.parameters import parameters_of
+from ropewalk.methods.spec import NAMES, NATIVE
 from ropewalk.methods.table import METHODS
 from ropewalk.positions.dual_chunk import DualChunk
 from ropewalk.positions.rerope import ReRoPE
 from ropewalk.positions.string import ShiftedRoPE
 
-DIM, THETA, L0 = 64, 5e4, 256
-GEOMETRY = RopeGeometry(head_dim=DIM, rope_theta=THETA, trained_length=L0)
 LENGTHS = (L0, L0 + 1, 3 * L0, 16 * L0)
-SHORT = [1 + i / 64 for i in range(32)]
-LONG = [1 + i / 8 for i in range(32)]
-CONFIG = {
-    "head_dim": DIM,
-    "rope_theta": THETA,
-    "max_position_embeddings": L0,
-    "rope_scaling": {"rope_type": "linear", "factor": 4.0},
-}
-
-PARAMETERS = {
-    "none": {},
-    "linear": {"factor": 4},
-    "ntk_aware": {"factor": 4},
-    "dynamic_ntk": {},
-    "ntk_by_parts": {"factor": 4},
-    "yarn": {"factor": 4},
-    "dynamic_yarn": {},
-    "llama3": {"factor": 4},
-    "abf": {"rope_theta": 1e6},
-    "longrope": {"short_factor": SHORT, "long_factor": LONG, "factor": 4},
-    "proportional": {"partial_rotary_factor": 0.5},
-    "rerope": {},
-    "leaky_rerope": {"factor": 4},
-    "inverse_leaky_rerope": {},
-    "self_extend": {"factor": 4},
-    "dual_chunk": {},
-    "string": {},
-    "log_n": {},
-    "temperature": {"tau": 1.25},
-    "yarn_temperature": {"factor": 4},
-}
-
-_RAMP = {"beta_fast": 8.0, "beta_slow": 0.25, "truncate": False, "ramp": "paper"}
-_POLICY = {"policy": "whole_sequence", "step": 7}
-_MSCALES = {"mscale": 2.0, "mscale_all_dim": 0.5}
-
-# Another value of each parameter than the representative has.
-CHANGES = {
-    "linear": {"factor": 8},
-    "ntk_aware": {"factor": 8},
-    "dynamic_ntk": {"factor": 4, **_POLICY},
-    "ntk_by_parts": {"factor": 8, **_RAMP},
-    "yarn": {"factor": 8, **_RAMP, "attention_factor": 1.5},
-    "dynamic_yarn": {**_RAMP, **_POLICY},
-    "llama3": {"factor": 8, "low_freq_factor": 0.5, "high_freq_factor": 6.0},
-    "abf": {"rope_theta": 2e6},
-    "longrope": {
-        "short_factor": LONG,
-        "long_factor": SHORT,
-        "factor": 8,
-        "start_tokens": 4,
-        "attention_factor": 1.5,
-        "short_mscale": 1.5,
-        "long_mscale": 1.5,
-        **_POLICY,
-    },
-    "proportional": {"partial_rotary_factor": 0.25, "factor": 2},
-    "rerope": {"window": 32},
-    "leaky_rerope": {"window": 32, "factor": 8},
-    "inverse_leaky_rerope": {"window": 32, "slope": 0.25},
-    "self_extend": {"window": 32, "factor": 8},
-    "dual_chunk": {"chunk_size": 128, "local_window": 32, "rule": "chunkllama"},
-    "string": {"shift": 64, "window": 8, "rule": "code"},
-    "log_n": {"base_length": 64, "form": "plain"},
-    "temperature": {"tau": 0.5},
-    "yarn_temperature": {"factor": 8},
-}
-_ODD_GROUP = {"factor": None, "group_size": 7, "window": 30}
-# Parameters that act beside others only: (all parameters before, all after).
-PAIRED_CHANGES = {
-    ("yarn", "mscale"): (_MSCALES, {**_MSCALES, "mscale": 3.0}),
-    ("yarn", "mscale_all_dim"): (_MSCALES, {**_MSCALES, "mscale_all_dim": 1.0}),
-    ("leaky_rerope", "slope"): ({"factor": None, "slope": 4}, {"factor": None, "slope": 8}),
-    ("self_extend", "group_size"): (_ODD_GROUP, {**_ODD_GROUP, "group_size": 8}),
-    ("self_extend", "rule"): (_ODD_GROUP, {**_ODD_GROUP, "rule": "longlm"}),
-    **{
-        (name, "length"): (
-            {"policy": "fixed", "length": L0},
-            {"policy": "fixed", "length": 2 * L0},
-        )
-        for name in ("dynamic_ntk", "dynamic_yarn", "longrope")
-    },
-}
-# Two lists know two lengths: rows may share a list in any steps.
-ONLY_COST = {("longrope", "step")}
-
-
-def representative(name, geometry=GEOMETRY, **changes):
-    if name == "native":
-        return encoding_from_config(CONFIG)
-    return encoding(name, geometry, **{**PARAMETERS[name], **changes})
 
 
 def promising(promise):
@@ -287,7 +204,7 @@ def turned_in_float64(x, positions, inv_freq):
 
 
 def test_the_representatives_cover_the_table_exactly():
-    assert {*PARAMETERS, "native"} == set(METHODS)
+    assert {*PARAMETERS, NATIVE} == set(NAMES)
 
 
 def test_every_promise_is_made_by_some_method_and_tested():
@@ -295,7 +212,7 @@ def test_every_promise_is_made_by_some_method_and_tested():
         assert promising(promise)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_regions_cover_the_triangle_once(name):
     built = representative(name)
     law_regions_cover_the_triangle_once(built.position_map)
@@ -306,7 +223,7 @@ def test_regions_cover_the_triangle_once(name):
     assert torch.equal(distances.isnan(), ~visible)
 
 
-@pytest.mark.parametrize("name", promising(Promise.ONE_MAP))
+@pytest.mark.parametrize("name", [NATIVE, *promising(Promise.ONE_MAP)])
 def test_one_map_shows_true_distances(name):
     index = torch.arange(48, dtype=torch.float64)
     distances = relative_positions(representative(name), 48)
@@ -360,12 +277,12 @@ def test_start_tokens_break_shift_invariance_and_say_so():
 
 
 @pytest.mark.parametrize("pairing", ["half", "interleaved"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_scores_are_the_equation(name, pairing):
     law_score_is_the_equation(representative(name).frequencies, pairing=pairing)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_attention_factor_enters_a_logit_squared(name):
     law_attention_factor_enters_a_logit_squared(representative(name).frequencies)
 
@@ -395,43 +312,42 @@ def test_the_slowest_pair_is_divided_by_the_factor(name, factor):
     law_slowest_pair_is_divided(representative(name, factor=factor).frequencies, factor)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_frequencies_are_constant_up_to_the_trained_length(name):
     law_constant_up_to_the_trained_length(representative(name).frequencies)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_pairs_never_turn_backwards(name):
     law_pairs_never_turn_backwards(representative(name).frequencies)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_length_dependence_is_as_promised(name):
     frequencies = representative(name).frequencies
-    promised = Promise.LENGTH_DEPENDENT in METHODS[name].promises
+    promised = name in promising(Promise.LENGTH_DEPENDENT)
     assert frequencies.length_dependent == promised
     same = torch.equal(frequencies.inv_freq(L0), frequencies.inv_freq(16 * L0))
     assert same != promised
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_static_methods_see_the_trained_length(name):
     built = representative(name)
     if not built.frequencies.length_dependent:
         assert built.length_policy == Fixed(length=L0)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_rotation_only_is_as_promised(name):
     """A method that does not promise it has a score modification at some parameter."""
     built = [representative(name)]
     built += [representative(name, **{p: value}) for p, value in CHANGES.get(name, {}).items()]
-    assert all(one.score_mods == () for one in built) == (
-        Promise.ROTATION_ONLY in METHODS[name].promises or name == "native"
-    )
+    promised = [NATIVE, *promising(Promise.ROTATION_ONLY)]
+    assert all(one.score_mods == () for one in built) == (name in promised)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("abf", "native")])
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "abf"])
 def test_frequencies_follow_the_base_of_the_checkpoint(name):
     def frequencies_of(base):
         geometry = RopeGeometry(head_dim=DIM, rope_theta=base, trained_length=L0)
@@ -440,7 +356,7 @@ def test_frequencies_follow_the_base_of_the_checkpoint(name):
     law_follows_the_base(frequencies_of)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_bf16_input_keeps_far_positions_apart(name):
     law_bf16_input_keeps_far_positions_apart(representative(name).frequencies)
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_config_properties import FLAT, JUNK
 
+from config_strategies import FLAT, JUNK
 from ropewalk.configs.layers import layer_kinds
 from ropewalk.core.errors import RopewalkError
 from ropewalk.planning.kv_cache import kv_cache

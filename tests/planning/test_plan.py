@@ -7,9 +7,9 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_config_properties import CONFIGS, JUNK
 
 import ropewalk as rw
+from config_strategies import CONFIGS, JUNK
 from places import RESULTS
 from ropewalk.cli.main import main
 from ropewalk.core.errors import RopewalkError

@@ -18,9 +18,8 @@ from ropewalk.api.request import length_in_tokens, read_mode
 from ropewalk.cli.main import app
 from ropewalk.core.passes import FullPass
 from ropewalk.evaluation.cells import Cell, CellMethod
-from ropewalk.methods.parameters import parameters_of
 from ropewalk.methods.policies import Policy
-from ropewalk.methods.spec import parse_spec
+from ropewalk.methods.spec import NAMES, Part, parse_spec
 
 PAGES = sorted(
     page
@@ -113,18 +112,18 @@ def written(parameter):
     return f"{parameter.default:g}" if parameter.kind in (int, float) else parameter.default
 
 
-@pytest.mark.parametrize("name", rw.METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_method_has_a_section_with_its_parameters_and_defaults(name):
     text = section(document("docs/methods.md"), name)
     stated = {cells[0].strip("`"): cells[1] for cells in rows(text) if cells[0].startswith("`")}
-    assert stated == {p.name: written(p) for p in parameters_of(rw.METHODS[name]).values()}
+    assert stated == {p.name: written(p) for p in Part(name=name).parameters.values()}
     for label in ("**When:**", "**Source:**", "**Deviation:**"):
         assert label in text
 
 
 def test_the_methods_page_knows_no_other_method():
     titles = re.findall(r"^## (.+)$", document("docs/methods.md"), re.MULTILINE)
-    assert sorted(titles) == sorted(rw.METHODS)
+    assert sorted(titles) == sorted(NAMES)
 
 
 def test_every_length_policy_is_explained():
@@ -256,7 +255,7 @@ def test_a_flag_that_does_not_exist_would_be_noticed():
 
 
 def shown_specs():
-    names = "|".join(rw.METHODS)
+    names = "|".join(NAMES)
     pattern = re.compile(rf"({names})(:\w+=|\+({names})).*")
     return sorted({s for page in PAGES for s in spans(prose(page)) if pattern.fullmatch(s)})
 

@@ -6,6 +6,7 @@ from typing import Literal
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
+from ropewalk.methods.method import MAP, Method, Promise
 from ropewalk.methods.unscaled import none
 from ropewalk.positions.dual_chunk import DualChunk
 from ropewalk.scores.chunkllama_scale import ChunkLlamaScale
@@ -68,3 +69,10 @@ def _rest(whole: int, taken: int, name: str, other: str) -> int:
             f"{name}={taken} leaves nothing of {whole} tokens for {other}; lower it or state both"
         )
     return whole - taken
+
+
+DUAL_CHUNK = Method(
+    build=dual_chunk,
+    summary="positions start again in every chunk",
+    promises=MAP | {Promise.DISTANCES_IN_RANGE},
+)

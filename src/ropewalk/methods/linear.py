@@ -3,6 +3,7 @@
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.linear import Linear as LinearFrequencies
+from ropewalk.methods.method import ROTATION, Method, Promise
 from ropewalk.methods.policies import static_encoding
 
 
@@ -17,3 +18,10 @@ def linear(geometry: RopeGeometry, *, factor: float) -> Encoding:
             rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta, factor=factor
         ),
     )
+
+
+LINEAR = Method(
+    build=linear,
+    summary="position interpolation: every pair turns slower",
+    promises=ROTATION | {Promise.FACTOR_ONE_IS_ROPE, Promise.SLOWEST_PAIR_DIVIDED},
+)

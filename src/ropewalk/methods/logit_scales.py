@@ -7,6 +7,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_factor
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
+from ropewalk.methods.method import Method, Promise
 from ropewalk.methods.unscaled import none
 from ropewalk.scores.log_n import FlooredLogN, LogN
 from ropewalk.scores.temperature import Temperature
@@ -47,3 +48,24 @@ def yarn_temperature(geometry: RopeGeometry, *, factor: float) -> Encoding:
     """
     check_factor(factor)
     return temperature(geometry, tau=yarn_mscale(factor) ** 2)
+
+
+_SCALES = frozenset({Promise.ONE_MAP, Promise.SHIFT_INVARIANT, Promise.TRAINED_LENGTH_IS_ROPE})
+
+LOG_N = Method(
+    build=log_n,
+    summary="logits grow with the logarithm of the context",
+    promises=_SCALES,
+)
+
+TEMPERATURE = Method(
+    build=temperature,
+    summary="every logit times a constant",
+    promises=_SCALES,
+)
+
+YARN_TEMPERATURE = Method(
+    build=yarn_temperature,
+    summary="YaRN's sharpening on its own",
+    promises=_SCALES | {Promise.FACTOR_ONE_IS_ROPE},
+)

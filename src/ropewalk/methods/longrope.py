@@ -4,6 +4,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_factor
 from ropewalk.frequencies.longrope import LongRoPE, longrope_attention_factor
+from ropewalk.methods.method import Method, Promise
 from ropewalk.methods.policies import Policy, length_policy
 
 LONG_STEP = 2**20
@@ -58,3 +59,10 @@ def longrope(
             policy, step=step, length=length, trained_length=geometry.trained_length
         ),
     )
+
+
+LONGROPE = Method(
+    build=longrope,
+    summary="searched divisors, a short and a long list",
+    promises=frozenset({Promise.ONE_MAP, Promise.ROTATION_ONLY, Promise.LENGTH_DEPENDENT}),
+)

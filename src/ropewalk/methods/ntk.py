@@ -4,6 +4,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.dynamic_ntk import DynamicNTK
 from ropewalk.frequencies.ntk_aware import NTKAware
+from ropewalk.methods.method import ROTATION, Method, Promise
 from ropewalk.methods.policies import Policy, length_policy, static_encoding
 
 
@@ -45,3 +46,26 @@ def dynamic_ntk(
             policy, step=step, length=length, trained_length=geometry.trained_length
         ),
     )
+
+
+NTK_AWARE = Method(
+    build=ntk_aware,
+    summary="a larger base, so that slow pairs slow down",
+    promises=ROTATION
+    | {
+        Promise.FACTOR_ONE_IS_ROPE,
+        Promise.FASTEST_PAIR_KEPT,
+        Promise.SLOWEST_PAIR_DIVIDED,
+    },
+)
+
+DYNAMIC_NTK = Method(
+    build=dynamic_ntk,
+    summary="the NTK-aware base grows with the context",
+    promises=ROTATION
+    | {
+        Promise.TRAINED_LENGTH_IS_ROPE,
+        Promise.LENGTH_DEPENDENT,
+        Promise.FASTEST_PAIR_KEPT,
+    },
+)

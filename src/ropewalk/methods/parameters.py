@@ -100,16 +100,15 @@ def parameters_of(method: Method) -> Mapping[str, Parameter]:
     }
 
 
-def parameter(method: Method, name: str) -> Parameter:
+def parameter(method: str, known: Mapping[str, Parameter], name: str) -> Parameter:
     """The parameter of that name; RopewalkError with the nearest name where there is none."""
-    known = parameters_of(method)
     if name in known:
         return known[name]
     if not known:
-        raise RopewalkError(f"{method.name}: unknown key {name}: it has no parameters; drop it")
+        raise RopewalkError(f"{method}: unknown key {name}: it has no parameters; drop it")
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise RopewalkError(f"{method.name}: unknown key {name}: expected {', '.join(known)}{hint}")
+    raise RopewalkError(f"{method}: unknown key {name}: expected {', '.join(known)}{hint}")
 
 
 def _without_none(annotation: Any) -> Any:

@@ -3,6 +3,7 @@
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.proportional import Proportional
+from ropewalk.methods.method import ROTATION, Method
 from ropewalk.methods.policies import static_encoding
 
 
@@ -25,3 +26,10 @@ def proportional(
             factor=factor,
         ),
     )
+
+
+PROPORTIONAL = Method(
+    build=proportional,
+    summary="only the fastest share of the pairs turns",
+    promises=ROTATION,
+)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
+from ropewalk.methods.method import MAP, Method, Promise
 from ropewalk.methods.reach import served_length
 from ropewalk.methods.unscaled import none
 from ropewalk.positions.leaky_rerope import LeakyReRoPE
@@ -82,3 +83,23 @@ def _slope_for(geometry: RopeGeometry, window: int, length: int) -> float:
             "room for far distances below the trained length; lower it or state the slope"
         )
     return max(1.0, (length - 1 - window) / room)
+
+
+REROPE = Method(
+    build=rerope,
+    summary="distances constant beyond a window",
+    promises=MAP | {Promise.SHIFT_INVARIANT, Promise.ROTATION_ONLY, Promise.DISTANCES_IN_RANGE},
+)
+
+LEAKY_REROPE = Method(
+    build=leaky_rerope,
+    summary="distances grow slower beyond a window",
+    promises=REROPE.promises | {Promise.FACTOR_ONE_IS_ROPE},
+    replaces_factor="slope",
+)
+
+INVERSE_LEAKY_REROPE = Method(
+    build=inverse_leaky_rerope,
+    summary="distances stretched in training, for plain RoPE later",
+    promises=MAP | {Promise.SHIFT_INVARIANT, Promise.ROTATION_ONLY},
+)

@@ -7,6 +7,7 @@ from typing import Literal
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
+from ropewalk.methods.method import MAP, Method, Promise
 from ropewalk.methods.reach import served_length
 from ropewalk.methods.unscaled import none
 from ropewalk.positions.self_extend import LongLMSelfExtend, SelfExtend
@@ -54,3 +55,11 @@ def _group_for(build: type[SelfExtend], window: int, length: int, trained_length
     fewest = max(1, (length - window) // (room + 1))
     reaches = ((g, build(group_size=g, window=window).reach(trained_length)) for g in count(fewest))
     return next(g for g, reach in reaches if reach is not None and reach >= length)
+
+
+SELF_EXTEND = Method(
+    build=self_extend,
+    summary="distances between groups of tokens beyond a window",
+    promises=MAP | {Promise.ROTATION_ONLY, Promise.FACTOR_ONE_IS_ROPE, Promise.DISTANCES_IN_RANGE},
+    replaces_factor="group_size",
+)

@@ -4,6 +4,7 @@
     part  = name [ ":" key "=" value { "," key "=" value } ]
 
 ``factor=length`` stays symbolic: it is N / L0 of each length N at which the spec is used.
+``native`` is the one name that no method has: the encoding that a model's own config asks for.
 """
 
 from collections.abc import Mapping
@@ -14,25 +15,31 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.methods.compose import compose
-from ropewalk.methods.method import Method
-from ropewalk.methods.parameters import Value, parameter, parameters_of
+from ropewalk.methods.parameters import Parameter, Value, parameter, parameters_of
 from ropewalk.methods.table import METHODS
 
 FACTOR = "factor"
 FROM_LENGTH = "length"
 NATIVE = "native"
+NAMES = (NATIVE, *METHODS)
+"""Every name that a part of a spec may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One method with the arguments given to it, in the order given."""
+    """One method, or ``native``, with the arguments given to it, in the order given."""
 
     name: str
     arguments: tuple[tuple[str, Value], ...] = ()
 
     @property
-    def method(self) -> Method:
-        return METHODS[self.name]
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What the method takes; ``native`` takes nothing."""
+        return {} if self.name == NATIVE else parameters_of(METHODS[self.name])
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter of that name; RopewalkError with the nearest name where there is none."""
+        return parameter(self.name, self.parameters, name)
 
     @property
     def factor_from_length(self) -> bool:
@@ -42,10 +49,10 @@ class Part:
     @property
     def factor_omitted(self) -> bool:
         """Whether the method needs a factor and neither it nor what replaces it was given."""
-        given, known = dict(self.arguments), parameters_of(self.method)
+        given, known = dict(self.arguments), self.parameters
         if FACTOR not in known or FACTOR in given:
             return False
-        instead = self.method.replaces_factor
+        instead = METHODS[self.name].replaces_factor
         return known[FACTOR].required if instead is None else instead not in given
 
     def with_factor(self, factor: float) -> "Part":
@@ -53,22 +60,24 @@ class Part:
         given = tuple(pair for pair in self.arguments if pair[0] != FACTOR)
         return replace(self, arguments=(*given, (FACTOR, factor)))
 
-    def encoding(self, geometry: RopeGeometry) -> Encoding:
+    def encoding(self, geometry: RopeGeometry, native: Encoding | None) -> Encoding:
         """What the method makes of the arguments; RopewalkError where one is missing."""
+        if self.name == NATIVE:
+            return _stated(native)
         given = dict(self.arguments)
-        for name, known in parameters_of(self.method).items():
+        for name, known in self.parameters.items():
             if known.required and name not in given:
                 raise RopewalkError(
                     f"{self.name} without {name}: expected for example {self.name}:{name}="
                     f"{'4' if name == FACTOR else '...'}"
                 )
-        return self.method.build(geometry, **given)
+        return METHODS[self.name].build(geometry, **given)
 
     @property
     def canonical(self) -> str:
         """Name and every argument, defaults written out, sorted by key."""
         values: dict[str, Value] = {
-            p.name: p.default for p in parameters_of(self.method).values() if not p.required
+            p.name: p.default for p in self.parameters.values() if not p.required
         }
         values.update(self.arguments)
         listed = ",".join(f"{key}={_written(values[key])}" for key in sorted(values))
@@ -146,13 +155,7 @@ class Spec:
         resolved = self.resolved(
             geometry, default_factor=default_factor, context_length=context_length
         )
-        built = [
-            (
-                part.name,
-                native if part.name == NATIVE and native is not None else part.encoding(geometry),
-            )
-            for part in resolved.parts
-        ]
+        built = [(part.name, part.encoding(geometry, native)) for part in resolved.parts]
         return compose(geometry, built)
 
 
@@ -165,22 +168,17 @@ def parse_spec(text: str) -> Spec:
     return Spec(text=text, parts=tuple(_parse_part(part, text) for part in text.split("+")))
 
 
-def method_named(name: str) -> Method:
-    """The method of that name; RopewalkError with the nearest names where there is none."""
-    if name in METHODS:
-        return METHODS[name]
-    near = get_close_matches(name, METHODS, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise RopewalkError(f"unknown method {name}: {hint}expected one of {', '.join(METHODS)}")
-
-
 def _parse_part(text: str, spec: str) -> Part:
     name, _, listed = text.strip().partition(":")
     if not name:
         raise RopewalkError(
             f"{spec!r}: expected name, name:key=value,key=value, or parts joined by +"
         )
-    method = method_named(name)
+    if name not in NAMES:
+        near = get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise RopewalkError(f"unknown method {name}: {hint}expected one of {', '.join(NAMES)}")
+    part = Part(name=name)
     arguments: dict[str, Value] = {}
     for item in listed.split(",") if listed else ():
         key, equals, value = (word.strip() for word in item.partition("="))
@@ -188,10 +186,10 @@ def _parse_part(text: str, spec: str) -> Part:
             raise RopewalkError(f"{spec}: {item!r}: expected key=value, joined by commas")
         if key in arguments:
             raise RopewalkError(f"{spec}: {key} is given twice; drop one")
-        known = parameter(method, key)
+        known = part.parameter(key)
         symbolic = key == FACTOR and value == FROM_LENGTH
         arguments[key] = FROM_LENGTH if symbolic else known.parse(value)
-    return Part(name=name, arguments=tuple(arguments.items()))
+    return replace(part, arguments=tuple(arguments.items()))
 
 
 def with_arguments(spec: Spec, arguments: Mapping[str, object]) -> Spec:
@@ -206,8 +204,18 @@ def with_arguments(spec: Spec, arguments: Mapping[str, object]) -> Spec:
     for name in arguments:
         if name in dict(part.arguments):
             raise RopewalkError(f"{name} is given twice, in {spec.text} and beside it; drop one")
-    added = [(name, parameter(part.method, name).check(arguments[name])) for name in arguments]
+    added = [(name, part.parameter(name).check(arguments[name])) for name in arguments]
     return replace(spec, parts=(replace(part, arguments=(*part.arguments, *added)),))
+
+
+def _stated(native: Encoding | None) -> Encoding:
+    """The encoding that ``native`` stands for; a geometry alone does not know it."""
+    if native is None:
+        raise RopewalkError(
+            "native needs the model's config, not a geometry alone: expected a model or a config; "
+            "use none for unscaled RoPE"
+        )
+    return native
 
 
 def _written(value: Value) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
+from ropewalk.methods.method import MAP, Method, Promise
 from ropewalk.methods.unscaled import none
 from ropewalk.positions.string import ShiftedRoPE
 from ropewalk.scores.temperature import Temperature
@@ -39,3 +40,10 @@ def string(
         position_map=ShiftedRoPE(shift=shift, window=window),
         score_mods=sharper,
     )
+
+
+STRING = Method(
+    build=string,
+    summary="far distances shifted to well-trained ones",
+    promises=MAP | {Promise.SHIFT_INVARIANT, Promise.DISTANCES_IN_RANGE},
+)

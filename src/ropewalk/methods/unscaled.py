@@ -3,21 +3,10 @@
 from dataclasses import replace
 
 from ropewalk.core.encoding import Encoding
-from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.unscaled import Unscaled
+from ropewalk.methods.method import ROTATION, Method, Promise
 from ropewalk.methods.policies import static_encoding
-
-
-def native(geometry: RopeGeometry) -> Encoding:
-    """The encoding that the model's own config asks for; a geometry alone does not know it.
-
-    Raises RopewalkError always: ``methods.from_config.encoding_from_config`` builds it.
-    """
-    raise RopewalkError(
-        "native needs the model's config, not a geometry alone: expected a model or a config; "
-        "use none for unscaled RoPE"
-    )
 
 
 def none(geometry: RopeGeometry) -> Encoding:
@@ -40,3 +29,16 @@ def abf(geometry: RopeGeometry, *, rope_theta: float) -> Encoding:
 
 def _rope(geometry: RopeGeometry) -> Unscaled:
     return Unscaled(rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta)
+
+
+NONE = Method(
+    build=none,
+    summary="unscaled RoPE: direct extrapolation",
+    promises=ROTATION | {Promise.TRAINED_LENGTH_IS_ROPE, Promise.FASTEST_PAIR_KEPT},
+)
+
+ABF = Method(
+    build=abf,
+    summary="another base, for a model fine-tuned to it",
+    promises=ROTATION | {Promise.FASTEST_PAIR_KEPT},
+)

@@ -9,6 +9,7 @@ from ropewalk.frequencies.dynamic_yarn import DynamicYaRN
 from ropewalk.frequencies.ntk_by_parts import NTKByParts
 from ropewalk.frequencies.ramps import IndexRamp, Ramp, TurnsRamp
 from ropewalk.frequencies.yarn_magnitude import yarn_attention_factor
+from ropewalk.methods.method import ROTATION, Method, Promise
 from ropewalk.methods.policies import Policy, length_policy, static_encoding
 
 RampName = Literal["code", "paper"]
@@ -134,3 +135,39 @@ def _ramp(ramp: RampName, beta_fast: float, beta_slow: float, *, truncate: bool)
             "truncate=false with ramp=paper: that ramp has no pairs to round; drop truncate"
         )
     return TurnsRamp(beta_fast=beta_fast, beta_slow=beta_slow)
+
+
+_BY_PARTS = ROTATION | {
+    Promise.FACTOR_ONE_IS_ROPE,
+    Promise.FASTEST_PAIR_KEPT,
+    Promise.SLOWEST_PAIR_DIVIDED,
+}
+
+NTK_BY_PARTS = Method(
+    build=ntk_by_parts,
+    summary="fast pairs kept, slow pairs interpolated",
+    promises=_BY_PARTS,
+)
+
+YARN = Method(
+    build=yarn,
+    summary="NTK-by-parts with an attention factor",
+    promises=_BY_PARTS,
+)
+
+DYNAMIC_YARN = Method(
+    build=dynamic_yarn,
+    summary="YaRN whose factor follows the context",
+    promises=ROTATION
+    | {
+        Promise.TRAINED_LENGTH_IS_ROPE,
+        Promise.LENGTH_DEPENDENT,
+        Promise.FASTEST_PAIR_KEPT,
+    },
+)
+
+LLAMA3 = Method(
+    build=llama3,
+    summary="Llama 3.1's blend of kept and slowed pairs",
+    promises=_BY_PARTS,
+)
