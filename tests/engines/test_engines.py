@@ -17,7 +17,7 @@ from places import GOLDENS
 from ropewalk.engines.answer import TwoTables
 from ropewalk.engines.reading import Reading
 from ropewalk.engines.table import ENGINES
-from ropewalk.engines.vllm_dynamic import dynamic, dynamic_before_41277
+from ropewalk.engines.vllm.dynamic import dynamic, dynamic_before_41277
 
 RECORDED = json.loads((GOLDENS / "engines.json").read_text("utf-8"))
 CONFIGS = RECORDED["configs"]

@@ -17,9 +17,9 @@ from ropewalk.cli.main import main
 from ropewalk.configs.gguf_names import gguf_architecture
 from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines import export as export_module
-from ropewalk.engines.export_flags import value_of
-from ropewalk.engines.llama_cpp_flags import llama_cpp_with_flags
+from ropewalk.engines.export import document as export_module
+from ropewalk.engines.export.flags import value_of
+from ropewalk.engines.llama_cpp.flags import llama_cpp_with_flags
 from ropewalk.engines.table import ENGINES
 from ropewalk.methods.from_config import encoding_from_config
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.engines.export import export_config
+from ropewalk.engines.export.document import export_config
 from ropewalk.integrations.loading import load_config
 
 
@@ -17,7 +17,8 @@ def export(
 
     config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
 
-    The other arguments, the result and the errors: see ``ropewalk.engines.export.export_config``.
+    The other arguments, the result and the errors: see
+    ``ropewalk.engines.export.document.export_config``.
     """
     parsed = config if isinstance(config, Mapping) else load_config(config)
     return export_config(parsed, spec, engine, length=length)

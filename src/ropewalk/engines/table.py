@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ropewalk.engines.answer import EngineRule
-from ropewalk.engines.llama_cpp import llama_cpp
-from ropewalk.engines.sglang_0_5_23 import sglang_0_5_23
-from ropewalk.engines.transformers_5_23 import transformers_5_23
-from ropewalk.engines.vllm_0_33 import vllm_0_33
+from ropewalk.engines.llama_cpp.release import llama_cpp
+from ropewalk.engines.sglang.release import sglang_0_5_23
+from ropewalk.engines.transformers.release import transformers_5_23
+from ropewalk.engines.vllm.release import vllm_0_33
 
 ENGINES: Mapping[str, EngineRule] = MappingProxyType(
     {

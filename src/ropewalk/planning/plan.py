@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export import EXPORTERS, export_config
+from ropewalk.engines.export.document import EXPORTERS, export_config
 from ropewalk.methods.spec import NATIVE
 from ropewalk.planning.guidance import GUIDANCE, Guidance
 from ropewalk.planning.kv_cache import check_request, kv_cache

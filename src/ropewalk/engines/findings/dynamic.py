@@ -12,8 +12,8 @@ from ropewalk.engines.findings.finding import (
     number,
 )
 from ropewalk.engines.reading import ORIGINAL
-from ropewalk.engines.vllm_0_33 import max_model_len, through_transformers
-from ropewalk.engines.vllm_dynamic import TRAINED, inner_term, is_nomic, trained_positions
+from ropewalk.engines.vllm.dynamic import TRAINED, inner_term, is_nomic, trained_positions
+from ropewalk.engines.vllm.release import max_model_len, through_transformers
 
 
 def _factor(evidence: Evidence) -> float | None:

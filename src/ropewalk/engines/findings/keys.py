@@ -14,8 +14,8 @@ from ropewalk.engines.findings.finding import (
     Sighting,
     number,
 )
-from ropewalk.engines.transformers_5_23 import OLMO3_THETA
-from ropewalk.engines.vllm_0_33 import through_transformers
+from ropewalk.engines.transformers.release import OLMO3_THETA
+from ropewalk.engines.vllm.release import through_transformers
 
 _THETAS = ("rope_theta", "rotary_emb_base", "global_rope_theta")
 _ELSEWHERE = frozenset(

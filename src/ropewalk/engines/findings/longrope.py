@@ -11,7 +11,7 @@ from ropewalk.engines.findings.finding import (
     Sighting,
     number,
 )
-from ropewalk.engines.vllm_0_33 import max_model_len
+from ropewalk.engines.vllm.release import max_model_len
 
 _MAGNITUDES = ("factor", "attention_factor", "short_mscale", "long_mscale")
 _DROP_THE_CACHE = frozenset({"phi3", "phimoe", "phi4_multimodal"})

@@ -11,10 +11,10 @@ from ropewalk.engines.findings.finding import (
     Sighting,
     number,
 )
-from ropewalk.engines.llama_cpp import READS_BETAS
+from ropewalk.engines.llama_cpp.release import READS_BETAS
 from ropewalk.engines.reading import ORIGINAL
-from ropewalk.engines.vllm_0_33 import through_transformers
-from ropewalk.engines.vllm_rope import positions_factor
+from ropewalk.engines.vllm.release import through_transformers
+from ropewalk.engines.vllm.rules import positions_factor
 from ropewalk.frequencies.ramps import IndexRamp
 
 

@@ -22,7 +22,7 @@ from ropewalk.engines.turning import (
     stretched,
     unscaled,
 )
-from ropewalk.engines.vllm_dynamic import dynamic
+from ropewalk.engines.vllm.dynamic import dynamic
 from ropewalk.frequencies.checks import check_factor
 
 _YARN_KEYS = ("factor", ORIGINAL, *BETAS, "attention_factor", "mscale", "mscale_all_dim")

@@ -5,7 +5,7 @@ from typing import Any
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.export_request import Exporter, ExportRequest, Written
+from ropewalk.engines.export.request import Exporter, ExportRequest, Written
 
 MAGNITUDE_TOLERANCE = 1e-6
 """Relative, of the attention factor and the softmax multiplier."""

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.hf_config import loaded_type
 from ropewalk.engines.magnitudes import latent_multiplier, longrope_magnitude, yarn_magnitude
 from ropewalk.engines.reading import EngineRaises, Reading
+from ropewalk.engines.transformers.config_class import loaded_type
 from ropewalk.engines.turning import (
     Turning,
     answered,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export_request import ConfigPatch
+from ropewalk.engines.export.request import ConfigPatch
 
 
 def value_of(words: Sequence[str], flag: str) -> str | None:

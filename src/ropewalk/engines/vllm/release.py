@@ -11,13 +11,13 @@ from typing import Any
 
 from ropewalk.configs.rope import rope_dict_in_force
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.hf_config import loaded_type
 from ropewalk.engines.magnitudes import latent_multiplier
 from ropewalk.engines.reading import ORIGINAL, EngineRaises, Reading, length
-from ropewalk.engines.transformers_5_23 import hf_turning
+from ropewalk.engines.transformers.config_class import loaded_type
+from ropewalk.engines.transformers.release import hf_turning
 from ropewalk.engines.turning import Turning, answered
-from ropewalk.engines.vllm_dynamic import is_nomic
-from ropewalk.engines.vllm_rope import RULES, deepseek_yarn
+from ropewalk.engines.vllm.dynamic import is_nomic
+from ropewalk.engines.vllm.rules import RULES, deepseek_yarn
 
 NAME, VERSION = "vllm", "0.33.0"
 PHI3_ORIGINAL = 4096

@@ -8,9 +8,9 @@ stated, not enforced: ``max_position_embeddings`` becomes the length asked for, 
 from collections.abc import Mapping
 from typing import Any
 
-from ropewalk.engines.export_magnitudes import default_magnitude, latent_keys
-from ropewalk.engines.export_request import ExportRequest, ReadBack, Written
-from ropewalk.engines.transformers_5_23 import transformers_5_23
+from ropewalk.engines.export.magnitudes import default_magnitude, latent_keys
+from ropewalk.engines.export.request import ExportRequest, ReadBack, Written
+from ropewalk.engines.transformers.release import transformers_5_23
 
 _TAKE_STATED_LENGTH = ("linear", "dynamic")
 

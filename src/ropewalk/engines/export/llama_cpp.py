@@ -11,9 +11,9 @@ from typing import Any
 
 from ropewalk.configs.gguf_names import gguf_architecture
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export_magnitudes import latent_keys
-from ropewalk.engines.export_request import ExportRequest, ReadBack, Written
-from ropewalk.engines.llama_cpp_flags import BAKED_TYPES, DEFAULT_BETAS, llama_cpp_with_flags
+from ropewalk.engines.export.magnitudes import latent_keys
+from ropewalk.engines.export.request import ExportRequest, ReadBack, Written
+from ropewalk.engines.llama_cpp.flags import BAKED_TYPES, DEFAULT_BETAS, llama_cpp_with_flags
 from ropewalk.engines.reading import ORIGINAL
 
 LENGTH = "-c"

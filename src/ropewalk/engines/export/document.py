@@ -17,15 +17,10 @@ from typing import Any
 from ropewalk.configs.layers import layer_kinds
 from ropewalk.configs.rope import LARGEST_LENGTH, RopeSection, read_rope_section, text_model
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines import (
-    export_llama_cpp,
-    export_sglang,
-    export_transformers,
-    export_vllm,
-)
-from ropewalk.engines.export_block import rope_block
-from ropewalk.engines.export_check import NotTheSame, checked
-from ropewalk.engines.export_request import Exporter, ExportRequest, Written
+from ropewalk.engines.export import llama_cpp, sglang, transformers, vllm
+from ropewalk.engines.export.block import rope_block
+from ropewalk.engines.export.check import NotTheSame, checked
+from ropewalk.engines.export.request import Exporter, ExportRequest, Written
 from ropewalk.methods.from_config import section_encoding, softmax_scale
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 
@@ -37,34 +32,34 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
         "transformers": Exporter(
             command=(),
             decided_by=None,
-            write=export_transformers.write,
-            unchanged=export_transformers.write,
-            read_back=export_transformers.read_back,
-            limits=export_transformers.limits,
+            write=transformers.write,
+            unchanged=transformers.write,
+            read_back=transformers.read_back,
+            limits=transformers.limits,
         ),
         "vllm": Exporter(
             command=("vllm", "serve", "MODEL"),
-            decided_by=export_vllm.LENGTH,
-            write=export_vllm.write,
-            unchanged=export_vllm.unchanged,
-            read_back=export_vllm.read_back,
-            limits=export_vllm.limits,
+            decided_by=vllm.LENGTH,
+            write=vllm.write,
+            unchanged=vllm.unchanged,
+            read_back=vllm.read_back,
+            limits=vllm.limits,
         ),
         "sglang": Exporter(
             command=("python", "-m", "sglang.launch_server", "--model-path", "MODEL"),
-            decided_by=export_sglang.LENGTH,
-            write=export_sglang.write,
-            unchanged=export_sglang.unchanged,
-            read_back=export_sglang.read_back,
-            limits=export_sglang.limits,
+            decided_by=sglang.LENGTH,
+            write=sglang.write,
+            unchanged=sglang.unchanged,
+            read_back=sglang.read_back,
+            limits=sglang.limits,
         ),
         "llama.cpp": Exporter(
             command=("llama-server", "-m", "MODEL.gguf"),
-            decided_by=export_llama_cpp.LENGTH,
-            write=export_llama_cpp.write,
-            unchanged=export_llama_cpp.unchanged,
-            read_back=export_llama_cpp.read_back,
-            limits=export_llama_cpp.limits,
+            decided_by=llama_cpp.LENGTH,
+            write=llama_cpp.write,
+            unchanged=llama_cpp.unchanged,
+            read_back=llama_cpp.read_back,
+            limits=llama_cpp.limits,
             tolerance=LLAMA_CPP_TOLERANCE,
         ),
     }

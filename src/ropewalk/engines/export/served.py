@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ropewalk.engines.export_flags import override_words
-from ropewalk.engines.export_request import (
+from ropewalk.engines.export.flags import override_words
+from ropewalk.engines.export.request import (
     ConfigPatch,
     ExportRequest,
     ReadBack,

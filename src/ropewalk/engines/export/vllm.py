@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ropewalk.engines.answer import TwoTables
-from ropewalk.engines.export_flags import patch_of, value_of
-from ropewalk.engines.export_magnitudes import default_magnitude, latent_keys
-from ropewalk.engines.export_request import (
+from ropewalk.engines.export.flags import patch_of, value_of
+from ropewalk.engines.export.magnitudes import default_magnitude, latent_keys
+from ropewalk.engines.export.request import (
     ExportRequest,
     ReadBack,
     Written,
 )
-from ropewalk.engines.export_served import ServedWriter
+from ropewalk.engines.export.served import ServedWriter
 from ropewalk.engines.reading import Reading
-from ropewalk.engines.vllm_0_33 import LENGTH_KEYS, vllm_0_33
+from ropewalk.engines.vllm.release import LENGTH_KEYS, vllm_0_33
 
 OVERRIDES, LENGTH = "--hf-overrides", "--max-model-len"
 

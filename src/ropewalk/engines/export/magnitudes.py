@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from ropewalk.engines.export_request import ExportRequest
+from ropewalk.engines.export.request import ExportRequest
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
 

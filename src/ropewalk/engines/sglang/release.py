@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.hf_config import loaded_type
 from ropewalk.engines.magnitudes import latent_multiplier
 from ropewalk.engines.reading import EngineRaises, Reading, length
-from ropewalk.engines.sglang_rope import RULES, deepseek_yarn
+from ropewalk.engines.sglang.rules import RULES, deepseek_yarn
+from ropewalk.engines.transformers.config_class import loaded_type
 from ropewalk.engines.turning import Turning, answered
 
 NAME, VERSION = "sglang", "0.5.23"

@@ -10,18 +10,18 @@ from types import MappingProxyType
 from typing import Any
 
 from ropewalk.configs.rope import rope_dict_in_force, text_model
-from ropewalk.engines.export_flags import patch_of, value_of
-from ropewalk.engines.export_magnitudes import default_magnitude, latent_keys
-from ropewalk.engines.export_request import (
+from ropewalk.engines.export.flags import patch_of, value_of
+from ropewalk.engines.export.magnitudes import default_magnitude, latent_keys
+from ropewalk.engines.export.request import (
     KEPT_KEYS,
     ConfigPatch,
     ExportRequest,
     ReadBack,
     Written,
 )
-from ropewalk.engines.export_served import ServedWriter
+from ropewalk.engines.export.served import ServedWriter
 from ropewalk.engines.reading import ORIGINAL
-from ropewalk.engines.sglang_0_5_23 import LENGTH_KEYS, sglang_0_5_23
+from ropewalk.engines.sglang.release import LENGTH_KEYS, sglang_0_5_23
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
 OVERRIDES, LENGTH = "--json-model-override-args", "--context-length"

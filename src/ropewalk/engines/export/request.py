@@ -14,7 +14,7 @@ from ropewalk.configs.rope import (
 )
 from ropewalk.core.encoding import Encoding
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.export_block import RopeBlock
+from ropewalk.engines.export.block import RopeBlock
 from ropewalk.engines.reading import ORIGINAL
 
 KEPT_KEYS = ("mrope_section", "mrope_interleaved", "llama_4_scaling_beta")

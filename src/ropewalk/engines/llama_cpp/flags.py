@@ -22,9 +22,9 @@ from typing import Any
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.export_flags import value_of, values_of
-from ropewalk.engines.export_request import ConfigPatch
-from ropewalk.engines.llama_cpp import llama_cpp
+from ropewalk.engines.export.flags import value_of, values_of
+from ropewalk.engines.export.request import ConfigPatch
+from ropewalk.engines.llama_cpp.release import llama_cpp
 from ropewalk.engines.reading import ORIGINAL, Reading
 from ropewalk.frequencies.ntk_by_parts import NTKByParts
 from ropewalk.frequencies.ramps import IndexRamp

@@ -1,0 +1,1 @@
+"""A method as config keys or flags of one engine."""
