@@ -4,11 +4,16 @@ import json
 
 import pytest
 import torch
+import typer
 from torch.testing import assert_close
 
-from ropewalk.api.benching import bench_decode, bench_perplexity, bench_rotate, bench_stream
-from ropewalk.api.benching import rotate as rotating
-from ropewalk.api.benching.timing import Race, Spread, allocator, machine, race
+from benchmarks import rotate as rotating
+from benchmarks.decode import bench_decode
+from benchmarks.perplexity import bench_perplexity
+from benchmarks.rotate import bench_rotate
+from benchmarks.stream import bench_stream
+from benchmarks.timing import Race, Spread, allocator, machine, race
+from ropewalk.cli.bench import add_bench
 from ropewalk.cli.main import main
 from ropewalk.core.geometry import rope_inv_freq
 from ropewalk.core.rotation import rotate
@@ -165,4 +170,17 @@ def test_bad_input_is_one_line(words, capsys):
     assert main(["bench", *words.split()]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["", "rotate", "decode ./my-model --length 2x --json"])
+def test_without_a_clone_one_line_says_where_benchmarks_are(words, tmp_path, monkeypatch, capsys):
+    installed = typer.Typer()
+    installed.callback()(lambda: None)
+    add_bench(installed, tmp_path)
+    monkeypatch.setattr("ropewalk.cli.main.app", installed)
+    assert main(["bench", *words.split()]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert "expected a clone of the repository" in error
     assert error.count("\n") == 1

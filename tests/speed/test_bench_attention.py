@@ -6,9 +6,9 @@ import torch
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
+from benchmarks import attention
+from benchmarks.attention import CAUSAL, DENSE, bench_attention
 from recipes.speed.attention import page
-from ropewalk.api.benching import attention
-from ropewalk.api.benching.attention import CAUSAL, DENSE, bench_attention
 from ropewalk.attention.tiled import attend
 from ropewalk.cli.main import app
 from ropewalk.methods.build import encoding

@@ -1,257 +1,37 @@
-"""``ropewalk bench WHAT``: speed and memory as ratios against a peer or a limit of the same run."""
+"""``ropewalk bench``: the benchmarks of a clone. They are no part of the installed package."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+import sys
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
 
 import typer
 
-from ropewalk.cli.options import (
-    MODEL_HELP,
-    SPEC_HELP,
-    Device,
-    Json,
-    Length,
-    Model,
-    read_length,
-)
-from ropewalk.cli.output import print_fields, print_json
-from ropewalk.cli.progress import bar
-from ropewalk.integrations.sources import locate
+from ropewalk.core.errors import RopewalkError
 
-bench = typer.Typer(
-    help="Speed and memory, as ratios against a peer or a limit measured in the same run.",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-)
-
-Repeats = Annotated[int, typer.Option(metavar="R", min=1, help="Timings; medians are printed.")]
-Rounds = Annotated[
-    int, typer.Option(metavar="R", min=1, help="In each, every contender runs once; medians count.")
-]
-ModelSource = Annotated[
-    str, typer.Argument(metavar="MODEL", show_default=False, help=f"{MODEL_HELP}.")
-]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option("--method", metavar="SPEC", show_default=False, help=f"Repeats. {SPEC_HELP}"),
-]
+CLONE = Path(__file__).parents[3]
+BENCH_HELP = "Speed and memory, as ratios against a peer or a limit measured in the same run."
+_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-@bench.command()
-def rotate(
-    *,
-    tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Queries and keys.")] = 4096,
-    rounds: Rounds = 30,
-    as_json: Json = False,
-) -> None:
-    """Turning queries and keys on the CPU, beside copying them and beside other libraries.
+def add_bench(app: typer.Typer, clone: Path = CLONE) -> None:
+    """The commands of ``benchmarks/`` in a clone; without one, a command that says where it is.
 
-    32 query heads and 8 key heads of 128 channels, in float32 and bfloat16. x-transformers and
-    rotary-embedding-torch take part where they are installed.
+    Found by its place: other packages of that name may be installed.
     """
-    from ropewalk.api.benching import bench_rotate
-
-    with bar() as told:
-        document = bench_rotate(tokens=tokens, rounds=rounds, told=told)
-    print_bench(document, _rotate_fields, as_json=as_json)
-
-
-@bench.command()
-def attention(
-    *,
-    method: Methods = None,
-    length: Annotated[
-        list[int] | None,
-        typer.Option(metavar="N", min=1, show_default=False, help="Tokens; repeats."),
-    ] = None,
-    rounds: Rounds = 5,
-    as_json: Json = False,
-) -> None:
-    """Attention of several regions on the CPU, beside causal attention and two score matrices.
-
-    One layer's full pass: 9 query heads and 3 key heads of 64 channels, in float32. Without
-    --length: 2048, 4096, 8192 and 16384 tokens; without --method: rerope, self_extend, dual_chunk.
-    """
-    from ropewalk.api.benching import bench_attention
-    from ropewalk.api.benching.attention import LENGTHS, METHODS
-
-    with bar() as told:
-        document = bench_attention(
-            lengths=length or LENGTHS, methods=method or METHODS, rounds=rounds, told=told
-        )
-    print_bench(document, _attention_fields, as_json=as_json)
-
-
-@bench.command()
-def decode(
-    model: ModelSource,
-    *,
-    method: Methods = None,
-    length: Length = None,
-    tokens: Annotated[int, typer.Option(metavar="T", min=1, help="Decoded by each.")] = 64,
-    device: Device = None,
-    as_json: Json = False,
-) -> None:
-    """Tokens a second of methods that turn keys as they are read, beside the model as it is.
-
-    LENGTH is the number of cached keys; without it, 1.5 times the trained length. Without
-    --method: dynamic_ntk at step 1 and step 64, rerope, dual_chunk.
-    """
-    wanted = None if length is None else read_length(length)
-    locate(model)
-    from ropewalk.api.benching import bench_decode
-    from ropewalk.api.benching.decode import METHODS
-
-    with bar() as told:
-        document = bench_decode(
-            model,
-            methods=method or METHODS,
-            length=wanted,
-            tokens=tokens,
-            device=device,
-            told=told,
-        )
-    print_bench(document, _decode_fields, as_json=as_json)
-
-
-@bench.command()
-def stream(
-    model: Model = None,
-    *,
-    method: Methods = None,
-    length: Length = None,
-    rounds: Rounds = 3,
-    device: Device = None,
-    as_json: Json = False,
-) -> None:
-    """What decoding computes in one pass (mode stream), beside really decoding token by token.
-
-    LENGTH is that of the sequence; without it, eight times the trained length. Without --method:
-    none, yarn, and dynamic_ntk at_birth, at step 32 and at step 1. An omitted factor is the length
-    over the trained length.
-    """
-    wanted = None if length is None else read_length(length)
-    if model is not None:
-        locate(model)
-    from ropewalk.api.benching import bench_stream
-    from ropewalk.api.benching.stream import METHODS
-
-    with bar() as told:
-        document = bench_stream(
-            model,
-            methods=method or METHODS,
-            length=wanted,
-            rounds=rounds,
-            device=device,
-            told=told,
-        )
-    print_bench(document, _stream_fields, as_json=as_json)
-
-
-@bench.command()
-def perplexity(
-    model: Model = None,
-    *,
-    length: Length = None,
-    repeats: Repeats = 3,
-    device: Device = None,
-    as_json: Json = False,
-) -> None:
-    """What measuring costs: curve over seven lengths, and the memory of one long pass.
-
-    LENGTH is that of the longest pass; without it, eight times the trained length.
-    """
-    wanted = None if length is None else read_length(length)
-    if model is not None:
-        locate(model)
-    from ropewalk.api.benching import bench_perplexity
-
-    with bar() as told:
-        document = bench_perplexity(model, length=wanted, repeats=repeats, device=device, told=told)
-    print_bench(document, _perplexity_fields, as_json=as_json)
-
-
-def print_bench(
-    document: Mapping[str, Any],
-    fields: Callable[[Mapping[str, Any]], Mapping[str, str]],
-    *,
-    as_json: bool,
-) -> None:
-    """The JSON document, or its ``fields`` and what they depend on."""
-    if as_json:
-        print_json(document)
+    found = PathFinder.find_spec("benchmarks", [str(clone)])
+    if found is None or found.loader is None:
+        app.command("bench", help=BENCH_HELP, context_settings=_ANYTHING)(_tell_where_it_is)
         return
-    machine = document["machine"]
-    taken_with = (
-        f"torch {machine['torch']}, {machine['threads']} threads, "
-        f"{machine['instructions']}, {machine['allocator']}"
+    if "benchmarks" not in sys.modules:
+        sys.modules["benchmarks"] = module_from_spec(found)
+        found.loader.exec_module(sys.modules["benchmarks"])
+    app.add_typer(import_module("benchmarks.commands").bench, name="bench")
+
+
+def _tell_where_it_is() -> None:
+    raise RopewalkError(
+        "ropewalk bench: the installed package has no benchmarks; expected a clone of the "
+        "repository, installed with pip install -e . in its folder"
     )
-    print_fields({**fields(document), "taken with": taken_with})
-
-
-def spread(ratio: Mapping[str, Any]) -> str:
-    """A ratio and its quartiles."""
-    first, third = ratio["quartiles"]
-    return f"{ratio['median']:.2f} ({first:.2f} to {third:.2f})"
-
-
-def _rotate_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    fields = {
-        f"{name}, {dtype}": f"{spread(ratio)} times clone"
-        for dtype, ratios in document["ratios"].items()
-        for name, ratio in ratios.items()
-        if name != "clone"
-    }
-    for dtype, ratio in document["speedup_over_transformers"].items():
-        fields[f"over transformers, {dtype}"] = f"{spread(ratio)} times faster"
-    return fields
-
-
-def _attention_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    fields = {}
-    for length, ratios in document["ratios"].items():
-        for name, ratio in ratios.items():
-            peak = document["memory"][length][name]
-            memory = "unknown memory" if peak is None else f"{peak / 2**20:,.0f} MiB"
-            fields[f"{name}, {int(length):,} tokens"] = f"{spread(ratio)} times causal, {memory}"
-    return fields
-
-
-def _decode_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    speeds = document["tokens_per_second"]
-    fields = {
-        "model": document["model"],
-        "cached keys": f"{document['cached_keys']:,}",
-        "stock": f"{speeds['stock']:.2f} tokens a second",
-    }
-    for name, ratios in document["ratios"].items():
-        fields[name] = (
-            f"{speeds[name]:.2f} tokens a second, {ratios['all_tokens']:.2f} of stock; "
-            f"by token {spread(ratios['by_token'])}"
-        )
-    return fields
-
-
-def _stream_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    fields = {"model": document["model"], "tokens": f"{document['tokens']:,}"}
-    for name, ratios in document["ratios"].items():
-        difference = document["differences"][name]["mean_loss"]
-        fields[name] = (
-            f"{ratios['own_decoding']['median']:.1f} times faster than its decoding, "
-            f"{ratios['plain_decoding']['median']:.1f} than plain decoding; "
-            f"mean loss differs by {difference:.0e} nats"
-        )
-    return fields
-
-
-def _perplexity_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    memory, ratio = document["memory"], document["ratios"]["curve_over_one_pass"]
-    peak = memory["peak_bytes"]
-    return {
-        "model": document["model"],
-        "longest pass": f"{memory['tokens']:,} tokens",
-        "peak above the model": "unknown" if peak is None else f"{peak / 2**20:,.0f} MiB",
-        "float32 logits alone": f"{memory['float32_logits_bytes'] / 2**20:,.0f} MiB",
-        "one pass": f"{document['timings']['one pass']['median']:.2f} s",
-        f"curve over {len(document['lengths'])} lengths": f"{spread(ratio)} times one pass",
-    }

@@ -12,7 +12,7 @@ import typer
 
 import ropewalk
 from ropewalk.cli.audit import AUDIT_EXAMPLES, audit
-from ropewalk.cli.bench import bench
+from ropewalk.cli.bench import add_bench
 from ropewalk.cli.compare import COMPARE_EXAMPLES, compare
 from ropewalk.cli.export import EXPORT_EXAMPLES, export
 from ropewalk.cli.generate import GENERATE_EXAMPLES, generate
@@ -40,7 +40,7 @@ app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=VERIFY_EXAMPLES)(verify)
 app.command(epilog=GENERATE_EXAMPLES)(generate)
 app.add_typer(plot, name="plot")
-app.add_typer(bench, name="bench")
+add_bench(app)
 
 
 def _print_version(*, wanted: bool) -> None:

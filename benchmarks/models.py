@@ -2,6 +2,7 @@
 
 import copy
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,8 +20,14 @@ def trained_length_of(loaded: LoadedModel) -> int:
 
 def random_ids(loaded: LoadedModel, length: int) -> torch.Tensor:
     """Token ids int64 ``[length]``, the same for every run: speed does not read the text."""
-    vocabulary = loaded.model.get_input_embeddings().num_embeddings
-    return torch.randint(vocabulary, (length,), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(vocabulary_of(loaded), (length,), generator=generator)
+
+
+def vocabulary_of(loaded: LoadedModel) -> int:
+    """Entries of the embedding."""
+    embeddings: Any = loaded.model.get_input_embeddings()
+    return int(embeddings.num_embeddings)
 
 
 def extended_copy(

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from ropewalk.api.benching.models import random_ids, trained_length_of
-from ropewalk.api.benching.timing import Race, Told, machine, race, silent
+from benchmarks.models import random_ids, trained_length_of, vocabulary_of
+from benchmarks.timing import Race, Told, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.extending import extend
 from ropewalk.api.measuring import perplexity
@@ -88,9 +88,8 @@ def _race(
 def _memory(loaded: LoadedModel, ids: torch.Tensor) -> dict[str, Any]:
     with meter_of(loaded.model.device).watch() as reading:
         TransformersScorer(loaded.model).token_losses(ids, 1, FullPass())
-    vocabulary = loaded.model.get_input_embeddings().num_embeddings
     return {
         "tokens": len(ids),
         "peak_bytes": reading.peak_bytes,
-        "float32_logits_bytes": 4 * len(ids) * vocabulary,
+        "float32_logits_bytes": 4 * len(ids) * vocabulary_of(loaded),
     }

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ropewalk.api.benching.models import extended_copy, random_ids, trained_length_of
-from ropewalk.api.benching.timing import Race, Told, Work, machine, race, silent
+from benchmarks.models import extended_copy, random_ids, trained_length_of
+from benchmarks.timing import Race, Told, Work, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.request import check_words, read_lengths
 from ropewalk.core.passes import DecodePass, Pass, StreamPass

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ropewalk.api.benching.timing import Told, Work, machine, part_of, race, silent
+from benchmarks.timing import Told, Work, machine, part_of, race, silent
 from ropewalk.core.geometry import rope_inv_freq
 from ropewalk.core.rotation import Turn
 

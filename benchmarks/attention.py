@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ropewalk.api.benching.timing import Told, machine, part_of, race, silent
+from benchmarks.timing import Told, machine, part_of, race, silent
 from ropewalk.attention.tiled import attend
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
@@ -55,7 +55,7 @@ def bench_attention(
     inputs and output, in bytes (None where the system does not say). What all layers of a model
     share is worked out in a round that is not timed.
     """
-    contenders = {CAUSAL: _causal, DENSE: _dense}
+    contenders: dict[str, Way] = {CAUSAL: _causal, DENSE: _dense}
     contenders |= {spec: _tiled(encoding(spec, GEOMETRY)) for spec in methods}
     timings, memory = {}, {}
     for number, length in enumerate(lengths):
@@ -99,7 +99,8 @@ def _dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     far = rotate(q, _angles(torch.full_like(index, DENSE_WINDOW))) @ k.mT
     distance = index[:, None] - index
     scores = torch.where(distance < DENSE_WINDOW, near, far) * HEAD_DIM**-0.5
-    return scores.masked_fill_(distance < 0, float("-inf")).softmax(dim=-1) @ v
+    probabilities: Tensor = scores.masked_fill_(distance < 0, float("-inf")).softmax(dim=-1)
+    return probabilities @ v
 
 
 def _inputs(length: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import DynamicCache
 
-from ropewalk.api.benching.models import extended_copy, trained_length_of
-from ropewalk.api.benching.timing import Told, machine, race, silent
+from benchmarks.models import extended_copy, trained_length_of
+from benchmarks.timing import Told, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.request import check_words, read_lengths
 
@@ -75,18 +74,19 @@ def bench_decode(
 class _Decoder:
     """A model in the middle of a text of random keys and values."""
 
-    def __init__(self, model: nn.Module, keys: int) -> None:
+    def __init__(self, model: Any, keys: int) -> None:
         self._model, self._cache = model.eval(), DynamicCache(config=model.config)
         device = next(model.parameters()).device
         self._token = torch.zeros(1, 1, dtype=torch.long, device=device)
         self.step()
         generator = torch.Generator().manual_seed(0)
-        for index, layer in enumerate(self._cache.layers):
-            states = (
+        layers: list[Any] = self._cache.layers
+        for index, layer in enumerate(layers):
+            added, values = (
                 torch.randn(*each.shape[:2], keys - 1, each.shape[3], generator=generator).to(each)
                 for each in (layer.keys, layer.values)
             )
-            self._cache.update(*states, index)
+            self._cache.update(added, values, index)
 
     @torch.no_grad()
     def step(self) -> None:
