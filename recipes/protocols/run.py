@@ -17,14 +17,15 @@ import ropewalk as rw
 from recipes.evidence import environment, write
 from recipes.pages import RESULTS
 from ropewalk.api.checkpoints import open_checkpoint
-from ropewalk.api.protocols import PROTOCOLS, SCORING_A_TAIL, STRIDED
 from ropewalk.data import demo_book
+from ropewalk.evaluation.protocols.parameters import STRIDE, TAIL_TOKENS
+from ropewalk.evaluation.protocols.table import PROTOCOLS, having
 from ropewalk.integrations.loading import LoadedModel
 
 METHODS = ("none", "yarn")
 LENGTHS = (256, 512)
 CHAPTERS = 8
-SCORED = STRIDE = 64
+TOKENS = 64
 _HEADING = re.compile(r"^CHAPTER \d+\b.*$", re.MULTILINE)
 
 
@@ -60,8 +61,8 @@ def measured(loaded: LoadedModel, texts: list[str], name: str, batch: int) -> di
         protocol=name,
         tokenizer=loaded.require_tokenizer(),
         windows=1,
-        tail_tokens=SCORED if name in SCORING_A_TAIL else None,
-        stride=STRIDE if name in STRIDED else None,
+        tail_tokens=TOKENS if name in having(TAIL_TOKENS) else None,
+        stride=TOKENS if name in having(STRIDE) else None,
         batch=batch,
     )
     return {"cells": cells}

@@ -17,10 +17,10 @@ from transformers import PreTrainedTokenizerFast
 import ropewalk as rw
 from recipes.families.sharpened import L0, logits, tiny, token_ids
 from ropewalk.api.checkpoints import open_checkpoint
-from ropewalk.api.protocols import PROTOCOLS, read_protocol
 from ropewalk.api.request import length_in_tokens, read_documents, read_lengths, read_mode
 from ropewalk.cli.compare import ProtocolName
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
+from ropewalk.evaluation.protocols.table import PROTOCOLS, read_protocol
 from ropewalk.training.corpus import train_tokenizer
 
 PROBES = (1, 24)

@@ -11,12 +11,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.curve import Curve
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.prefix import Prefix
-from ropewalk.evaluation.protocols import OnePassPerLength, SharedPasses
-from ropewalk.evaluation.sliding import Sliding
-from ropewalk.evaluation.tail import Tail
+from ropewalk.evaluation.protocols.curve import Curve
+from ropewalk.evaluation.protocols.prefix import Prefix
+from ropewalk.evaluation.protocols.protocol import OnePassPerLength, SharedPasses
+from ropewalk.evaluation.protocols.sliding import Sliding
+from ropewalk.evaluation.protocols.tail import Tail
 
 LENGTHS = (4, 6, 9, 16, 33)
 
@@ -227,7 +227,7 @@ def test_a_length_that_cannot_be_measured_is_refused_with_its_reason(protocol, l
 
 
 @pytest.mark.parametrize("build", [Tail, Curve])
-@pytest.mark.parametrize("values", [{"tokens": 0}, {"windows": -1}])
+@pytest.mark.parametrize("values", [{"tokens": 0, "windows": 8}, {"tokens": 2, "windows": -1}])
 def test_parameters_below_one_are_refused(build, values):
     with pytest.raises(RopewalkError, match="expected at least 1"):
         build(**values)
@@ -235,10 +235,10 @@ def test_parameters_below_one_are_refused(build, values):
 
 def test_only_curve_and_prefix_share_passes_and_only_where_the_method_allows_it():
     apart = tuple((n,) for n in LENGTHS)
-    for protocol in (Curve(), Prefix()):
+    for protocol in (Curve(tokens=2, windows=2), Prefix()):
         assert protocol.groups(LENGTHS, SharedPasses()) == (LENGTHS,)
         assert protocol.groups(LENGTHS, OnePassPerLength()) == apart
-    for protocol in (Tail(), Sliding()):
+    for protocol in (Tail(tokens=2, windows=2), Sliding(stride=2, tokens=9)):
         assert protocol.groups(LENGTHS, SharedPasses()) == apart
 
 

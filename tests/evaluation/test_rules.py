@@ -14,16 +14,16 @@ from ropewalk.core.passes import FullPass
 from ropewalk.evaluation.averages import OfPerplexities, OverTokens, OverUnits
 from ropewalk.evaluation.bootstrap import UnitSum, interval, mean_nll, paired_difference
 from ropewalk.evaluation.cells import CellMethod, Failed, Series
-from ropewalk.evaluation.chunkllama import ChunkLlama
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.first_tokens import NormXU, YarnTruncated
 from ropewalk.evaluation.measure import measure
-from ropewalk.evaluation.press import Press, PressSliding
-from ropewalk.evaluation.protocols import OnePassPerLength
-from ropewalk.evaluation.rerope import ReRoPE
+from ropewalk.evaluation.protocols.chunkllama import ChunkLlamaRule
+from ropewalk.evaluation.protocols.first_tokens import NormXURule, YarnTruncatedRule
+from ropewalk.evaluation.protocols.press import PressRule, PressSlidingRule
+from ropewalk.evaluation.protocols.protocol import OnePassPerLength
+from ropewalk.evaluation.protocols.rerope import ReRoPERule
+from ropewalk.evaluation.protocols.strided import LongRoPERule, PoSERule, YarnRule
 from ropewalk.evaluation.runs import RunFolder, Unsaved
 from ropewalk.evaluation.setting import Setting
-from ropewalk.evaluation.strided import LongRoPE, PoSE, Yarn
 
 BOS = 49
 
@@ -175,18 +175,20 @@ def texts_of(sizes, opening):
 @settings(max_examples=50, deadline=None)
 def test_rules_of_the_first_tokens(sizes, length, opening):
     documents, texts, bos = texts_of(sizes, opening)
-    found = measured(NormXU(), documents, length).record()
+    found = measured(NormXURule(), documents, length).record()
     assert found["nll"] == pytest.approx(normxu(texts, length, bos))
     assert found["ppl"] == pytest.approx(math.exp(found["nll"]))
     truncated = mean(mean(losses_of(bos + t[: length - len(bos)])[1:]) for t in texts)
-    assert measured(YarnTruncated(), documents, length).record()["nll"] == pytest.approx(truncated)
+    assert measured(YarnTruncatedRule(), documents, length).record()["nll"] == pytest.approx(
+        truncated
+    )
 
 
 @given(SIZES, LENGTHS, st.integers(1, 12), st.integers(2, 50), OPENINGS)
 @settings(max_examples=100, deadline=None)
 def test_rules_of_sliding_windows(sizes, length, stride, longest, opening):
     documents, texts, bos = texts_of(sizes, opening)
-    rules = (Yarn(stride=stride, tokens=longest), PoSE(stride=stride, tokens=longest))
+    rules = (YarnRule(stride=stride, tokens=longest), PoSERule(stride=stride, tokens=longest))
     if length - len(bos) < max(stride, 2):
         assert all(isinstance(measured(rule, documents, length), Failed) for rule in rules)
         return
@@ -195,7 +197,7 @@ def test_rules_of_sliding_windows(sizes, length, stride, longest, opening):
     assert found[0]["nll"] == pytest.approx(yarn(cut, length, stride, bos))
     if bos:  # without one, the script counts a first token that it cannot score
         assert found[1]["nll"] == pytest.approx(pose(cut, length, stride, bos))
-    capped = measured(LongRoPE(stride=stride), documents, length).record()
+    capped = measured(LongRoPERule(stride=stride), documents, length).record()
     ten = [text[: 10 * stride] for text in texts]
     assert capped["nll"] == pytest.approx(yarn(ten, length, stride, bos))
 
@@ -204,7 +206,7 @@ def test_rules_of_sliding_windows(sizes, length, stride, longest, opening):
 @settings(max_examples=50, deadline=None)
 def test_chunkllama_scores_all_tokens_of_overlapping_windows_of_one_stream(sizes, length, stride):
     documents, texts, _ = texts_of(sizes, ())
-    found = measured(ChunkLlama(stride=stride, tokens=1000), documents, length)
+    found = measured(ChunkLlamaRule(stride=stride, tokens=1000), documents, length)
     if len(range(0, sum(sizes) - length, stride)) < 2:
         assert isinstance(found, Failed)
         return
@@ -218,7 +220,7 @@ def test_chunkllama_scores_all_tokens_of_overlapping_windows_of_one_stream(sizes
 @settings(max_examples=50, deadline=None)
 def test_rerope_scores_the_last_tokens_of_each_sample(sizes, length, scored, opening):
     documents, texts, bos = texts_of(sizes, opening)
-    found = measured(ReRoPE(tokens=scored), documents, length)
+    found = measured(ReRoPERule(tokens=scored), documents, length)
     read = min(min(length, len(bos) + size - 1) for size in sizes)
     assert isinstance(found, Failed) == (read < scored)
     if read >= scored:
@@ -229,7 +231,9 @@ def test_rerope_scores_the_last_tokens_of_each_sample(sizes, length, scored, ope
 @settings(max_examples=40, deadline=None)
 def test_both_rules_of_press_score_every_token_of_the_stream(sizes, length, opening):
     documents, texts, bos = texts_of(sizes, opening)
-    apart, sliding = (measured(rule(), documents, length) for rule in (Press, PressSliding))
+    apart, sliding = (
+        measured(rule(tokens=4096), documents, length) for rule in (PressRule, PressSlidingRule)
+    )
     if length >= sum(sizes):
         assert isinstance(apart, Failed)
         assert isinstance(sliding, Failed)
@@ -242,7 +246,12 @@ def test_both_rules_of_press_score_every_token_of_the_stream(sizes, length, open
 
 @pytest.mark.parametrize(
     "protocol",
-    [NormXU(), Yarn(stride=3, tokens=40), ChunkLlama(stride=3, tokens=90), ReRoPE(tokens=2)],
+    [
+        NormXURule(),
+        YarnRule(stride=3, tokens=40),
+        ChunkLlamaRule(stride=3, tokens=90),
+        ReRoPERule(tokens=2),
+    ],
     ids=lambda protocol: protocol.name,
 )
 def test_batches_change_nothing(protocol):
@@ -257,12 +266,12 @@ def test_batches_change_nothing(protocol):
 
 def test_a_stored_cell_keeps_the_average_of_its_rule(tmp_path):
     documents = [document(9), document(45)]
-    kept = setting(NormXU(), documents)
+    kept = setting(NormXURule(), documents)
     first, again = (
         measure(kept, [SERIES], numbers, RunFolder.open(tmp_path, kept)) for _ in range(2)
     )
     assert first[0].record() == again[0].record()
-    assert first[0].record()["nll"] != measured(YarnTruncated(), documents).record()["nll"]
+    assert first[0].record()["nll"] != measured(YarnTruncatedRule(), documents).record()["nll"]
 
 
 # Averages and their intervals.
@@ -303,6 +312,6 @@ def test_intervals_and_differences_follow_the_average(average):
 
 def test_rules_that_leave_tokens_out_are_refused_with_the_remedy():
     with pytest.raises(RopewalkError, match="--stride"):
-        Yarn(stride=256, tokens=4096).check(128, document(300))
+        YarnRule(stride=256, tokens=4096).check(128, document(300))
     with pytest.raises(RopewalkError, match="last window"):
-        ChunkLlama(stride=4, tokens=90).check(58, document(60))
+        ChunkLlamaRule(stride=4, tokens=90).check(58, document(60))

@@ -13,18 +13,18 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
 from ropewalk.evaluation.cells import CellMethod, Failed, Measured, Series
 from ropewalk.evaluation.cost import CostModel, pass_cost
-from ropewalk.evaluation.curve import Curve
 from ropewalk.evaluation.differences import differences
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.measure import measure, plan
 from ropewalk.evaluation.memory import CudaMemory, ResidentMemory, meter_of
-from ropewalk.evaluation.prefix import Prefix
 from ropewalk.evaluation.progress import Silent
-from ropewalk.evaluation.protocols import OnePassPerLength, SharedPasses
+from ropewalk.evaluation.protocols.curve import Curve
+from ropewalk.evaluation.protocols.prefix import Prefix
+from ropewalk.evaluation.protocols.protocol import OnePassPerLength, SharedPasses
+from ropewalk.evaluation.protocols.sliding import Sliding
+from ropewalk.evaluation.protocols.tail import Tail
 from ropewalk.evaluation.runs import RunFolder, Store, Unsaved
 from ropewalk.evaluation.setting import Setting
-from ropewalk.evaluation.sliding import Sliding
-from ropewalk.evaluation.tail import Tail
 
 LENGTHS = (4, 8, 16)
 RECORD = (

@@ -7,7 +7,6 @@ from typing import Any
 
 from ropewalk.api.checkpoints import identity, open_checkpoint
 from ropewalk.api.comparison import Comparison, comparison_of
-from ropewalk.api.protocols import DEFAULT_WINDOWS
 from ropewalk.api.request import check_words, read_documents
 from ropewalk.evaluation.cells import Record
 from ropewalk.evaluation.differences import differences
@@ -94,7 +93,6 @@ def _prepare(
     texts: Sequence[Path] = (),
     dtype: str = "float32",
     device: str | None = None,
-    windows: int | None = None,
     **request: Any,
 ) -> Comparison:
     check_words(request.get("methods", ()), request.get("modes", ()))
@@ -106,6 +104,5 @@ def _prepare(
         weights=identity(loaded),
         documents=documents,
         dtype=dtype,
-        windows=DEFAULT_WINDOWS if windows is None else windows,
         **request,
     )

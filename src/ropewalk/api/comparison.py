@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from ropewalk.api.extending import config_of, extend_with
-from ropewalk.api.protocols import DEFAULT_WINDOWS, read_protocol
 from ropewalk.api.request import read_lengths, read_mode, read_specs
 from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.encoding import Encoding
@@ -24,7 +23,8 @@ from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.measure import measure
 from ropewalk.evaluation.memory import meter_of
 from ropewalk.evaluation.progress import Progress
-from ropewalk.evaluation.protocols import OnePassPerLength, SharedPasses
+from ropewalk.evaluation.protocols.protocol import OnePassPerLength, SharedPasses
+from ropewalk.evaluation.protocols.table import read_protocol
 from ropewalk.evaluation.runs import Store
 from ropewalk.evaluation.setting import Setting
 from ropewalk.integrations.scoring import TransformersScorer
@@ -121,7 +121,7 @@ def comparison_of(
     lengths: Sequence[int | str] = (),
     modes: Sequence[str] = (),
     protocol: str = "tail",
-    windows: int = DEFAULT_WINDOWS,
+    windows: int | None = None,
     tail_tokens: int | None = None,
     stride: int | None = None,
 ) -> Comparison:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.api.comparison import comparison_of
-from ropewalk.api.protocols import DEFAULT_WINDOWS
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.cells import Record
 from ropewalk.evaluation.documents import Document, Tokenizer
@@ -23,7 +22,7 @@ def perplexity(
     protocol: str = "tail",
     modes: Sequence[str] = ("full",),
     tokenizer: Tokenizer | None = None,
-    windows: int = DEFAULT_WINDOWS,
+    windows: int | None = None,
     tail_tokens: int | None = None,
     stride: int | None = None,
     progress: Progress | None = None,

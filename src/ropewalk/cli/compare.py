@@ -23,6 +23,8 @@ from ropewalk.cli.progress import bars
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
 from ropewalk.evaluation.folders import RUNS, default_run_folder
+from ropewalk.evaluation.protocols.parameters import STRIDE, TAIL_TOKENS, WINDOWS, Flag
+from ropewalk.evaluation.protocols.table import PROTOCOLS, having
 from ropewalk.integrations.sources import Checkpoint, ConfigFile, HubId, locate
 
 COMPARE_EXAMPLES = """\b
@@ -33,22 +35,14 @@ Examples:
 """
 
 
-class ProtocolName(str, Enum):
-    """Names of the protocols."""
+ProtocolName = Enum("ProtocolName", {name.upper(): name for name in PROTOCOLS})  # type: ignore[misc]
+"""Names of the protocols."""
 
-    TAIL = "tail"
-    CURVE = "curve"
-    PREFIX = "prefix"
-    SLIDING = "sliding"
-    NORMXU = "normxu"
-    YARN = "yarn"
-    YARN_TRUNCATED = "yarn_truncated"
-    LONGROPE = "longrope"
-    POSE = "pose"
-    CHUNKLLAMA = "chunkllama"
-    REROPE = "rerope"
-    PRESS = "press"
-    PRESS_SLIDING = "press_sliding"
+
+def _flag(flag: Flag) -> Any:
+    """The option of a flag that some protocols have."""
+    names = ", ".join(having(flag))
+    return typer.Option(metavar="N", min=1, show_default=False, help=f"{flag.help} ({names}).")
 
 
 Methods = Annotated[
@@ -108,28 +102,9 @@ Out = Annotated[
         help=f"The run folder; an existing one is resumed. Without it, {RUNS}/<model>-<protocol>.",
     ),
 ]
-Windows = Annotated[
-    int | None,
-    typer.Option(metavar="W", min=1, show_default=False, help="Windows a text, spread over it."),
-]
-TailTokens = Annotated[
-    int | None,
-    typer.Option(
-        metavar="K",
-        min=1,
-        show_default=False,
-        help="Tokens scored in a window (tail, curve, rerope).",
-    ),
-]
-Stride = Annotated[
-    int | None,
-    typer.Option(
-        metavar="S",
-        min=1,
-        show_default=False,
-        help="Tokens between windows (sliding, yarn, longrope, pose, chunkllama).",
-    ),
-]
+Windows = Annotated[int | None, _flag(WINDOWS)]
+TailTokens = Annotated[int | None, _flag(TAIL_TOKENS)]
+Stride = Annotated[int | None, _flag(STRIDE)]
 Batch = Annotated[
     int,
     typer.Option(

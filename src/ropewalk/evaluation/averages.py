@@ -11,11 +11,12 @@ The perplexity is always the exponential of the figure.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 LARGEST_LOSS = 700.0
 """Nats: beyond, perplexities overflow."""
@@ -50,7 +51,7 @@ class OverUnits(Average):
     """Every unit weighs the same, however few tokens it scored."""
 
     def terms(self, nll: Floats, tokens: Floats) -> tuple[Floats, Floats]:
-        return nll / tokens, np.ones_like(tokens)
+        return nll / tokens, tokens / tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,11 @@ class OfPerplexities(Average):
     """Perplexities are averaged, not losses: a unit that went wrong weighs most."""
 
     def terms(self, nll: Floats, tokens: Floats) -> tuple[Floats, Floats]:
-        return np.exp(np.minimum(nll / tokens, LARGEST_LOSS)), np.ones_like(tokens)
+        import numpy as np
+
+        return np.exp(np.minimum(nll / tokens, LARGEST_LOSS)), tokens / tokens
 
     def figure(self, ratio: Floats) -> Floats:
+        import numpy as np
+
         return np.asarray(np.log(ratio), dtype=np.float64)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ropewalk.core.passes import Pass
 from ropewalk.evaluation.averages import Average
 from ropewalk.evaluation.bootstrap import OVER_TOKENS, UnitSum, interval, mean_nll
-from ropewalk.evaluation.protocols import EvaluationProtocol, Sharing
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Sharing
 
 Record = dict[str, Any]
 

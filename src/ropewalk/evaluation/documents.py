@@ -7,13 +7,15 @@ be exact: the byte lengths of all tokens add up to the bytes of the text.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ropewalk.core.errors import RopewalkError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Integers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 
 class Tokenizer(Protocol):
@@ -43,11 +45,13 @@ class Document:
     """
 
     name: str
-    ids: Tensor
-    byte_lengths: Tensor
+    ids: "Tensor"
+    byte_lengths: "Tensor"
     opening: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        import torch
+
         for field, tensor in (("ids", self.ids), ("byte_lengths", self.byte_lengths)):
             if tensor.ndim != 1 or tensor.dtype != torch.int64 or len(tensor) != len(self.ids):
                 raise RopewalkError(
@@ -67,6 +71,8 @@ class Document:
         Raises RopewalkError for empty text, text that UTF-8 cannot hold, a tokenizer that
         does not report offsets, or fewer than 2 tokens.
         """
+        import torch
+
         if not text:
             raise RopewalkError(f"document {name!r} is empty: expected text; give another file")
         bytes_before = _bytes_before(name, text)
@@ -102,6 +108,8 @@ class Document:
 
 def joined(documents: Sequence[Document]) -> Document:
     """The documents one after the other, as one stream."""
+    import torch
+
     return Document(
         name=" + ".join(each.name for each in documents),
         ids=torch.cat([each.ids for each in documents]),
@@ -110,8 +118,10 @@ def joined(documents: Sequence[Document]) -> Document:
     )
 
 
-def _bytes_before(name: str, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _bytes_before(name: str, text: str) -> Integers:
     """UTF-8 bytes before each character, and of the whole text, int64 ``[characters + 1]``."""
+    import numpy as np
+
     try:
         codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     except UnicodeEncodeError as error:
@@ -123,14 +133,14 @@ def _bytes_before(name: str, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(widths)])
 
 
-def _token_bytes(
-    offsets: Sequence[tuple[int, int]], bytes_before: np.ndarray[Any, np.dtype[np.int64]]
-) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _token_bytes(offsets: Sequence[tuple[int, int]], bytes_before: Integers) -> Integers:
     """Bytes from the furthest character reached before a token to the furthest after it.
 
     A character split over several tokens counts for the first of them; characters that a
     tokenizer drops count for the next token, at the end of the text for the last one.
     """
+    import numpy as np
+
     if not len(offsets):
         return np.zeros(0, np.int64)
     reached = np.maximum.accumulate(np.asarray(offsets, dtype=np.int64)[:, 1])

@@ -10,7 +10,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.core.language_model import LanguageModel
 from ropewalk.core.passes import Pass
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import Span
+from ropewalk.evaluation.protocols.protocol import Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

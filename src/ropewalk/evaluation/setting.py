@@ -6,7 +6,7 @@ from typing import Any
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.cells import Cell
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import EvaluationProtocol
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol
 from ropewalk.storage.folders import FORMAT, Key
 
 

@@ -16,20 +16,18 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverUnits
 from ropewalk.evaluation.documents import Document, joined
-from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, Span, require_positive
+from ropewalk.evaluation.protocols.parameters import stride, text_tokens
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkLlama(EvaluationProtocol):
+class ChunkLlamaRule(EvaluationProtocol):
     """Stride S; T tokens of the stream (the script reads all). A unit is a window."""
 
-    stride: int = 256
-    tokens: int = 4096
+    stride: int = stride()
+    tokens: int = text_tokens()
     name: ClassVar[str] = "chunkllama"
     average: ClassVar[Average] = OverUnits()
-
-    def __post_init__(self) -> None:
-        require_positive(self)
 
     def texts(self, documents: tuple[Document, ...]) -> tuple[Document, ...]:
         return (joined(documents),)

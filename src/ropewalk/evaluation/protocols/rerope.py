@@ -15,19 +15,19 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverUnits
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, Span, require_positive
+from ropewalk.evaluation.protocols.parameters import TAIL_TOKENS, parameter
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
+
+PUBLISHED_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReRoPE(EvaluationProtocol):
+class ReRoPERule(EvaluationProtocol):
     """K tokens of each document. A unit is a document."""
 
-    tokens: int = 4096
+    tokens: int = parameter(lambda scope: min(PUBLISHED_TOKENS, scope.lengths[0]), TAIL_TOKENS)
     name: ClassVar[str] = "rerope"
     average: ClassVar[Average] = OverUnits()
-
-    def __post_init__(self) -> None:
-        require_positive(self)
 
     def check(self, length: int, document: Document) -> None:
         read = min(length, len(document.opening) + len(document) - 1)

@@ -13,19 +13,15 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverTokens, OverUnits
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, Span, require_positive
-
-PUBLISHED_STRIDE = 256
+from ropewalk.evaluation.protocols.parameters import PUBLISHED_STRIDE, stride, text_tokens
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strided(EvaluationProtocol):
     """Stride S in tokens. A unit is a window."""
 
-    stride: int = PUBLISHED_STRIDE
-
-    def __post_init__(self) -> None:
-        require_positive(self)
+    stride: int = stride()
 
     @property
     @abstractmethod
@@ -68,7 +64,7 @@ class Strided(EvaluationProtocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoSE(Strided):
+class PoSERule(Strided):
     """Every scored token weighs the same.
 
     tokens  T; the published script reads each document to a limit of its own
@@ -77,7 +73,7 @@ class PoSE(Strided):
     Deviation: none.
     """
 
-    tokens: int = 16 * PUBLISHED_STRIDE
+    tokens: int = text_tokens()
     name: ClassVar[str] = "pose"
     average: ClassVar[Average] = OverTokens()
 
@@ -87,7 +83,7 @@ class PoSE(Strided):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Yarn(Strided):
+class YarnRule(Strided):
     """The mean of the windows' mean losses: the first window, of n tokens, weighs like each of
     the following, of S tokens.
 
@@ -98,7 +94,7 @@ class Yarn(Strided):
     Deviation: none but T.
     """
 
-    tokens: int = 16 * PUBLISHED_STRIDE
+    tokens: int = text_tokens()
     name: ClassVar[str] = "yarn"
     average: ClassVar[Average] = OverUnits()
 
@@ -108,9 +104,9 @@ class Yarn(Strided):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LongRoPE(Strided):
-    """As ``Yarn``, of the first 10 S tokens alone: at S = 256, figures of more than 2,560 tokens
-    are all the same figure.
+class LongRoPERule(Strided):
+    """As ``YarnRule``, of the first 10 S tokens alone: at S = 256, figures of more than 2,560
+    tokens are all the same figure.
 
     Source: microsoft/LongRoPE, ``evaluation/perplexity.py`` without ``--truncate``, which is
         then ``YarnTruncated`` (Ding et al. 2024, arXiv:2402.13753).

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, Sharing, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Sharing, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,18 +4,16 @@ from dataclasses import dataclass
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, require_positive
+from ropewalk.evaluation.protocols.parameters import tail_tokens, windows
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windowed(EvaluationProtocol):
     """The last ``tokens`` tokens of each of ``windows`` windows. A unit is a window."""
 
-    tokens: int = 128
-    windows: int = 8
-
-    def __post_init__(self) -> None:
-        require_positive(self)
+    tokens: int = tail_tokens()
+    windows: int = windows()
 
     def scored(self, length: int, window: int) -> Scored:
         """The last K of the first ``length`` tokens of a sequence."""

@@ -15,22 +15,21 @@ from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, Span, require_positive
+from ropewalk.evaluation.protocols.parameters import STRIDE, parameter, text_tokens
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sliding(EvaluationProtocol):
     """Stride S and text T, both in tokens, the same for all lengths. A unit is a document.
 
-    About T / S passes of n tokens for each length and document: 16 of them by default.
+    S is half the shortest length by default, at most a quarter of the trained length. About T / S
+    passes of n tokens for each length and document.
     """
 
-    stride: int = 256
-    tokens: int = 4096
+    stride: int = parameter(lambda scope: max(min(scope.quarter, scope.lengths[0] // 2), 1), STRIDE)
+    tokens: int = text_tokens()
     name: ClassVar[str] = "sliding"
-
-    def __post_init__(self) -> None:
-        require_positive(self)
 
     def check(self, length: int, document: Document) -> None:
         if length <= self.stride:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OfPerplexities, OverUnits
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class FirstTokens(EvaluationProtocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NormXU(FirstTokens):
+class NormXURule(FirstTokens):
     """The mean over documents of their perplexities.
 
     Source: NormXU 2023, Consistent-DynamicNTKRoPE, ``eval_ppl.py``.
@@ -46,7 +46,7 @@ class NormXU(FirstTokens):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class YarnTruncated(FirstTokens):
+class YarnTruncatedRule(FirstTokens):
     """The exponential of the mean over documents of their mean losses.
 
     Source: jquesnelle/yarn, ``eval/perplexity.py --truncate`` (Peng et al. 2023, YaRN,

@@ -17,18 +17,16 @@ from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document, joined
-from ropewalk.evaluation.protocols import EvaluationProtocol, Scored, Span, require_positive
+from ropewalk.evaluation.protocols.parameters import text_tokens
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Press(EvaluationProtocol):
+class PressRule(EvaluationProtocol):
     """Blocks of n tokens of the first T. A unit is a block."""
 
-    tokens: int = 4096
+    tokens: int = text_tokens()
     name: ClassVar[str] = "press"
-
-    def __post_init__(self) -> None:
-        require_positive(self)
 
     def texts(self, documents: tuple[Document, ...]) -> tuple[Document, ...]:
         return (joined(documents),)
@@ -49,7 +47,7 @@ class Press(EvaluationProtocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PressSliding(Press):
+class PressSlidingRule(PressRule):
     """Each of the first T tokens in a pass of its own. A unit is a block of n, as above."""
 
     name: ClassVar[str] = "press_sliding"

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols import Sharing, Span
-from ropewalk.evaluation.windows import Windowed
+from ropewalk.evaluation.protocols.protocol import Sharing, Span
+from ropewalk.evaluation.protocols.windows import Windowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

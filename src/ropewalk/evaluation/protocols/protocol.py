@@ -6,13 +6,14 @@ document, or the document). Sums of a unit are kept; a mean is taken once, over 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverTokens
 from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.protocols.parameters import Flag, Parameter, Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +78,46 @@ class OnePassPerLength(Sharing):
 
 
 class EvaluationProtocol(ABC):
-    """What is scored. A final subclass is a frozen dataclass of positive integers."""
+    """What is scored. A final subclass is a frozen dataclass of positive integers.
+
+    Raises RopewalkError for a parameter below 1.
+    """
 
     name: ClassVar[str]
     """As typed on the command line."""
     average: ClassVar[Average] = OverTokens()
     """From the sums of units to the figure of a cell."""
 
+    def __post_init__(self) -> None:
+        for name in self.parameters():
+            value = getattr(self, name)
+            if value < 1:
+                raise RopewalkError(f"{self.name}: {name}={value}; expected at least 1")
+
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        """Its parameters by name."""
+        declared: Any = cls
+        return {each.name: each.metadata["parameter"] for each in fields(declared)}
+
+    @classmethod
+    def flags(cls) -> tuple[Flag, ...]:
+        """Those that set its parameters."""
+        return tuple(each.flag for each in cls.parameters().values() if each.flag)
+
+    @classmethod
+    def chosen(cls, scope: Scope, given: Mapping[Flag, int]) -> "EvaluationProtocol":
+        """The protocol of a run, with a default for what is not given."""
+        values = {
+            name: given[each.flag] if each.flag and each.flag in given else each.default(scope)
+            for name, each in cls.parameters().items()
+        }
+        return cls(**values)
+
     @property
     def text(self) -> str:
         """Name and all parameters, e.g. ``tail:tokens=128,windows=8``."""
-        values = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))  # type: ignore[arg-type]
+        values = ",".join(f"{name}={getattr(self, name)}" for name in self.parameters())
         return f"{self.name}:{values}" if values else self.name
 
     def groups(self, lengths: tuple[int, ...], sharing: Sharing) -> tuple[tuple[int, ...], ...]:
@@ -105,11 +135,3 @@ class EvaluationProtocol(ABC):
     @abstractmethod
     def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
         """Spans that serve all ``lengths`` (one group, ascending, each checked)."""
-
-
-def require_positive(protocol: EvaluationProtocol) -> None:
-    """Raises RopewalkError unless all parameters are at least 1."""
-    for field in fields(protocol):  # type: ignore[arg-type]
-        value = getattr(protocol, field.name)
-        if value < 1:
-            raise RopewalkError(f"{protocol.name}: {field.name}={value}; expected at least 1")

@@ -1,0 +1,1 @@
+"""Protocols, one rule of scoring a file; ``table`` names them."""
