@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.extras import require_extra
 from ropewalk.integrations.sources import (
     Checkpoint,
     config_file,
@@ -117,7 +118,8 @@ def _config(checkpoint: Checkpoint) -> "PretrainedConfig":
     if checkpoint.gguf_file is None:
         read_config(config_file(checkpoint))
     else:
-        _require_gguf_reader()
+        # transformers loads the tensors through accelerate
+        require_extra("gguf", "gguf", "accelerate", purpose="a .gguf file")
         _refuse_dropped_scaling(checkpoint.folder / checkpoint.gguf_file)
     from transformers import AutoConfig
 
@@ -208,17 +210,6 @@ def _stored_numbers(path: Path) -> int:
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
         return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
-
-
-def _require_gguf_reader() -> None:
-    try:
-        import accelerate  # noqa: F401  (transformers loads the tensors through it)
-        import gguf  # noqa: F401
-    except ImportError as error:
-        raise RopewalkError(
-            "a .gguf file needs the packages gguf and accelerate; install them: "
-            'pip install "ropewalk[gguf]"'
-        ) from error
 
 
 def _refuse_dropped_scaling(path: Path) -> None:
