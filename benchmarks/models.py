@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from ropewalk.api.extending import config_of, extend_with
-from ropewalk.configs.rope import read_rope_section
+from ropewalk.configs.shape import read_model
 from ropewalk.core.passes import Pass
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.methods.spec import parse_spec
 
 
 def trained_length_of(loaded: LoadedModel) -> int:
-    return read_rope_section(config_of(loaded.model)).geometry().trained_length
+    return read_model(config_of(loaded.model)).rope().geometry().trained_length
 
 
 def random_ids(loaded: LoadedModel, length: int) -> torch.Tensor:

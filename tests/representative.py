@@ -1,8 +1,8 @@
 """Each method at parameters that stand for it, and another value of every parameter."""
 
+from readings import encoding_from_config
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.methods.build import encoding
-from ropewalk.methods.from_config import encoding_from_config
 from ropewalk.methods.spec import NATIVE
 
 DIM, THETA, L0 = 64, 5e4, 256

@@ -14,7 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from recipes.families.sharpened import L0, VOCABULARY, sharpen, token_ids
-from ropewalk.configs.rope import read_rope_section
+from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 
 LAYERS, HEADS, WINDOW = 4, 4, 48
@@ -114,7 +114,7 @@ def shrunk(family: str, **changes: Any) -> nn.Module:
 def refusal(family: str) -> str | None:
     """Why its default config can be no rotary encoding, where that can be told from it."""
     try:
-        read_rope_section(CONFIG_MAPPING[family]().to_dict())
+        read_model(CONFIG_MAPPING[family]().to_dict()).rope()
     except RopewalkError as error:
         return str(error)
     return None

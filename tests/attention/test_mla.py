@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from readings import encoding_from_config, softmax_scale
 from ropewalk.attention.mla import LatentAttention
 from ropewalk.attention.reference import attend_reference
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.rotation import rotate
 from ropewalk.methods.build import encoding
-from ropewalk.methods.from_config import encoding_from_config, softmax_scale
 
 HEADS, PASSING, TURNING, RANK, VALUE = 3, 16, 8, 20, 12
 L0, TOKENS = 16, 48

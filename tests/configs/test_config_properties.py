@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config_strategies import CONFIGS, JUNK, NUMBERS
-from ropewalk.configs.rope import read_rope_section
+from readings import encoding_from_config, inspect_config, read_rope_section, softmax_scale
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.build import encoding
-from ropewalk.methods.from_config import encoding_from_config, softmax_scale
-from ropewalk.methods.inspection import inspect_config
 from ropewalk.methods.method import Method
 from ropewalk.methods.parameters import parameters_of
 from ropewalk.methods.table import METHODS

@@ -6,13 +6,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ropewalk.configs.rope import read_rope_section
+from readings import encoding_from_config, inspect_config, read_rope_section, softmax_scale
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed, WholeSequence
 from ropewalk.methods.build import encoding
-from ropewalk.methods.from_config import encoding_from_config, softmax_scale
-from ropewalk.methods.inspection import inspect_config
 
 
 def llama(**keys):

@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 import ropewalk as rw
 from config_strategies import CONFIGS
 from places import GOLDENS
+from readings import encoding_from_config, read_rope_section
 from representative import PARAMETERS
 from ropewalk.cli.main import main
 from ropewalk.configs.gguf_names import gguf_architecture
-from ropewalk.configs.rope import read_rope_section
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export import document as export_module
 from ropewalk.engines.export.flags import value_of
 from ropewalk.engines.llama_cpp.flags import llama_cpp_with_flags
 from ropewalk.engines.table import ENGINES
-from ropewalk.methods.from_config import encoding_from_config
 
 L0, LONG = 32768, 131072
 QWEN = {

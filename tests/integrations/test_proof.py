@@ -9,11 +9,11 @@ from torch.testing import assert_close
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 import ropewalk as rw
+from readings import encoding_from_config
 from recipes.families.sharpened import L0, MORE_FAMILIES, logits, tiny, token_ids
 from ropewalk.integrations.layout import measure_layout
 from ropewalk.integrations.probe import answer, probe_ids
 from ropewalk.integrations.rotary import PositionsOfCall, RealTable, UnturnedRotary, concatenated
-from ropewalk.methods.from_config import encoding_from_config
 
 SAME = {"rtol": 0, "atol": 1e-9}
 BOTH_SEAMS = pytest.mark.parametrize("spec", ["yarn:factor=2.5", "dynamic_ntk", "rerope:window=12"])

@@ -11,13 +11,12 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from places import GOLDENS
-from ropewalk.configs.rope import read_rope_section
+from readings import encoding_from_config, read_rope_section, softmax_scale
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.dynamic_ntk import DynamicNTK
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 from ropewalk.methods.build import encoding
-from ropewalk.methods.from_config import encoding_from_config, softmax_scale
 
 CASES = json.loads((GOLDENS / "cases.json").read_text())["cases"]
 SPELLINGS = {"ntk": "ntk_aware"}

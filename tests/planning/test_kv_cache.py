@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config_strategies import FLAT, JUNK
-from ropewalk.configs.layers import layer_kinds
+from readings import kv_cache
+from ropewalk.configs.shape import read_model
+from ropewalk.configs.unknown import known
 from ropewalk.core.errors import RopewalkError
-from ropewalk.planning.kv_cache import kv_cache
+from ropewalk.planning.kv_cache import kept_as
 
 ROPE = {"rope_theta": 10000.0, "max_position_embeddings": 4096}
 GIB = 2**30
@@ -124,7 +126,9 @@ S, F, N = "sliding", "full", "none"
     ],
 )
 def test_layers_are_told_apart(keys, expected):
-    assert [kind.name for kind in layer_kinds({**model(4, 2, 2, 8), **keys})] == expected
+    kinds = known(read_model({**model(4, 2, 2, 8), **keys}).kinds)
+    by_layer = {index: kept_as(kind) for kind in kinds for index in kind.layers}
+    assert [by_layer[index] for index in range(4)] == expected
 
 
 @pytest.mark.parametrize(

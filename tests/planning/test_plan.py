@@ -12,6 +12,7 @@ import ropewalk as rw
 from config_strategies import CONFIGS, JUNK
 from places import RESULTS
 from ropewalk.cli.main import main
+from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.spec import parse_spec
 from ropewalk.planning.guidance import GUIDANCE
@@ -117,7 +118,7 @@ def test_a_trained_scaling_is_kept_under_position_maps_and_not_replaced_untuned(
 @pytest.mark.parametrize("times", [1.01, 3.3, 8])
 @pytest.mark.parametrize("guidance", GUIDANCE, ids=lambda g: g.method)
 def test_every_spec_is_one_that_inspect_can_show(config, times, guidance):
-    target = Target.of(config, int(times * config["max_position_embeddings"]))
+    target = Target.of(read_model(config), int(times * config["max_position_embeddings"]))
     spec = guidance.spec(target)
     if spec is None:
         assert guidance.method == "longrope"
@@ -133,7 +134,7 @@ def test_position_maps_stay_within_what_was_trained(config, name):
     small = {**config, "max_position_embeddings": config["max_position_embeddings"] // 512}
     if "rope_scaling" in small:
         small["rope_scaling"] = {**small["rope_scaling"], ORIGINAL: L0 // 512}
-    target = Target.of(small, 8 * small["max_position_embeddings"])
+    target = Target.of(read_model(small), 8 * small["max_position_embeddings"])
     (guidance,) = (g for g in GUIDANCE if g.method == name)
     spec = guidance.spec(target).removeprefix("native+")
     encoding = rw.encoding(spec, target.section.geometry())

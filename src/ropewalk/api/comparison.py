@@ -12,7 +12,7 @@ from torch import nn
 
 from ropewalk.api.extending import config_of, extend_with
 from ropewalk.api.request import read_lengths, read_mode, read_specs
-from ropewalk.configs.rope import read_rope_section
+from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.passes import DecodePass, FullPass, Pass, StreamPass
@@ -28,7 +28,7 @@ from ropewalk.evaluation.protocols.table import read_protocol
 from ropewalk.evaluation.runs import Store
 from ropewalk.evaluation.setting import Setting
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.methods.from_config import encoding_from_config
+from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.spec import Spec
 from ropewalk.methods.unscaled import none
 from ropewalk.report.records import PLAIN
@@ -130,8 +130,8 @@ def comparison_of(
     Raises RopewalkError for bad input.
     """
     config = config_of(model)
-    geometry = read_rope_section(config).geometry()
-    native = encoding_from_config(config)
+    section = read_model(config).rope()
+    geometry, native = section.geometry(), native_encoding(section)
     tokens = read_lengths(lengths, geometry.trained_length)
     rule = read_protocol(
         protocol,

@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from ropewalk.configs.rope import read_rope_section
+from ropewalk.api.shapes import shape_of
+from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass, Pass
 from ropewalk.integrations.extension import Extension
 from ropewalk.integrations.installation import install
-from ropewalk.integrations.loading import load_config
-from ropewalk.methods.from_config import encoding_from_config
-from ropewalk.methods.inspection import inspect_config
+from ropewalk.methods.from_config import native_encoding
+from ropewalk.methods.inspection import inspect_model
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec, with_arguments
 
 
@@ -48,16 +48,16 @@ def extend_with(
 
     split  the pass that the model is meant for; by default one that computes what it says
     """
-    config = config_of(model)
-    read_rope_section(config)  # a config without a rotary encoding is told before anything runs
+    shape = read_model(config_of(model))
+    shape.rope()  # a config without a rotary encoding is told before anything runs
 
     def native(layer_type: str | None) -> Encoding:
         # Families that scale their queries do so themselves, before attention is called.
-        return replace(encoding_from_config(config, layer_type), score_mods=())
+        return replace(native_encoding(shape.rope(layer_type)), score_mods=())
 
     def wanted(layer_type: str | None) -> Encoding:
         encoding = spec.encoding(
-            read_rope_section(config, layer_type).geometry(),
+            shape.rope(layer_type).geometry(),
             default_factor=default_factor,
             context_length=context_length,
             native=native(layer_type),
@@ -95,9 +95,8 @@ def inspect(
 
     config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
 
-    The other arguments and the result: see ``ropewalk.methods.inspection.inspect_config``.
+    The other arguments and the result: see ``ropewalk.methods.inspection.inspect_model``.
     """
-    parsed = config if isinstance(config, Mapping) else load_config(config)
-    return inspect_config(
-        parsed, context_length=context_length, method=method, layer_type=layer_type
+    return inspect_model(
+        shape_of(config), context_length=context_length, method=method, layer_type=layer_type
     )

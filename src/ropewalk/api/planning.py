@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.integrations.loading import load_config
-from ropewalk.planning.plan import plan_config
+from ropewalk.api.shapes import shape_of
+from ropewalk.planning.plan import plan_model
 
 
 def plan(
@@ -15,7 +15,6 @@ def plan(
 
     config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
 
-    The other arguments, the result and the errors: see ``ropewalk.planning.plan.plan_config``.
+    The other arguments, the result and the errors: see ``ropewalk.planning.plan.plan_model``.
     """
-    parsed = config if isinstance(config, Mapping) else load_config(config)
-    return plan_config(parsed, length, batch=batch, dtype=dtype)
+    return plan_model(shape_of(config), length, batch=batch, dtype=dtype)

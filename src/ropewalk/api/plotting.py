@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ropewalk.configs.rope import read_rope_section
+from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.regions import Region
-from ropewalk.methods.from_config import encoding_from_config
-from ropewalk.methods.inspection import inspect_config
+from ropewalk.methods.from_config import native_encoding
+from ropewalk.methods.inspection import inspect_model
 from ropewalk.methods.spec import parse_spec
 
 CELLS = 256
@@ -40,7 +40,7 @@ class Subject:
 
     @property
     def geometry(self) -> RopeGeometry:
-        return read_rope_section(self.config).geometry()
+        return read_model(self.config).rope().geometry()
 
     def stated(self, method: str, length: int) -> str:
         """The spec with an omitted factor written out: length / L0, at least 1."""
@@ -53,8 +53,13 @@ class Subject:
 
     def encoding(self, method: str, length: int) -> Encoding:
         """The encoding of a stated spec at context length ``length``."""
-        native = encoding_from_config(self.config)
+        native = native_encoding(read_model(self.config).rope())
         return parse_spec(method).encoding(native.geometry, context_length=length, native=native)
+
+    def pairs(self, method: str | None = None, length: int | None = None) -> list[dict[str, Any]]:
+        """What ``inspect`` says of each pair."""
+        document = inspect_model(read_model(self.config), context_length=length, method=method)
+        return document["pairs"]  # type: ignore[no-any-return]
 
     def record(self, plot: str, length: int) -> Record:
         """What the record of every picture begins with."""
@@ -135,7 +140,9 @@ def wavelengths(subject: Subject, methods: Sequence[str], length: int) -> Record
     drawn = []
     for method in methods:
         stated = subject.stated(method, length)
-        pairs = inspect_config(subject.config, context_length=length, method=stated)["pairs"]
+        pairs = inspect_model(read_model(subject.config), context_length=length, method=stated)[
+            "pairs"
+        ]
         drawn.append({"method": stated, "wavelengths": [pair["wavelength"] for pair in pairs]})
     return {
         **subject.record("wavelengths", length),
@@ -152,7 +159,9 @@ def reach(subject: Subject, methods: Sequence[str], length: int) -> Record:
     drawn = []
     for method in methods:
         stated = subject.stated(method, length)
-        pairs = inspect_config(subject.config, context_length=length, method=stated)["pairs"]
+        pairs = inspect_model(read_model(subject.config), context_length=length, method=stated)[
+            "pairs"
+        ]
         drawn.append(
             {
                 "method": stated,
@@ -266,7 +275,7 @@ def _last_length(encoding: Encoding, length: int) -> int:
 
 
 def _turns(subject: Subject) -> list[float]:
-    return [pair["turns_in_training"] for pair in inspect_config(subject.config)["pairs"]]
+    return [pair["turns_in_training"] for pair in subject.pairs()]
 
 
 def _ratio(pair: Mapping[str, Any]) -> float | None:

@@ -24,7 +24,7 @@ from ropewalk.api.verdicts import (
     dtype_name,
     not_run,
 )
-from ropewalk.configs.rope import read_rope_section
+from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.consistency import (
@@ -36,7 +36,7 @@ from ropewalk.integrations.consistency import (
 )
 from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.modes import at_rest
-from ropewalk.methods.from_config import encoding_from_config
+from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 from ropewalk.storage.folders import Key
 from ropewalk.storage.version import code_version
@@ -77,7 +77,7 @@ class Verification:
                 "extension first"
             )
         config = config_of(model)
-        trained_length = read_rope_section(config).geometry().trained_length
+        trained_length = read_model(config).rope().geometry().trained_length
         beyond = min(max(trained_length // 4, FEWEST_BEYOND), MOST_BEYOND)
         default = trained_length + beyond
         tokens = default if length is None else length_in_tokens(length, trained_length)
@@ -139,8 +139,8 @@ class Verification:
 
     def _require_encodings(self, specs: Sequence[Spec]) -> None:
         """Raise for a spec with which there is no encoding, before anything is measured."""
-        geometry = read_rope_section(self.config).geometry()
-        native = encoding_from_config(self.config)
+        section = read_model(self.config).rope()
+        geometry, native = section.geometry(), native_encoding(section)
         for spec in specs:
             spec.encoding(geometry, native=native, **self._factors)
 

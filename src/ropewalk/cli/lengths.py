@@ -11,8 +11,8 @@ def tokens_of(wanted: int | str, config: Mapping[str, Any]) -> int: ...
 def tokens_of(wanted: int | str | None, config: Mapping[str, Any]) -> int | None:
     """Tokens of what ``read_length`` returned; None stays None. RopewalkError for a bad config."""
     from ropewalk.api.request import length_in_tokens
-    from ropewalk.configs.rope import read_rope_section
+    from ropewalk.configs.shape import read_model
 
     if not isinstance(wanted, str):
         return wanted
-    return length_in_tokens(wanted, read_rope_section(config).trained_length)
+    return length_in_tokens(wanted, read_model(config).rope().trained_length)

@@ -7,7 +7,7 @@ declared there and given here, whenever this room is loaded.
 from collections.abc import Mapping
 from typing import Any
 
-from ropewalk.configs.rope import read_rope_section
+from ropewalk.configs.shape import read_model
 from ropewalk.core.geometry import RopeGeometry
 
 
@@ -16,7 +16,7 @@ def geometry_from_config(config: Mapping[str, Any]) -> RopeGeometry:
 
     Raises RopewalkError for a config without rope keys or with numbers that make no rotation.
     """
-    return read_rope_section(config).geometry()
+    return read_model(config).rope().geometry()
 
 
 RopeGeometry.from_config = geometry_from_config

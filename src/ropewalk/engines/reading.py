@@ -4,19 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ropewalk.configs.rope import (
-    LARGEST_LENGTH,
-    RopeSection,
-    read_rope_section,
-    rope_dict_in_force,
-    text_model,
-    text_section,
-)
+from ropewalk.configs.keys import ORIGINAL
+from ropewalk.configs.numbers import LARGEST_LENGTH
+from ropewalk.configs.rope import TYPES_FROM_ORIGINAL, RopeSection
+from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
-
-ORIGINAL = "original_max_position_embeddings"
-_LARGEST_LIST_ENTRY = 1e18
-_TYPES_WITH_ORIGINAL = ("yarn", "longrope", "llama3")
 
 
 class EngineRaises(Exception):
@@ -47,16 +39,16 @@ class Reading:
         cls, config: Mapping[str, Any], served_length: int | None, layer_type: str | None
     ) -> "Reading":
         """Raises RopewalkError for a config or length that no engine could be asked about."""
-        section = read_rope_section(config, layer_type)
-        text = text_model(config)
-        rope, _, nested = rope_dict_in_force(text, layer_type)
+        shape = read_model(config)
+        section = shape.rope(layer_type)
+        rope = section.written
         if section.layer_type == "sliding_attention" and section.rope_type == "default":
             rope = {**rope, "rope_type": "default"}
         return cls(
-            text=text,
+            text=shape.text,
             rope=rope,
-            nested=nested,
-            text_section=text_section(config),
+            nested=section.nested,
+            text_section=shape.text_section,
             section=section,
             served_length=_checked(served_length),
         )
@@ -92,7 +84,7 @@ class Reading:
     @property
     def has_original(self) -> bool:
         """Whether an L stands in the dict once transformers has completed it."""
-        return self.written_type in _TYPES_WITH_ORIGINAL or self.rope.get(ORIGINAL) is not None
+        return self.written_type in TYPES_FROM_ORIGINAL or self.rope.get(ORIGINAL) is not None
 
     @property
     def latent(self) -> bool:
@@ -111,10 +103,10 @@ class Reading:
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """A list of the rope dict; RopewalkError unless it holds numbers."""
-        values = self.section.parameters.get(name)
-        if not isinstance(values, tuple) or not all(map(_plain, values)):
+        values = self.section.numbers(name)
+        if values is None:
             raise RopewalkError(f"{name}: expected a list of numbers, one for each pair")
-        return tuple(map(float, values))
+        return values
 
 
 def length(value: object, name: str) -> int:
@@ -127,8 +119,3 @@ def length(value: object, name: str) -> int:
 
 def _checked(served_length: int | None) -> int | None:
     return None if served_length is None else length(served_length, "served_length")
-
-
-def _plain(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) < _LARGEST_LIST_ENTRY  # type: ignore[arg-type]

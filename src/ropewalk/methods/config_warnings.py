@@ -14,28 +14,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.configs.rope import RopeSection, text_model
+from ropewalk.configs.keys import ORIGINAL
+from ropewalk.configs.rope import RopeSection
+from ropewalk.configs.shape import ModelShape
+from ropewalk.methods.from_config import ROPE_TYPES
 
-_ORIGINAL = "original_max_position_embeddings"
-_ANY_TYPE = frozenset({"llama_4_scaling_beta", "mrope_section", "mrope_interleaved"})
-_LATENT = frozenset({"apply_yarn_scaling"})
-_READ: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "default": frozenset({"max_trained_positions"}),
-        "linear": frozenset({"factor", "max_trained_positions"}),
-        "dynamic": frozenset({"factor", "alpha", "max_trained_positions"}),
-        "yarn": frozenset(
-            {"factor", "beta_fast", "beta_slow", "truncate", "attention_factor", "mscale"}
-            | {"mscale_all_dim", _ORIGINAL}
-        ),
-        "longrope": frozenset(
-            {"short_factor", "long_factor", "factor", "attention_factor", "short_mscale"}
-            | {"long_mscale", _ORIGINAL}
-        ),
-        "llama3": frozenset({"factor", "low_freq_factor", "high_freq_factor", _ORIGINAL}),
-        "proportional": frozenset({"factor", "partial_rotary_factor", "max_trained_positions"}),
-    }
-)
 _SIGNIFICAND_BITS: Mapping[str, int] = MappingProxyType({"bfloat16": 8, "float16": 11})
 _XPOS_KEYS = ("use_xpos", "xpos", "rotary_xpos", "xpos_rel_pos", "xpos_scale_base")
 _XPOS_BASES = ("xpos_scale_base", "rotary_emb_scale_base")
@@ -44,13 +27,10 @@ _LARGEST_FLOAT16 = 65504.0
 
 
 def config_warnings(
-    config: Mapping[str, Any], section: RopeSection, context_length: int
+    shape: ModelShape, section: RopeSection, context_length: int
 ) -> list[dict[str, str]]:
-    """The warnings of a config, for the layer type of ``section``, at a context of N tokens.
-
-    Raises RopewalkError where ``config`` has no rope fields.
-    """
-    text = text_model(config)
+    """The warnings of a config, for the layer type of ``section``, at a context of N tokens."""
+    text = shape.text
     return [
         *_unread_keys(section),
         *_two_rope_dicts(text),
@@ -85,17 +65,18 @@ def _warning(name: str, message: str, remedy: str) -> dict[str, str]:
 
 def _unread_keys(section: RopeSection) -> Iterator[dict[str, str]]:
     """Keys of the rope dict that change nothing in what is shown, sorted."""
-    read = _ANY_TYPE | _READ.get(section.rope_type, frozenset())
-    unread = {*section.parameters} - read - (_LATENT if section.latent_attention else set())
+    rope_type = ROPE_TYPES.get(section.rope_type)
+    read = {*(rope_type.reads if rope_type else ())}
+    if section.latent_attention:
+        read |= {"apply_yarn_scaling"}
     if section.rope_type == "yarn" and not section.parameters.get("mscale_all_dim"):
-        unread |= {"mscale"} & {*section.parameters}
-    for key in sorted(unread):
-        if section.parameters[key] is not None:
-            yield _warning(
-                "unread-key",
-                f"{key} in a rope dict of type {section.rope_type}: nothing reads it",
-                f"drop {key}, or say a rope_type that has it",
-            )
+        read -= {"mscale"}
+    for key in sorted(section.unread(read)):
+        yield _warning(
+            "unread-key",
+            f"{key} in a rope dict of type {section.rope_type}: nothing reads it",
+            f"drop {key}, or say a rope_type that has it",
+        )
 
 
 def _two_rope_dicts(text: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -110,12 +91,12 @@ def _two_rope_dicts(text: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 
 def _two_lengths(text: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     rope = text.get("rope_scaling") or text.get("rope_parameters")
-    inside = rope.get(_ORIGINAL) if isinstance(rope, Mapping) else None
-    beside = text.get(_ORIGINAL)
+    inside = rope.get(ORIGINAL) if isinstance(rope, Mapping) else None
+    beside = text.get(ORIGINAL)
     if inside is not None and beside is not None and inside != beside:
         yield _warning(
             "two-lengths",
-            f"{_ORIGINAL} is {inside} inside the rope dict and {beside} beside it: "
+            f"{ORIGINAL} is {inside} inside the rope dict and {beside} beside it: "
             "the one beside it is read",
             "give both the same value, or drop one",
         )

@@ -6,12 +6,12 @@ YaRN's betas and mscales, an explicit factor wins over the ratio of lengths.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any
 
-from ropewalk.configs.rope import RopeSection, read_rope_section
+from ropewalk.configs.keys import ORIGINAL, TRAINED
+from ropewalk.configs.rope import RopeSection
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.score_mods import ScoreMod
@@ -25,29 +25,22 @@ from ropewalk.methods.yarn import llama3, yarn
 from ropewalk.scores.llama4_scale import Llama4Scale
 
 
-def encoding_from_config(config: Mapping[str, Any], layer_type: str | None = None) -> Encoding:
-    """The native encoding of a parsed config.json (``native`` in a spec).
+def native_encoding(section: RopeSection) -> Encoding:
+    """The encoding that a checkpoint was trained with (``native`` in a spec).
 
-    layer_type  for configs whose layer types differ; None reads "full_attention"
-
-    Raises RopewalkError for a config without usable rope keys or with an unknown rope_type.
+    Raises RopewalkError for an unknown rope_type, or numbers that it cannot have.
     """
-    return section_encoding(read_rope_section(config, layer_type))
-
-
-def section_encoding(section: RopeSection) -> Encoding:
-    """The native encoding of a rope section that is already read."""
     if section.rope_type not in ROPE_TYPES:
         near = get_close_matches(section.rope_type, ROPE_TYPES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise RopewalkError(
             f"rope_type={section.rope_type}: expected one of {', '.join(ROPE_TYPES)}{hint}"
         )
-    encoding = ROPE_TYPES[section.rope_type](section)
+    encoding = ROPE_TYPES[section.rope_type].build(section)
     return replace(encoding, score_mods=_query_temperature(section))
 
 
-def softmax_scale(config: Mapping[str, Any], layer_type: str | None = None) -> float:
+def softmax_scale(section: RopeSection) -> float:
     """sigma: what a raw q.k is multiplied by before the attention factor's and tau's part.
 
         head_dim^-1/2, or what the config states (query_pre_attn_scalar, attention_multiplier)
@@ -59,7 +52,6 @@ def softmax_scale(config: Mapping[str, Any], layer_type: str | None = None) -> f
 
     Source: DeepSeek-V2 and V3, released code; DeepSeek-V4's, as in vLLM pull request 41569.
     """
-    section = read_rope_section(config, layer_type)
     scaled = section.parameters.get("apply_yarn_scaling") is not False
     if not (section.latent_attention and scaled) or section.rope_type == "default":
         return section.softmax_scale
@@ -133,15 +125,30 @@ def _proportional(section: RopeSection) -> Encoding:
     )
 
 
-ROPE_TYPES: Mapping[str, Callable[[RopeSection], Encoding]] = MappingProxyType(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RopeType:
+    """What a rope_type makes of a rope dict, and the keys that it reads there."""
+
+    build: Callable[[RopeSection], Encoding]
+    reads: frozenset[str]
+
+
+def _rope_type(build: Callable[[RopeSection], Encoding], *reads: str) -> RopeType:
+    return RopeType(build=build, reads=frozenset(reads))
+
+
+_YARN_KEYS = ("beta_fast", "beta_slow", "truncate", "attention_factor", "mscale", "mscale_all_dim")
+_LONGROPE_KEYS = ("short_factor", "long_factor", "attention_factor", "short_mscale", "long_mscale")
+
+ROPE_TYPES: Mapping[str, RopeType] = MappingProxyType(
     {
-        "default": _default,
-        "linear": _linear,
-        "dynamic": _dynamic,
-        "yarn": _yarn,
-        "longrope": _longrope,
-        "llama3": _llama3,
-        "proportional": _proportional,
+        "default": _rope_type(_default, TRAINED),
+        "linear": _rope_type(_linear, "factor", TRAINED),
+        "dynamic": _rope_type(_dynamic, "factor", "alpha", TRAINED),
+        "yarn": _rope_type(_yarn, "factor", *_YARN_KEYS, ORIGINAL),
+        "longrope": _rope_type(_longrope, "factor", *_LONGROPE_KEYS, ORIGINAL),
+        "llama3": _rope_type(_llama3, "factor", "low_freq_factor", "high_freq_factor", ORIGINAL),
+        "proportional": _rope_type(_proportional, "factor", "partial_rotary_factor", TRAINED),
     }
 )
 
@@ -165,15 +172,13 @@ def _factor(section: RopeSection) -> float:
 
 
 def _numbers(section: RopeSection, name: str) -> tuple[float, ...]:
-    values = section.parameters.get(name)
-    if not isinstance(values, tuple) or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e18 for v in values
-    ):
+    values = section.numbers(name)
+    if values is None:
         raise RopewalkError(
             f"rope_type={section.rope_type}: {name} is missing or not a list of numbers: "
             "expected one for each pair"
         )
-    return tuple(float(v) for v in values)
+    return values
 
 
 def _query_temperature(section: RopeSection) -> tuple[ScoreMod, ...]:

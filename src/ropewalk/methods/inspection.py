@@ -1,27 +1,28 @@
 """The position encoding in force, as a document: what ``ropewalk inspect`` prints."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ropewalk.configs.rope import LARGEST_LENGTH, RopeSection, read_rope_section
+from ropewalk.configs.numbers import LARGEST_LENGTH
+from ropewalk.configs.rope import RopeSection
+from ropewalk.configs.shape import ModelShape
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.regions import Identity
 from ropewalk.methods.config_warnings import config_warnings
-from ropewalk.methods.from_config import section_encoding, softmax_scale
+from ropewalk.methods.from_config import native_encoding, softmax_scale
 from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.methods.unscaled import none
 
 LARGEST_MAPPED_LENGTH = 2**24
 
 
-def inspect_config(
-    config: Mapping[str, Any],
+def inspect_model(
+    shape: ModelShape,
     *,
     context_length: int | None = None,
     method: str | None = None,
@@ -42,11 +43,11 @@ def inspect_config(
     ``unscaled_safe_length`` is that of the frequencies that training turned with. For
     ``critical_dimension`` see ``critical_dimension``, for ``warnings`` ``config_warnings``.
 
-    Raises RopewalkError for a config, length or method that cannot be used.
+    Raises RopewalkError for a rotation, length or method that cannot be used.
     """
-    section = read_rope_section(config, layer_type)
+    section = shape.rope(layer_type)
     length = _checked(section.max_position_embeddings if context_length is None else context_length)
-    native = section_encoding(section)
+    native = native_encoding(section)
     encoding = parse_spec(method or NATIVE).encoding(
         section.geometry(), context_length=length, native=native
     )
@@ -63,12 +64,12 @@ def inspect_config(
         "inv_freq": encoding.frequencies.inv_freq(row_length).tolist(),
         "attention_factor": encoding.frequencies.attention_factor(row_length),
         "logit_scale": encoding.query_scale(torch.tensor([length - 1])).item(),
-        "softmax_scale": softmax_scale(config, layer_type),
+        "softmax_scale": softmax_scale(section),
         "critical_dimension": critical_dimension(geometry),
         "pairs_without_full_turn": int((trained * geometry.trained_length < 2 * math.pi).sum()),
         "safe_length": _safe_length(encoding, trained),
         "unscaled_safe_length": _safe_length(_as_trained(section, native), trained),
-        "warnings": config_warnings(config, section, length),
+        "warnings": config_warnings(shape, section, length),
         "pairs": _pairs(encoding, trained, length),
     }
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ropewalk.configs.rope import LARGEST_LENGTH
+from ropewalk.configs.numbers import LARGEST_LENGTH
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies

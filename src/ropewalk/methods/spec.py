@@ -148,7 +148,7 @@ class Spec:
     ) -> Encoding:
         """The encoding over ``geometry``; see ``resolved`` for the lengths.
 
-        native  what the name ``native`` stands for (``encoding_from_config``)
+        native  what the name ``native`` stands for (``from_config.native_encoding``)
 
         Raises RopewalkError for missing or impossible parameters.
         """

@@ -3,28 +3,23 @@
     bytes = B * w * sum over layers of  t_l * e_l
 
     t_l = N in a full layer, min(N, window) in a sliding one, 0 in one without attention
-    e_l = 2 g d           keys and values of g key heads of d channels: grouped heads
-        = g (d_k + d_v)   where values have a width of their own
-        = c + r (+ i)     multi-head latent attention: the latent vector, the shared rotary key,
-                          and the indexer's key where there is one
+    e_l  numbers of one token in that layer: ``ropewalk.configs.cache``
 
-B  sequences, N  tokens of each, w  bytes of one number, g  num_key_value_heads, d  head_dim,
-c  kv_lora_rank, r  qk_rope_head_dim, i  index_head_dim
+B  sequences, N  tokens of each, w  bytes of one number
 
 Left out: an engine's blocks and padding, scales beside 8-bit numbers, and the states of linear
 and recurrent layers, which do not grow with N. Engines that keep whole keys in sliding layers,
 or expand latent attention, take more.
-
-Source: the sizes are the architectures'; DeepSeek-V2, arXiv:2405.04434, table 1, for the latent.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.configs.layers import LayerKind, layer_kinds, required_size, size
-from ropewalk.configs.rope import LARGEST_LENGTH, text_model
+from ropewalk.configs.attention import Chunked
+from ropewalk.configs.numbers import LARGEST_LENGTH
+from ropewalk.configs.shape import LayerKind, ModelShape
+from ropewalk.configs.unknown import known
 from ropewalk.core.errors import RopewalkError
 
 DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
@@ -34,7 +29,7 @@ LARGEST_BATCH = 2**20
 
 
 def kv_cache(
-    config: Mapping[str, Any], length: int, *, batch: int = 1, dtype: str = "bf16"
+    shape: ModelShape, length: int, *, batch: int = 1, dtype: str = "bf16"
 ) -> dict[str, Any]:
     """Bytes of the cache of ``batch`` sequences of ``length`` tokens.
 
@@ -49,14 +44,7 @@ def kv_cache(
     """
     check_request(length, batch, dtype)
     width = DTYPE_BYTES[dtype]
-    text = text_model(config)
-    kept = Counter(
-        (kind, 0 if kind.name == "none" else _numbers_per_token(text, kind, index))
-        for index, kind in enumerate(layer_kinds(text))
-    )
-    rows = [
-        _row(kind, numbers, count, length, batch * width) for (kind, numbers), count in kept.items()
-    ]
+    rows = _rows(known(shape.kinds), length, batch * width)
     growing = [row for row in rows if row["tokens"] == length]
     return {
         "batch": batch,
@@ -76,54 +64,32 @@ def check_request(length: int, batch: int, dtype: str) -> None:
     _check(batch, "batch", 1, LARGEST_BATCH)
 
 
-def _row(kind: LayerKind, numbers: int, count: int, length: int, width: int) -> dict[str, Any]:
-    tokens = 0 if kind.name == "none" else min(length, kind.window or length)
-    return {
-        "kind": kind.name,
-        "layers": count,
-        "tokens": tokens,
-        "numbers_per_token": numbers,
-        "bytes": tokens * numbers * count * width,
-    }
+def _rows(kinds: tuple[LayerKind, ...], length: int, width: int) -> list[dict[str, Any]]:
+    """A row for all layers that keep the same, whatever else tells them apart."""
+    counts: dict[tuple[str, int, int], int] = {}
+    for kind in kinds:
+        numbers = known(kind.cache).numbers_per_token
+        window = kind.attention.window
+        tokens = 0 if not numbers else length if window is None else min(length, window)
+        row = (kept_as(kind), tokens, numbers)
+        counts[row] = counts.get(row, 0) + len(kind.layers)
+    return [
+        {
+            "kind": name,
+            "layers": count,
+            "tokens": tokens,
+            "numbers_per_token": numbers,
+            "bytes": tokens * numbers * count * width,
+        }
+        for (name, tokens, numbers), count in counts.items()
+    ]
 
 
-def _numbers_per_token(text: Mapping[str, Any], kind: LayerKind, index: int) -> int:
-    """e_l of the layer at ``index``."""
-    rank = size(text, "kv_lora_rank")
-    if rank and text.get("qk_rope_head_dim") is not None:
-        return rank + required_size(text, "qk_rope_head_dim") + (size(text, "index_head_dim") or 0)
-    keys = _head_dim(text, kind)
-    return _key_heads(text, kind, index) * (keys + (size(text, "v_head_dim") or keys))
-
-
-def _head_dim(text: Mapping[str, Any], kind: LayerKind) -> int:
-    wider = ("global_head_dim",) if kind.name == "full" else ()
-    stated = size(text, *wider, "head_dim", "attention_head_dim")
-    if stated:
-        return stated
-    heads = required_size(text, "num_attention_heads", "n_head")
-    hidden = required_size(text, "hidden_size", "n_embd")
-    return required_size({"head_dim": hidden // heads}, "head_dim")
-
-
-def _key_heads(text: Mapping[str, Any], kind: LayerKind, index: int) -> int:
-    """g of one layer: one number, or one a layer; without it, as many as query heads."""
-    if kind.name == "full" and text.get("attention_k_eq_v"):
-        stated = size(text, "num_global_key_value_heads")
-        if stated:
-            return stated
-    listed = next(
-        (v for n in _KEY_HEADS if isinstance(v := text.get(n), list | tuple) and len(v) > index),
-        None,
-    )
-    if listed is not None:
-        return required_size({_KEY_HEADS[0]: listed[index]}, _KEY_HEADS[0])
-    if text.get("multi_query") is True and not text.get("new_decoder_architecture"):
-        return 1
-    return required_size(text, *_KEY_HEADS, "num_attention_heads", "n_head")
-
-
-_KEY_HEADS = ("num_key_value_heads", "num_kv_heads")
+def kept_as(kind: LayerKind) -> str:
+    """How the cache of such layers grows: full, sliding (chunks too stop growing) or none."""
+    if not known(kind.cache).numbers_per_token:
+        return "none"
+    return "sliding" if isinstance(kind.attention, Chunked) else kind.attention.name
 
 
 def _check(value: int, name: str, smallest: int, largest: int) -> None:

@@ -1,8 +1,8 @@
 """A plan: which methods reach a length, at which price, and the flags for each engine."""
 
-from collections.abc import Mapping
 from typing import Any
 
+from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export.document import EXPORTERS, export_config
 from ropewalk.methods.spec import NATIVE
@@ -21,10 +21,10 @@ AS_TRAINED, UNTUNED, FINE_TUNING, SEARCH, OUT_OF_REACH = (
 _ORDER = (UNTUNED, FINE_TUNING, SEARCH, OUT_OF_REACH)
 
 
-def plan_config(
-    config: Mapping[str, Any], length: int, *, batch: int = 1, dtype: str = "bf16"
+def plan_model(
+    shape: ModelShape, length: int, *, batch: int = 1, dtype: str = "bf16"
 ) -> dict[str, Any]:
-    """What it takes to run a checkpoint's config at ``length`` tokens.
+    """What it takes to run a checkpoint at ``length`` tokens.
 
     batch, dtype  sequences, and type of cached numbers (bf16, fp16, fp32, fp8, int8), for the
                   memory of the key cache
@@ -41,10 +41,10 @@ def plan_config(
 
     Raises RopewalkError for a config, length, batch or dtype that cannot be used.
     """
-    target = Target.of(config, length)
+    target = Target.of(shape, length)
     check_request(length, batch, dtype)
     needed = length > target.reach
-    methods = _methods(config, target) if needed else [_native(config, target)]
+    methods = _methods(shape, target) if needed else [_native(shape, target)]
     return {
         "trained_length": target.trained_length,
         "reach": target.reach,
@@ -53,11 +53,11 @@ def plan_config(
         "summary": _summary(target, methods),
         "recommended": _recommended(methods),
         "methods": methods,
-        "kv_cache": _memory(config, length, batch, dtype),
+        "kv_cache": _memory(shape, length, batch, dtype),
     }
 
 
-def _native(config: Mapping[str, Any], target: Target) -> dict[str, Any]:
+def _native(shape: ModelShape, target: Target) -> dict[str, Any]:
     return {
         "method": NATIVE,
         "name": NATIVE,
@@ -71,17 +71,17 @@ def _native(config: Mapping[str, Any], target: Target) -> dict[str, Any]:
         "source": "the config",
         "measured": None,
         "served": NATIVE,
-        "engines": _engines(config, NATIVE, target.length),
+        "engines": _engines(shape, NATIVE, target.length),
     }
 
 
-def _methods(config: Mapping[str, Any], target: Target) -> list[dict[str, Any]]:
+def _methods(shape: ModelShape, target: Target) -> list[dict[str, Any]]:
     """All rows, those that reach the length first."""
-    rows = [_row(config, target, guidance) for guidance in GUIDANCE]
+    rows = [_row(shape, target, guidance) for guidance in GUIDANCE]
     return sorted(rows, key=lambda row: _ORDER.index(row["status"]))
 
 
-def _row(config: Mapping[str, Any], target: Target, guidance: Guidance) -> dict[str, Any]:
+def _row(shape: ModelShape, target: Target, guidance: Guidance) -> dict[str, Any]:
     spec, status = guidance.spec(target), _status(target, guidance)
     served = guidance.served(target) if guidance.served else spec
     base = _base(target, guidance)
@@ -99,7 +99,7 @@ def _row(config: Mapping[str, Any], target: Target, guidance: Guidance) -> dict[
         "served": served,
         "engines": {}
         if served is None or status == OUT_OF_REACH
-        else _engines(config, served, target.length),
+        else _engines(shape, served, target.length),
     }
 
 
@@ -132,13 +132,13 @@ def _replacing(target: Target, guidance: Guidance) -> str:
     )
 
 
-def _engines(config: Mapping[str, Any], spec: str, length: int) -> dict[str, dict[str, Any]]:
-    return {engine: _exported(config, spec, engine, length) for engine in EXPORTERS}
+def _engines(shape: ModelShape, spec: str, length: int) -> dict[str, dict[str, Any]]:
+    return {engine: _exported(shape, spec, engine, length) for engine in EXPORTERS}
 
 
-def _exported(config: Mapping[str, Any], spec: str, engine: str, length: int) -> dict[str, Any]:
+def _exported(shape: ModelShape, spec: str, engine: str, length: int) -> dict[str, Any]:
     try:
-        found = export_config(config, spec, engine, length=length)
+        found = export_config(shape.config, spec, engine, length=length)
     except RopewalkError as error:
         return {"error": str(error)}
     return {key: found[key] for key in ("config", "remove", "flags", "command", "notes")}
@@ -170,9 +170,9 @@ def _summary(target: Target, methods: list[dict[str, Any]]) -> str:
     return f"{times}; no method was reported to reach that far."
 
 
-def _memory(config: Mapping[str, Any], length: int, batch: int, dtype: str) -> dict[str, Any]:
+def _memory(shape: ModelShape, length: int, batch: int, dtype: str) -> dict[str, Any]:
     try:
-        return kv_cache(config, length, batch=batch, dtype=dtype)
+        return kv_cache(shape, length, batch=batch, dtype=dtype)
     except RopewalkError as error:
         return {
             "batch": batch,

@@ -1,10 +1,10 @@
 """What a plan is made for: a checkpoint, what it reaches as it is, and the length wanted."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from ropewalk.configs.rope import LARGEST_LENGTH, RopeSection, read_rope_section
+from ropewalk.configs.numbers import LARGEST_LENGTH
+from ropewalk.configs.rope import RopeSection
+from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
 
 
@@ -22,9 +22,9 @@ class Target:
     length: int
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], length: int) -> "Target":
-        """Raises RopewalkError for a bad config or a length out of 2 .. 2^40 tokens."""
-        section = read_rope_section(config)
+    def of(cls, shape: ModelShape, length: int) -> "Target":
+        """Raises RopewalkError for a bad rotation or a length out of 2 .. 2^40 tokens."""
+        section = shape.rope()
         plain = isinstance(length, int) and not isinstance(length, bool)
         if not plain or not 2 <= length <= LARGEST_LENGTH:
             raise RopewalkError(f"length={length!s:.40}: expected 2 to 2^40 tokens")

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies
 from ropewalk.core.lengths import PerQuery
 from ropewalk.core.regions import Identity
-from ropewalk.engines.reading import ORIGINAL
 from ropewalk.frequencies.dynamic_ntk import DynamicNTK
 from ropewalk.frequencies.dynamic_yarn import DynamicYaRN
 from ropewalk.frequencies.linear import Linear

@@ -14,14 +14,17 @@ from math import ceil
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.configs.layers import layer_kinds
-from ropewalk.configs.rope import LARGEST_LENGTH, RopeSection, read_rope_section, text_model
+from ropewalk.configs.attention import Chunked, Sliding
+from ropewalk.configs.numbers import LARGEST_LENGTH
+from ropewalk.configs.rope import RopeSection
+from ropewalk.configs.shape import read_model
+from ropewalk.configs.unknown import Unknown
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export import llama_cpp, sglang, transformers, vllm
 from ropewalk.engines.export.block import rope_block
 from ropewalk.engines.export.check import NotTheSame, checked
 from ropewalk.engines.export.request import Exporter, ExportRequest, Written
-from ropewalk.methods.from_config import section_encoding, softmax_scale
+from ropewalk.methods.from_config import native_encoding, softmax_scale
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 
 LLAMA_CPP_TOLERANCE = 1e-5
@@ -124,12 +127,13 @@ def _about(spec: str, engine: str) -> Iterator[None]:
 def _request(
     config: Mapping[str, Any], spec: str, engine: str, length: int | None
 ) -> ExportRequest:
-    section = read_rope_section(config)
+    shape = read_model(config)
+    section = shape.rope()
     parsed = parse_spec(spec)
     tokens = _length(parsed, section) if length is None else length
     if isinstance(tokens, bool) or not isinstance(tokens, int) or not 2 <= tokens <= LARGEST_LENGTH:
         raise RopewalkError(f"length={tokens!s:.40}: expected 2 to 2^40 tokens")
-    native = section_encoding(section)
+    native = native_encoding(section)
     encoding = parsed.encoding(section.geometry(), context_length=tokens, native=native)
     if [part.name for part in parsed.parts] == [NATIVE]:
         # Families that scale their queries do so themselves, in every engine.
@@ -137,14 +141,13 @@ def _request(
     with _about(spec, engine):
         block = rope_block(encoding, tokens)
     return ExportRequest(
-        config=config,
-        text=text_model(config),
+        shape=shape,
         section=section,
         spec=spec,
         encoding=encoding,
         block=block,
         length=tokens,
-        softmax_multiplier=softmax_scale(config) / section.softmax_scale,
+        softmax_multiplier=softmax_scale(section) / section.softmax_scale,
     )
 
 
@@ -200,11 +203,14 @@ def _notes(request: ExportRequest, written: Written) -> list[str]:
     is_flat = rope is not None and not any(isinstance(v, Mapping) for v in rope.values())
     if not is_flat and "--rope-scale" not in written.flags:
         return []
-    try:
-        windows = [kind.window for kind in layer_kinds(request.text) if kind.window is not None]
-    except RopewalkError:
-        return []
-    shorter = [window for window in windows if window < request.length]
+    kinds = request.shape.kinds
+    windows = () if isinstance(kinds, Unknown) else kinds
+    shorter = [
+        kind.attention.width
+        for kind in windows
+        if isinstance(kind.attention, Sliding | Chunked) and kind.attention.width < request.length
+        for _ in kind.layers
+    ]
     if not shorter or request.spec == NATIVE:
         return []
     said = f"{len(shorter)} layers see a window of {max(shorter):,} tokens: "

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ropewalk.configs.gguf_names import gguf_architecture
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export.magnitudes import latent_keys
 from ropewalk.engines.export.request import ExportRequest, ReadBack, Written
 from ropewalk.engines.llama_cpp.flags import BAKED_TYPES, DEFAULT_BETAS, llama_cpp_with_flags
-from ropewalk.engines.reading import ORIGINAL
 
 LENGTH = "-c"
 _FLAG_TYPES = ("default", "linear", "yarn")

@@ -5,29 +5,23 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.configs.rope import (
-    LOCAL_THETAS,
-    RopeSection,
-    rope_dict_in_force,
-    text_model,
-    text_section,
-)
+from ropewalk.configs import families
+from ropewalk.configs.keys import BESIDE_SPEED, FULL, LOCAL_THETAS, ORIGINAL, ROPE_DICTS, SLIDING
+from ropewalk.configs.numbers import first
+from ropewalk.configs.rope import RopeSection
+from ropewalk.configs.shape import ModelShape
 from ropewalk.core.encoding import Encoding
 from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.export.block import RopeBlock
-from ropewalk.engines.reading import ORIGINAL
 
-KEPT_KEYS = ("mrope_section", "mrope_interleaved", "llama_4_scaling_beta")
-"""Keys of a rope dict that say something else than how fast pairs turn."""
 _DEFAULT: Mapping[str, Any] = MappingProxyType({"rope_type": "default"})
-_LOCAL_THETA_WHERE_UNSTATED = MappingProxyType({"gemma3_text": 1e4, "gemma3n_text": 1e4})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
     """A method over a config, for a context of ``length`` tokens.
 
-    text                the text model's keys
+    shape               the checkpoint, as its config says it
     section             what the config says about positions, full attention where layers differ
     spec                as typed
     encoding            what must be computed
@@ -35,8 +29,7 @@ class ExportRequest:
     softmax_multiplier  on qk_head_dim^-1/2: what the checkpoint was trained with
     """
 
-    config: Mapping[str, Any]
-    text: Mapping[str, Any]
+    shape: ModelShape
     section: RopeSection
     spec: str
     encoding: Encoding
@@ -45,16 +38,24 @@ class ExportRequest:
     softmax_multiplier: float
 
     @property
+    def config(self) -> Mapping[str, Any]:
+        return self.shape.config
+
+    @property
+    def text(self) -> Mapping[str, Any]:
+        return self.shape.text
+
+    @property
     def old_rope(self) -> Mapping[str, Any]:
         """The rope dict that the config has now, for full attention."""
-        return rope_dict_in_force(self.text, self.section.layer_type)[0]
+        return self.section.written
 
     def rope_dict(self, keys: Mapping[str, Any]) -> dict[str, Any]:
         """A whole rope dict of the block, with ``keys`` for its magnitudes."""
         share = self.section.partial_rotary_factor
         partly = share < 1 and not self.section.latent_attention
         return {
-            **{key: self.old_rope[key] for key in KEPT_KEYS if key in self.old_rope},
+            **{key: self.old_rope[key] for key in BESIDE_SPEED if key in self.old_rope},
             **({"partial_rotary_factor": share} if partly else {}),
             "rope_type": self.block.rope_type,
             "rope_theta": self.block.rope_theta,
@@ -64,7 +65,7 @@ class ExportRequest:
 
     def patch(self, rope: Mapping[str, Any] | None, **others: float) -> "ConfigPatch":
         """Keys to set: the rope dict where one is wanted, and others."""
-        return ConfigPatch.of(self.config, self.section.layer_type, rope, others)
+        return ConfigPatch.of(self.shape, self.section, rope, others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +82,12 @@ class ConfigPatch:
     @classmethod
     def of(
         cls,
-        config: Mapping[str, Any],
-        layer_type: str | None,
+        shape: ModelShape,
+        section: RopeSection,
         rope: Mapping[str, Any] | None,
         others: Mapping[str, float],
     ) -> "ConfigPatch":
-        """The rope dict of ``layer_type``, where one is wanted, and other keys.
+        """The rope dict of the section's layer type, where one is wanted, and other keys.
 
         A config with a dict for each layer type keeps the others, and one whose sliding layers
         have a base of their own becomes such a config. An original length beside a flat dict is
@@ -94,13 +95,13 @@ class ConfigPatch:
         """
         keys: dict[str, Any] = dict(others)
         if rope is not None:
-            text = text_model(config)
-            layers = _other_layers(text, layer_type)
-            whole = {**layers, layer_type or "full_attention": dict(rope)} if layers else dict(rope)
+            text, layers = shape.text, _other_layers(shape, section)
+            name = section.layer_type or FULL
+            whole = {**layers, name: dict(rope)} if layers else dict(rope)
             keys = {"rope_parameters": whole, **keys}
             if not layers and text.get(ORIGINAL) is not None and rope.get(ORIGINAL) is not None:
                 keys[ORIGINAL] = rope[ORIGINAL]
-        return cls(section=text_section(config), keys=MappingProxyType(keys))
+        return cls(section=shape.text_section, keys=MappingProxyType(keys))
 
     def document(self) -> dict[str, Any]:
         """The keys at their place in config.json; empty where nothing changes."""
@@ -173,12 +174,10 @@ def shorter_lengths(text: Mapping[str, Any], keys: tuple[str, ...], length: int)
     }
 
 
-def _other_layers(text: Mapping[str, Any], layer_type: str | None) -> Mapping[str, Any]:
+def _other_layers(shape: ModelShape, section: RopeSection) -> Mapping[str, Any]:
     """Rope dicts of layer types, where they differ; empty for a flat dict."""
-    if rope_dict_in_force(text, layer_type)[2]:
-        layers = text.get("rope_scaling") or text.get("rope_parameters")
-        return dict(layers) if isinstance(layers, Mapping) else {}
-    stated = next((text[key] for key in LOCAL_THETAS if text.get(key) is not None), None)
-    unstated = _LOCAL_THETA_WHERE_UNSTATED.get(str(text.get("model_type")))
-    theta = unstated if stated is None else stated
-    return {} if theta is None else {"sliding_attention": {**_DEFAULT, "rope_theta": theta}}
+    if section.nested:
+        return dict(first(shape.text, ROPE_DICTS))
+    stated = first(shape.text, LOCAL_THETAS)
+    theta = families.LOCAL_THETA.get(shape.model_type) if stated is None else stated
+    return {} if theta is None else {SLIDING: {**_DEFAULT, "rope_theta": theta}}

@@ -9,18 +9,17 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.configs.rope import rope_dict_in_force, text_model
+from ropewalk.configs.keys import BESIDE_SPEED, ORIGINAL
+from ropewalk.configs.shape import read_model
 from ropewalk.engines.export.flags import patch_of, value_of
 from ropewalk.engines.export.magnitudes import default_magnitude, latent_keys
 from ropewalk.engines.export.request import (
-    KEPT_KEYS,
     ConfigPatch,
     ExportRequest,
     ReadBack,
     Written,
 )
 from ropewalk.engines.export.served import ServedWriter
-from ropewalk.engines.reading import ORIGINAL
 from ropewalk.engines.sglang.release import LENGTH_KEYS, sglang_0_5_23
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
@@ -46,7 +45,7 @@ def unchanged(request: ExportRequest) -> Written:
 
 def _with_nulls(request: ExportRequest, rope: dict[str, Any]) -> dict[str, Any]:
     """Keys of the old dict that would survive the merge, set to null; ``type`` brought in line."""
-    stale = {*request.old_rope} - {*rope} - {*KEPT_KEYS, "type", "partial_rotary_factor"}
+    stale = {*request.old_rope} - {*rope} - {*BESIDE_SPEED, "type", "partial_rotary_factor"}
     old_type = {"type": rope["rope_type"]} if "type" in request.old_rope else {}
     return {**rope, **old_type, **dict.fromkeys(sorted(stale))}
 
@@ -66,10 +65,10 @@ def merged(patch: ConfigPatch, config: Mapping[str, Any]) -> dict[str, Any]:
     Source: SGLang 0.5.23, srt/utils/hf_transformers (issue 27974).
     """
     rope = patch.keys.get("rope_parameters")
-    old, _, nested = rope_dict_in_force(text_model(config), None)
-    if rope is None or nested or any(isinstance(v, Mapping) for v in rope.values()):
+    old = read_model(config).rope()
+    if rope is None or old.nested or any(isinstance(v, Mapping) for v in rope.values()):
         return patch.applied(config)
-    keys = {**patch.keys, "rope_parameters": {**old, **rope}}
+    keys = {**patch.keys, "rope_parameters": {**old.written, **rope}}
     return replace(patch, keys=MappingProxyType(keys)).applied(config)
 
 

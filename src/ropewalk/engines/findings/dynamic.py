@@ -1,5 +1,6 @@
 """Findings about rope_type dynamic."""
 
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.findings.finding import (
     LLAMA_CPP,
     SGLANG,
@@ -11,7 +12,6 @@ from ropewalk.engines.findings.finding import (
     Sighting,
     number,
 )
-from ropewalk.engines.reading import ORIGINAL
 from ropewalk.engines.vllm.dynamic import TRAINED, inner_term, is_nomic, trained_positions
 from ropewalk.engines.vllm.release import max_model_len, through_transformers
 

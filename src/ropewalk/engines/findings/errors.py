@@ -1,5 +1,6 @@
 """Findings about what an engine itself raises, or does not know."""
 
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.findings.finding import (
     LLAMA_CPP,
     SGLANG,
@@ -9,7 +10,6 @@ from ropewalk.engines.findings.finding import (
     Sighting,
     raising,
 )
-from ropewalk.engines.reading import ORIGINAL
 
 _NOT_ITERABLE = "object is not iterable"
 _ZERO = "ZeroDivisionError"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ropewalk.configs.keys import THETAS
 from ropewalk.engines.findings.finding import (
     ENGINE_NAMES,
     LLAMA_CPP,
@@ -17,18 +18,15 @@ from ropewalk.engines.findings.finding import (
 from ropewalk.engines.transformers.release import OLMO3_THETA
 from ropewalk.engines.vllm.release import through_transformers
 
-_THETAS = ("rope_theta", "rotary_emb_base", "global_rope_theta")
-_ELSEWHERE = frozenset(
-    {"rope_type", "type", "rope_theta", "partial_rotary_factor", "mrope_section"}
-    | {"mrope_interleaved", "llama_4_scaling_beta", "rope_dim"}
-)
-_DEFAULTS = {"beta_fast": 32, "beta_slow": 1, "truncate": True, "mixed_b": None}
+_ELSEWHERE = frozenset({"partial_rotary_factor", "rope_dim"})
+_DEFAULTS = {"beta_fast": 32, "beta_slow": 1, "truncate": True}
 _HALF = ("bfloat16", "float16")
 
 
 def _unread(evidence: Evidence) -> Sighting | None:
-    rope = evidence.reading.section.parameters
-    stated = [k for k, v in rope.items() if k not in _ELSEWHERE and _DEFAULTS.get(k) != v]
+    section = evidence.reading.section
+    unread = section.unread(_ELSEWHERE)
+    stated = [key for key in unread if section.parameters[key] != _DEFAULTS.get(key)]
     answered = evidence.running(*ENGINE_NAMES)
     missed = {
         name: [key for key in stated if key not in evidence.answers[name].keys_read]
@@ -52,7 +50,7 @@ def _theta_lost(evidence: Evidence) -> Sighting | None:
     if not isinstance(winner, Mapping) or not isinstance(loser, Mapping) or not winner:
         return None
     lost = loser.get("rope_theta")
-    stated = [winner.get("rope_theta"), *(text.get(name) for name in _THETAS)]
+    stated = [winner.get("rope_theta"), *(text.get(name) for name in THETAS)]
     if lost is None or any(value is not None for value in stated):
         return None
     return Sighting(
@@ -65,7 +63,7 @@ def _theta_lost(evidence: Evidence) -> Sighting | None:
 
 def _theta_inside(evidence: Evidence) -> Sighting | None:
     inside = evidence.reading.rope.get("rope_theta")
-    beside = any(evidence.reading.text.get(name) is not None for name in _THETAS)
+    beside = any(evidence.reading.text.get(name) is not None for name in THETAS)
     if inside is None or beside:
         return None
     return Sighting(
@@ -79,7 +77,7 @@ def _theta_inside(evidence: Evidence) -> Sighting | None:
 
 def _theta_unstated(evidence: Evidence) -> Sighting | None:
     inside = evidence.reading.rope.get("rope_theta")
-    if inside is not None or any(evidence.reading.text.get(n) is not None for n in _THETAS):
+    if inside is not None or any(evidence.reading.text.get(n) is not None for n in THETAS):
         return None
     return Sighting(
         engines=ENGINE_NAMES,

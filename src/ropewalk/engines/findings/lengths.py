@@ -1,5 +1,6 @@
 """Findings about lengths: what is admitted, and what the tables hold."""
 
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.findings.finding import (
     ENGINE_NAMES,
     LLAMA_CPP,
@@ -10,7 +11,6 @@ from ropewalk.engines.findings.finding import (
     Severity,
     Sighting,
 )
-from ropewalk.engines.reading import ORIGINAL
 
 _ESCAPES = {
     VLLM: "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1",

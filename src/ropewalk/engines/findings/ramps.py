@@ -1,5 +1,6 @@
 """Findings about YaRN's frequencies."""
 
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.findings.finding import (
     LLAMA_CPP,
     SGLANG,
@@ -12,7 +13,6 @@ from ropewalk.engines.findings.finding import (
     number,
 )
 from ropewalk.engines.llama_cpp.release import READS_BETAS
-from ropewalk.engines.reading import ORIGINAL
 from ropewalk.engines.vllm.release import through_transformers
 from ropewalk.engines.vllm.rules import positions_factor
 from ropewalk.frequencies.ramps import IndexRamp

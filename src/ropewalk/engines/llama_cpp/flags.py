@@ -20,12 +20,14 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from ropewalk.configs.keys import ORIGINAL
+from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.export.flags import value_of, values_of
 from ropewalk.engines.export.request import ConfigPatch
 from ropewalk.engines.llama_cpp.release import llama_cpp
-from ropewalk.engines.reading import ORIGINAL, Reading
+from ropewalk.engines.reading import Reading
 from ropewalk.frequencies.ntk_by_parts import NTKByParts
 from ropewalk.frequencies.ramps import IndexRamp
 
@@ -66,8 +68,8 @@ def llama_cpp_with_flags(
             "stack with it; nearest: convert again from a config.json with the wanted rope dict"
         )
     rope = _rope(reading, flags)
-    chosen = reading.section.layer_type
-    equivalent = ConfigPatch.of(config, chosen, rope, {}).applied(config)
+    patch = ConfigPatch.of(read_model(config), reading.section, rope, {})
+    equivalent = patch.applied(config)
     served = _number(flags, "-c")
     answer = llama_cpp(equivalent, served_length if served is None else int(served), layer_type)
     return FlaggedAnswer(

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.core.geometry import Pairing
 from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.magnitudes import longrope_magnitude
-from ropewalk.engines.reading import ORIGINAL, EngineRaises, Reading
+from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.engines.turning import (
     Turning,
     answered,

@@ -10,9 +10,10 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.answer import TwoTables
 from ropewalk.engines.magnitudes import longrope_magnitude, mscale_ratio
-from ropewalk.engines.reading import ORIGINAL, EngineRaises, Reading
+from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.engines.serving import BETAS, betas, linear_factor, yarn_factor
 from ropewalk.engines.turning import (
     Turning,

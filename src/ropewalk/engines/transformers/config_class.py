@@ -7,7 +7,8 @@ Source: transformers 5.23.0, modeling_rope_utils.py (RotaryEmbeddingConfigMixin)
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ropewalk.engines.reading import ORIGINAL, EngineRaises, Reading
+from ropewalk.configs.keys import ORIGINAL
+from ropewalk.engines.reading import EngineRaises, Reading
 
 REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ropewalk.configs.rope import rope_dict_in_force
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.magnitudes import latent_multiplier
-from ropewalk.engines.reading import ORIGINAL, EngineRaises, Reading, length
+from ropewalk.engines.reading import EngineRaises, Reading, length
 from ropewalk.engines.transformers.config_class import loaded_type
 from ropewalk.engines.transformers.release import hf_turning
 from ropewalk.engines.turning import Turning, answered
@@ -151,7 +151,7 @@ def _ropes_of_all_layers(reading: Reading) -> list[Mapping[str, Any]]:
         if reading.text.get(name):
             layers = reading.text[name]
             return [rope for rope in layers.values() if isinstance(rope, Mapping)]
-    return [rope_dict_in_force(reading.text, reading.section.layer_type)[0]]
+    return [reading.section.written]
 
 
 def _type(rope: Mapping[str, Any]) -> str:

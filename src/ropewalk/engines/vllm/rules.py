@@ -8,9 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.answer import TwoTables
 from ropewalk.engines.magnitudes import longrope_magnitude, mscale_ratio, yarn_magnitude
-from ropewalk.engines.reading import ORIGINAL, EngineRaises, Reading
+from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.engines.serving import BETAS, betas, linear_factor, yarn_factor
 from ropewalk.engines.turning import (
     Turning,

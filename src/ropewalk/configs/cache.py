@@ -1,0 +1,108 @@
+"""Numbers that a layer caches for a token.
+
+    e = 2 g d           keys and values of g key heads of d channels: grouped heads
+      = g (d_k + d_v)   where values have a width of their own
+      = c + r (+ i)     multi-head latent attention: the latent vector, the shared rotary key,
+                        and the indexer's key where there is one
+
+g  num_key_value_heads, d  head_dim, c  kv_lora_rank, r  qk_rope_head_dim, i  index_head_dim
+
+Source: the sizes are the architectures'; DeepSeek-V2, arXiv:2405.04434, table 1, for the latent.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ropewalk.configs.attention import Attention, Full, NoAttention, Recurrent
+from ropewalk.configs.keys import HEADS, HIDDEN, KEY_HEADS
+from ropewalk.configs.numbers import required_size, size
+
+
+@dataclass(frozen=True, slots=True)
+class Cache(ABC):
+    """What one layer keeps of a token."""
+
+    @property
+    @abstractmethod
+    def numbers_per_token(self) -> int:
+        """e"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCache(Cache):
+    """Keys and values of each key head."""
+
+    key_heads: int
+    key_dim: int
+    value_dim: int
+
+    @property
+    def numbers_per_token(self) -> int:
+        return self.key_heads * (self.key_dim + self.value_dim)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentCache(Cache):
+    """One latent vector and one rotary key for all heads, and the key of a sparse indexer."""
+
+    latent_dim: int
+    rotary_dim: int
+    indexer_dim: int
+
+    @property
+    def numbers_per_token(self) -> int:
+        return self.latent_dim + self.rotary_dim + self.indexer_dim
+
+
+@dataclass(frozen=True, slots=True)
+class NoCache(Cache):
+    """A layer without keys, or one that reads the cache of an earlier layer."""
+
+    @property
+    def numbers_per_token(self) -> int:
+        return 0
+
+
+def read_cache(text: Mapping[str, Any], attention: Attention, index: int) -> Cache:
+    """The cache of the layer at ``index``. Raises RopewalkError for sizes that are not stated."""
+    if isinstance(attention, Recurrent | NoAttention):
+        return NoCache()
+    rank = size(text, "kv_lora_rank")
+    if rank and text.get("qk_rope_head_dim") is not None:
+        return LatentCache(
+            latent_dim=rank,
+            rotary_dim=required_size(text, "qk_rope_head_dim"),
+            indexer_dim=size(text, "index_head_dim") or 0,
+        )
+    width = _head_dim(text, attention)
+    return KeyCache(
+        key_heads=_key_heads(text, attention, index),
+        key_dim=width,
+        value_dim=size(text, "v_head_dim") or width,
+    )
+
+
+def _head_dim(text: Mapping[str, Any], attention: Attention) -> int:
+    wider = ("global_head_dim",) if isinstance(attention, Full) else ()
+    stated = size(text, *wider, "head_dim", "attention_head_dim")
+    if stated:
+        return stated
+    width = required_size(text, *HIDDEN) // required_size(text, *HEADS)
+    return required_size({"head_dim": width}, "head_dim")
+
+
+def _key_heads(text: Mapping[str, Any], attention: Attention, index: int) -> int:
+    """g of one layer: one number, or one a layer; without it, as many as query heads."""
+    if isinstance(attention, Full) and text.get("attention_k_eq_v"):
+        stated = size(text, "num_global_key_value_heads")
+        if stated:
+            return stated
+    for name in KEY_HEADS:
+        listed = text.get(name)
+        if isinstance(listed, list | tuple) and len(listed) > index:
+            return required_size({name: listed[index]}, name)
+    if text.get("multi_query") is True and not text.get("new_decoder_architecture"):
+        return 1
+    return required_size(text, *KEY_HEADS, *HEADS)

@@ -1,0 +1,53 @@
+"""What a config leaves to its family: the one home of tables by model_type.
+
+Source: the config and model classes of transformers 5.23.0.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ropewalk.core.geometry import Pairing
+
+SLIDING_LAYERS_UNSCALED = frozenset({"olmo3"})
+"""Families whose flat rope dict scales full attention alone."""
+
+LOCAL_THETA: Mapping[str, float] = MappingProxyType({"gemma3_text": 1e4, "gemma3n_text": 1e4})
+"""The base of sliding layers where the config states none."""
+
+WINDOW_PATTERN: Mapping[str, int] = MappingProxyType(
+    {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gemma4_text": 6, "gpt_oss": 2}
+    | {"cohere2": 4, "exaone4": 4, "olmo3": 4}
+)
+"""One layer in so many attends fully, the others within the window."""
+
+_WINDOW_ON_REQUEST = ("qwen2", "qwen3", "smollm3")
+_INTERLEAVED = re.compile(
+    "codegen|cohere|cohere2|cohere2_moe|deepseek_v2|deepseek_v3|deepseek_v32|ernie4_5|"
+    "ernie4_5_moe|glm|glm4|glm4_moe_lite|glm_moe_dsa|gptj|helium|llama4|llama4_text|"
+    "longcat_flash|mistral4|roformer"
+)
+_THETA: Mapping[str, float] = MappingProxyType(
+    {
+        **dict.fromkeys(("bitnet", "cohere", "csm", "ernie4_5", "ernie4_5_moe"), 5e5),
+        **dict.fromkeys(("flex_olmo", "llama4_text", "mllama_text_model", "olmo3"), 5e5),
+        **dict.fromkeys(("cwm", "emu3", "gemma3_text", "gemma3n_text", "lfm2", "lfm2_moe"), 1e6),
+        **dict.fromkeys(("minimax", "mixtral", "phimoe", "qwen2_vl_text", "qwen2_5_vl_text"), 1e6),
+        **{"apertus": 1.2e7, "gpt_oss": 1.5e5, "helium": 1e5, "nomic_bert": 1e3, "smollm3": 2e6},
+    }
+)
+
+
+def pairing(model_type: str) -> Pairing:
+    """Which channels turn together where ``rope_interleave`` is not stated."""
+    return "half" if _INTERLEAVED.fullmatch(model_type) is None else "interleaved"
+
+
+def theta(model_type: str) -> float:
+    """The base where the config states none."""
+    return _THETA.get(model_type, 10_000.0)
+
+
+def slides_unasked(model_type: str) -> bool:
+    """Whether a stated sliding_window is in force without use_sliding_window."""
+    return not model_type.startswith(_WINDOW_ON_REQUEST)

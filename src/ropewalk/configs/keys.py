@@ -1,0 +1,19 @@
+"""Spellings of a config's keys that several readers share."""
+
+ROPE_DICTS = ("rope_scaling", "rope_parameters")
+THETAS = ("rope_theta", "rotary_emb_base", "global_rope_theta")
+LOCAL_THETAS = ("rope_local_base_freq", "local_rope_theta")
+SHARES = ("partial_rotary_factor", "rotary_pct", "rotary_emb_fraction")
+LENGTHS = ("max_position_embeddings", "n_positions", "model_max_length", "max_seq_len")
+ORIGINAL = "original_max_position_embeddings"
+TRAINED = "max_trained_positions"
+HIDDEN = ("hidden_size", "n_embd")
+HEADS = ("num_attention_heads", "n_head")
+KEY_HEADS = ("num_key_value_heads", "num_kv_heads")
+LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
+
+FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
+"""Layer types, in the words of ``layer_types``."""
+
+BESIDE_SPEED = ("mrope_section", "mrope_interleaved", "llama_4_scaling_beta")
+"""Keys of a rope dict, of any type, that say something else than how fast pairs turn."""
