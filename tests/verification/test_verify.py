@@ -9,20 +9,22 @@ from torch.testing import assert_close
 
 import ropewalk as rw
 from recipes.families.sharpened import L0, in_calls, left_padded, logits, tiny, token_ids
-from ropewalk.api.listening import Silent
-from ropewalk.api.verdicts import Gaps, Tolerances
-from ropewalk.api.verifying import DEFAULT_SPECS, verify_checkpoint, verify_stock
+from ropewalk.api.verification import DEFAULT_SPECS, verify_checkpoint, verify_stock
 from ropewalk.cli.main import main
 from ropewalk.core.encoding import KeyStorage
-from ropewalk.integrations.consistency import (
+from ropewalk.integrations.modes import at_rest
+from ropewalk.integrations.predictor import TransformersPredictor
+from ropewalk.verification.checks import (
     CHECKS,
-    Gap,
     Reference,
     Sample,
     decoding_calls,
+    rounding,
     uneven_calls,
 )
-from ropewalk.integrations.modes import at_rest
+from ropewalk.verification.gap import Gap
+from ropewalk.verification.listening import Silent
+from ropewalk.verification.verdicts import Gaps, Tolerances
 
 LENGTH, SHORT = 48, 40
 """Defaults for a trained length of 32: 16 tokens beyond it, and half of that."""
@@ -55,6 +57,10 @@ def small(name="llama", **settings):
     return tiny(name, **{"num_hidden_layers": 2, **settings})
 
 
+def predictor(model):
+    return TransformersPredictor(model=model, name="tiny", trained_length=L0)
+
+
 def by_method(records):
     """method -> check -> record."""
     found = {}
@@ -83,7 +89,7 @@ def longrope():
 
 @pytest.fixture
 def sample(dynamic):
-    return Sample.of(dynamic, LENGTH, L0)
+    return Sample.of(predictor(dynamic), LENGTH)
 
 
 @pytest.fixture(scope="module")
@@ -328,7 +334,7 @@ def test_the_model_is_what_it_was_after_an_error(dynamic, monkeypatch):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_by_itself_leaves_the_model_alone(dynamic, sample, name):
-    reference, before = Reference(dynamic, sample), snapshot(dynamic)
+    reference, before = Reference(predictor(dynamic), sample), snapshot(dynamic)
     CHECKS[name](reference)
     assert snapshot(dynamic) == before
 
@@ -374,9 +380,9 @@ def test_the_tolerance_is_twenty_gaps_or_the_floor_of_the_dtype(dtype, differenc
     assert_close(allowed, expected, rtol=1e-12, atol=0)
 
 
-def decode_record(found, rounding=1e-6):
+def decode_record(found, rounded=1e-6):
     tolerances = Tolerances(by_check={"decode": 0.1}, rounding=1e-6, trained_length=L0)
-    gaps = Gaps(by_check={"decode": found}, rounding=lambda: rounding)
+    gaps = Gaps(by_check={"decode": found}, rounding=lambda: rounded)
     (record,) = tolerances.records("yarn", gaps, "failed")
     return record
 
@@ -406,8 +412,9 @@ def test_a_model_that_amplifies_rounding_more_than_the_yardstick_may_differ_more
 def test_rounding_is_what_embeddings_one_rounding_away_do():
     """The same by hand, from embeddings that a caller gives."""
     model = small(dtype=torch.float32)
-    sample = Sample.of(model, LENGTH, L0)
-    found = Reference(model, sample).rounding().max_logit_difference
+    local = predictor(model)
+    sample = Sample.of(local, LENGTH)
+    found = rounding(local, Reference(local, sample)).max_logit_difference
     generator = torch.Generator().manual_seed(0)
     states = model.get_input_embeddings()(sample.long[None]).detach()
     signs = torch.randint(0, 2, states.shape, generator=generator) * 2 - 1
@@ -419,12 +426,12 @@ def test_rounding_is_what_embeddings_one_rounding_away_do():
 
 
 def test_rows_of_both_sequences_of_a_batch_are_compared_at_their_own_positions(dynamic, sample):
-    positions = CHECKS["padded"](Reference(dynamic, sample)).positions
+    positions = CHECKS["padded"](Reference(predictor(dynamic), sample)).positions
     assert positions.tolist() == [*range(SHORT), *range(LENGTH)]
 
 
 def test_a_batch_is_run_without_and_with_position_ids(dynamic, sample):
-    reference, seen = Reference(dynamic, sample), []
+    reference, seen = Reference(predictor(dynamic), sample), []
 
     def see(module, args, inputs):
         if inputs.get("attention_mask") is not None:
@@ -460,7 +467,7 @@ def test_decoding_crosses_the_trained_length_token_by_token(length, trained_leng
 
 def test_logits_compared_in_blocks_are_the_same(dynamic, monkeypatch):
     at_once = verify_stock(dynamic)
-    monkeypatch.setattr("ropewalk.integrations.consistency.LOGITS_AT_ONCE", 97 * 5)
+    monkeypatch.setattr("ropewalk.verification.gap.LOGITS_AT_ONCE", 97 * 5)
     for record, expected in zip(verify_stock(dynamic), at_once, strict=True):
         assert record["sentence"].partition("(")[0] == expected["sentence"].partition("(")[0]
         assert_close(figure(record), figure(expected), rtol=0, atol=1e-9)

@@ -6,7 +6,7 @@ from ropewalk.api.exporting import export
 from ropewalk.api.extending import extend, inspect
 from ropewalk.api.measuring import perplexity
 from ropewalk.api.planning import plan
-from ropewalk.api.verifying import verify, verify_stock
+from ropewalk.api.verification import verify, verify_stock
 
 __all__ = [
     "CompareResult",

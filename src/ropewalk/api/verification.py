@@ -1,266 +1,255 @@
-"""A verification as it runs: a model and its tokens, the yardstick, one method after the other.
+"""verify: is what a full pass measures what chunked prefill, decoding and batches compute?
 
-The records of a method are told and kept as soon as they are there.
+What a verification needs of the other rooms: a model that predicts, and methods put into it.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from ropewalk.api.checkpoints import identity, open_checkpoint
 from ropewalk.api.extending import config_of, extend, extend_with
-from ropewalk.api.listening import Document, Keeping, Listener, Nowhere
-from ropewalk.api.request import length_in_tokens
-from ropewalk.api.verdicts import (
-    DECLARED,
-    FAILED,
-    NOT_RUN,
-    Gaps,
-    Record,
-    Tolerances,
-    dtype_name,
-    not_run,
-)
-from ropewalk.configs.shape import read_model
+from ropewalk.api.request import check_words, length_in_tokens
+from ropewalk.configs.shape import ModelShape, read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
-from ropewalk.integrations.consistency import (
-    CHECKS,
-    WITHOUT_A_CACHE,
-    Checks,
-    Reference,
-    Sample,
-)
 from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.modes import at_rest
+from ropewalk.integrations.predictor import TransformersPredictor
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
-from ropewalk.storage.folders import Key
+from ropewalk.storage.folders import Folder
 from ropewalk.storage.version import code_version
+from ropewalk.verification.checks import CHECKS, WITHOUT_A_CACHE, Checks, Sample, default_length
+from ropewalk.verification.listening import Document, Keeping, Listener, Nowhere, Silent
+from ropewalk.verification.run import STOCK, Method, Verification
+from ropewalk.verification.verdicts import Record, dtype_name
 
-STOCK = "stock"
-"""What records call the library's own path."""
 STATIC = "none"
 """The yardstick where the library's own path is none: one base, on the library's attention."""
-SHORTEST = 16
-FEWEST_BEYOND, MOST_BEYOND = 16, 512
-"""Tokens beyond the trained length where none is said: a quarter of it, within these."""
-_YARDSTICK = Key.of({"yardstick": True})
+DEFAULT_SPECS = (
+    "native",
+    "none",
+    "linear",
+    "ntk_aware",
+    "dynamic_ntk",
+    "dynamic_ntk:step=32",
+    "ntk_by_parts",
+    "yarn",
+    "dynamic_yarn",
+    "llama3",
+    "rerope",
+    "leaky_rerope",
+    "inverse_leaky_rerope",
+    "self_extend",
+    "dual_chunk",
+    "string",
+    "dual_chunk+yarn",
+    "log_n",
+    "yarn_temperature",
+    "dynamic_ntk:policy=whole_sequence",
+    "dynamic_ntk:policy=at_birth",
+)
+"""The native encoding, all that need no more than a factor, and two that depend on the path."""
+
+
+def verify(
+    model: nn.Module,
+    specs: Sequence[str] = (),
+    *,
+    length: int | str | None = None,
+    listener: Listener | None = None,
+) -> list[Record]:
+    """Check that under a method a model computes the same, however its tokens are fed.
+
+    specs     method specs; without any, ``DEFAULT_SPECS``. An omitted factor is the length over
+              the trained length
+    length    in tokens, or in trained lengths as ``2x``; without it 1.25 times the trained
+              length, at least 16 and at most 512 tokens beyond it
+    listener  told how far the work is, and the records of each method once they are there
+
+    Returns a record for each method and each check (``chunked``, ``decode``, ``padded``,
+    ``history``; of a bidirectional model the last two): method, check, status,
+    max_logit_difference, max_total_variation, tolerance, sentence. The status is ``ok``,
+    ``failed``, ``differs, as declared`` (an encoding that does not promise path independence)
+    or ``not run`` (this model refuses the method). The model is afterwards what it was, bit for
+    bit.
+
+    Raises RopewalkError for a bad spec or length, a model that is extended or unsupported, and
+    where no method could run.
+    """
+    check_words(specs, ())
+    subject = _Subject.of(model, length)
+    records: list[Record] = subject.verified(specs, listener or Silent())["records"]
+    return records
+
+
+def verify_stock(
+    model: nn.Module, *, length: int | str | None = None, listener: Listener | None = None
+) -> list[Record]:
+    """As ``verify``, of the library's own path: the model without an extension.
+
+    Raises RopewalkError for a bad length, a model without rope fields and an extended model.
+    """
+    subject = _Subject.of(model, length)
+    records: list[Record] = subject.verified_stock(listener or Silent())["records"]
+    return records
+
+
+def verify_checkpoint(
+    source: str | Path | None = None,
+    *,
+    methods: Sequence[str] = (),
+    out: str | Path | None = None,
+    length: int | str | None = None,
+    listener: Listener | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+) -> Document:
+    """``verify`` of a checkpoint: the document that ``ropewalk verify --json`` prints.
+
+    source         a transformers folder, a .gguf file or a hub id; None for the demo model
+    out            the run folder: what is measured is kept there at once, and taken from there
+                   if it was measured before; without it nothing is kept
+    dtype, device  by name
+
+    Raises RopewalkError as ``verify`` does, and for a run folder of another model or setting.
+    """
+    check_words(methods, ())
+    loaded = open_checkpoint(source, dtype=dtype, device=device)
+    subject = _Subject.of(loaded.model, length, loaded.name)
+    keeping: Keeping = Nowhere()
+    if out is not None:
+        keeping = Folder.open(Path(out), subject.manifest(identity(loaded)))
+    return subject.verified(methods, listener or Silent(), keeping)
+
+
+def verify_stock_checkpoint(
+    source: str | Path | None = None,
+    *,
+    length: int | str | None = None,
+    listener: Listener | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+) -> Document:
+    """``verify_stock`` of a checkpoint: what ``ropewalk verify --stock --json`` prints."""
+    loaded = open_checkpoint(source, dtype=dtype, device=device)
+    return _Subject.of(loaded.model, length, loaded.name).verified_stock(listener or Silent())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Verification:
-    """A model and its name, the tokens that it is shown, who is told and where records go."""
+class _Subject:
+    """A model that predicts, what its config says, and the tokens that it is shown."""
 
-    model: nn.Module
-    name: str
-    config: Mapping[str, Any]
+    predictor: TransformersPredictor
+    shape: ModelShape
     sample: Sample
-    listener: Listener
-    keeping: Keeping = field(default_factory=Nowhere)
 
     @classmethod
-    def of(
-        cls, model: nn.Module, length: int | str | None, listener: Listener, name: str = ""
-    ) -> "Verification":
-        """length  as in ``rw.verify``
-
-        Raises RopewalkError for a model that is extended or lacks rope fields, and for a length
-        that is too short.
+    def of(cls, model: nn.Module, length: int | str | None, name: str = "") -> "_Subject":
+        """Raises RopewalkError for a model that is extended or lacks rope fields, and for a
+        length that is too short.
         """
         if getattr(model, EXTENSION, None) is not None:
             raise RopewalkError(
                 "the model is extended: expected it as it was loaded; call .remove() on its "
                 "extension first"
             )
-        config = config_of(model)
-        trained_length = read_model(config).rope().geometry().trained_length
-        beyond = min(max(trained_length // 4, FEWEST_BEYOND), MOST_BEYOND)
-        default = trained_length + beyond
-        tokens = default if length is None else length_in_tokens(length, trained_length)
-        if tokens < SHORTEST:
-            raise RopewalkError(f"length {length}: expected at least {SHORTEST} tokens")
-        sample = Sample.of(model, tokens, trained_length)
-        return cls(model=model, name=name, config=config, sample=sample, listener=listener)
+        shape = read_model(config_of(model))
+        trained = shape.rope().trained_length
+        tokens = default_length(trained) if length is None else length_in_tokens(length, trained)
+        predictor = TransformersPredictor(model=model, name=name, trained_length=trained)
+        return cls(predictor=predictor, shape=shape, sample=Sample.of(predictor, tokens))
+
+    @property
+    def model(self) -> nn.Module:
+        return self.predictor.model
 
     def manifest(self, weights: str) -> dict[str, Any]:
         """What all records have in common; ``weights`` is their fingerprint."""
         return {"command": "verify", "version": code_version(), "weights": weights, **self._facts}
 
-    def of_methods(self, methods: Sequence[str]) -> Document:
-        """The document of methods."""
-        specs = [parse_spec(text) for text in methods]
-        self._require_encodings(specs)
+    def verified(
+        self, specs: Sequence[str], listener: Listener, keeping: Keeping | None = None
+    ) -> Document:
+        """The document of methods; without any, of ``DEFAULT_SPECS``."""
+        methods = [self._method(parse_spec(text)) for text in specs or DEFAULT_SPECS]
         with at_rest(self.model):
             with extend(self.model, NATIVE) as native:
                 layout, checks = native.describe(), _checks(native)
-                static = all(each.path_independent for each in native.wanted.values())
-            allowed = self._kept_tolerances()
-            kept = {} if allowed is None else self._kept(specs)
-            left = len(specs) - len(kept) + (allowed is None)
-            meter = _Meter(left, checks, self.listener)
-            measure = self._allowed_by_stock if static else self._allowed_by_static
-            tolerances = allowed or self._noted(measure(meter, self._dtype))
-            self.listener.begun(self._document(layout, []))
-            records = [
-                record
-                for spec in specs
-                for record in self._told(
-                    kept.get(spec.text) or self._measured(spec, tolerances, meter)
-                )
-            ]
-        if all(record["status"] == NOT_RUN for record in records):
-            raise RopewalkError(f"no method could run: {records[0]['sentence']}")
-        return self._document(layout, records)
+                # A yardstick that itself depends on the path would excuse what does.
+                static = _promises(native)
+            run = self._verification(layout, checks, listener)
+            run = replace(run, keeping=keeping or Nowhere())
+            return run.of_methods(methods, self._stock if static else self._static)
 
-    def of_stock(self) -> Document:
-        """The document of the library's own path. Nothing is kept: it is one method.
-
-        Its own gaps would excuse whatever it does, so the yardstick is a static method; for a
-        family that ``extend`` refuses, the floor of the dtype alone.
-        """
-        # The library's angles are float32 in a float64 model too, and its own path has no finer
-        # promise: shifted positions round otherwise.
-        dtype = torch.float32 if self._dtype is torch.float64 else self._dtype
+    def verified_stock(self, listener: Listener) -> Document:
+        """The document of the library's own path."""
         with at_rest(self.model):
-            layout, checks = self._layout()
-            meter = _Meter(2, checks, self.listener)
-            gaps = self._gaps(STOCK, meter)
-            if layout is None:
-                tolerances = Tolerances.of(gaps, dtype, self.sample.trained_length, 0.0)
-            else:
-                tolerances = self._allowed_by_static(meter, dtype)
-            self.listener.begun(self._document(layout, []))
-            records = self._told(tolerances.records(STOCK, gaps, FAILED))
-        return self._document(layout, records)
+            try:
+                with extend(self.model, NATIVE) as native:
+                    layout, checks = native.describe(), _checks(native)
+            except RopewalkError:  # a family that only the library may run
+                return self._verification(None, CHECKS, listener).of_stock(None)
+            return self._verification(layout, checks, listener).of_stock(self._static)
 
-    def _require_encodings(self, specs: Sequence[Spec]) -> None:
-        """Raise for a spec with which there is no encoding, before anything is measured."""
-        section = read_model(self.config).rope()
-        geometry, native = section.geometry(), native_encoding(section)
-        for spec in specs:
-            spec.encoding(geometry, native=native, **self._factors)
-
-    def _allowed_by_stock(self, meter: "_Meter", dtype: torch.dtype) -> Tolerances:
-        return Tolerances.of(self._gaps(STOCK, meter), dtype, self.sample.trained_length)
-
-    def _allowed_by_static(self, meter: "_Meter", dtype: torch.dtype) -> Tolerances:
-        with extend(self.model, STATIC):
-            return Tolerances.of(self._gaps(STATIC, meter), dtype, self.sample.trained_length)
-
-    def _noted(self, allowed: Tolerances) -> Tolerances:
-        kept = {"allowed": dict(allowed.by_check), "rounding": allowed.rounding}
-        self.keeping.save(_YARDSTICK, kept)
-        return allowed
-
-    def _kept_tolerances(self) -> Tolerances | None:
-        found = self.keeping.load(_YARDSTICK)
-        if found is None:
-            return None
-        return Tolerances(
-            by_check=found["allowed"],
-            rounding=found["rounding"],
-            trained_length=self.sample.trained_length,
+    def _verification(
+        self, layout: dict[str, Any] | None, checks: Checks, listener: Listener
+    ) -> Verification:
+        return Verification(
+            model=self.predictor,
+            sample=self.sample,
+            checks=checks,
+            facts={**self._facts, "layout": layout},
+            listener=listener,
         )
 
-    def _kept(self, specs: Sequence[Spec]) -> dict[str, list[Record]]:
-        found = {spec: self.keeping.load(_key(spec)) for spec in specs}
-        return {
-            spec.text: [{**record, "method": spec.text} for record in stored["records"]]
-            for spec, stored in found.items()
-            if stored is not None
-        }
-
-    def _measured(self, spec: Spec, tolerances: Tolerances, meter: "_Meter") -> list[Record]:
-        """The records of a method, kept if it ran and all its figures are numbers."""
-        try:
-            extension = extend_with(self.model, spec, **self._factors)
-        except RopewalkError as error:
-            meter.skip()
-            return [not_run(spec.text, check, str(error)) for check in meter.checks]
-        with extension:
-            promised = all(each.path_independent for each in extension.wanted.values())
-            beyond = FAILED if promised else DECLARED
-            records = tolerances.records(spec.text, self._gaps(spec.text, meter), beyond)
-        if all(math.isfinite(record["max_logit_difference"]) for record in records):
-            self.keeping.save(_key(spec), {"records": records})
-        return records
-
-    def _told(self, records: list[Record]) -> list[Record]:
-        self.listener.finished(records)
-        return records
-
-    def _gaps(self, method: str, meter: "_Meter") -> Gaps:
-        """Every check on the model as it stands."""
-        meter.tell(method)
-        reference = Reference(self.model, self.sample)
-        gaps = {}
-        for name, check in meter.checks.items():
-            meter.tell(f"{method}, {name}")
-            gaps[name] = check(reference)
-            meter.advance()
-        return Gaps(by_check=gaps, rounding=lambda: reference.rounding().max_logit_difference)
-
-    def _layout(self) -> tuple[dict[str, Any] | None, Checks]:
-        """No layout for a family that ``extend`` refuses: the library may still run it."""
-        try:
-            with extend(self.model, NATIVE) as native:
-                return native.describe(), _checks(native)
-        except RopewalkError:
-            return None, CHECKS
-
-    @property
-    def _factors(self) -> dict[str, Any]:
+    def _method(self, spec: Spec) -> Method:
+        """Raises RopewalkError for a spec with which there is no encoding."""
         length = len(self.sample.long)
-        factor = max(1.0, length / self.sample.trained_length)
-        return {"default_factor": factor, "context_length": length}
+        factor = max(1.0, length / self.predictor.trained_length)
+        given: dict[str, Any] = {"default_factor": factor, "context_length": length}
+        native = native_encoding(self.shape.rope())
+        spec.encoding(native.geometry, native=native, **given)
+
+        @contextmanager
+        def applied() -> Iterator[bool]:
+            with extend_with(self.model, spec, **given) as extension:
+                yield _promises(extension)
+
+        return Method(name=spec.text, canonical=spec.canonical, applied=applied)
 
     @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
+    def _stock(self) -> Method:
+        return Method(name=STOCK, canonical=STOCK, applied=lambda: nullcontext(enter_result=True))
+
+    @property
+    def _static(self) -> Method:
+        return self._method(parse_spec(STATIC))
 
     @property
     def _facts(self) -> dict[str, Any]:
-        device = self.sample.long.device
+        device = self.predictor.device
         return {
-            "model": self.name,
-            "family": str(self.config.get("model_type", type(self.model).__name__)),
-            "trained_length": self.sample.trained_length,
+            "model": self.predictor.name,
+            "family": str(self.shape.config.get("model_type", type(self.model).__name__)),
+            "trained_length": self.predictor.trained_length,
             "length": len(self.sample.long),
-            "dtype": dtype_name(self._dtype),
+            "dtype": dtype_name(self.predictor.dtype),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         }
 
-    def _document(self, layout: dict[str, Any] | None, records: list[Record]) -> Document:
-        passed = all(record["status"] != FAILED for record in records)
-        return {**self._facts, "layout": layout, "records": records, "passed": passed}
 
-
-def _key(spec: Spec) -> Key:
-    return Key.of({"method": spec.canonical})
+def _promises(extension: Extension) -> bool:
+    """Whether all checks must agree."""
+    return all(each.path_independent for each in extension.wanted.values())
 
 
 def _checks(native: Extension) -> Checks:
     """Those that a model of this kind can be put to."""
     return WITHOUT_A_CACHE if native.layout.horizon is Horizon.BOTH_WAYS else CHECKS
-
-
-class _Meter:
-    """The checks of each method, and how far the work is, in checks."""
-
-    def __init__(self, methods: int, checks: Checks, listener: Listener) -> None:
-        self.checks, self._listener = checks, listener
-        self._all, self._done = methods * len(checks), 0
-
-    def tell(self, work: str) -> None:
-        self._listener.working(work, self._done / self._all)
-
-    def advance(self) -> None:
-        self._done += 1
-
-    def skip(self) -> None:
-        """Of a method that cannot run."""
-        self._done += len(self.checks)

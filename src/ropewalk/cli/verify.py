@@ -83,7 +83,7 @@ def verify(
     wanted = None if length is None else read_length(length)
     if model is not None:
         locate(model)  # a mistyped path is answered before the heavy imports
-    from ropewalk.api.verifying import DEFAULT_SPECS, verify_checkpoint, verify_stock_checkpoint
+    from ropewalk.api.verification import DEFAULT_SPECS, verify_checkpoint, verify_stock_checkpoint
 
     request: dict[str, Any] = {"length": wanted, "dtype": dtype.value, "device": device}
     names = (STOCK,) if stock else tuple(method or DEFAULT_SPECS)

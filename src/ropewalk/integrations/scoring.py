@@ -30,7 +30,7 @@ class TransformersScorer:
     @torch.no_grad()
     def token_losses(self, ids: Tensor, first: int, split: Pass) -> Tensor:
         """As ``LanguageModel.token_losses``: nats."""
-        rows = torch.atleast_2d(ids).to(next(self.model.parameters()).device)
+        rows = ids.reshape(-1, ids.shape[-1]).to(next(self.model.parameters()).device)
         targets = rows[:, first:]
         with evaluating(self.model):
             hidden = self._hidden_states(rows, split)[:, first - 1 : -1]
@@ -74,7 +74,7 @@ def family_head(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     if decoder is model:
         yield lambda rows: rows
         return
-    name = model.base_model_prefix
+    name = str(model.base_model_prefix)
     setattr(model, name, replay)
 
     def head(rows: Tensor) -> Tensor:

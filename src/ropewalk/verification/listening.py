@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ropewalk.api.verdicts import Record
 from ropewalk.storage.folders import Key
+from ropewalk.verification.verdicts import Record
 
 Document = dict[str, Any]
 

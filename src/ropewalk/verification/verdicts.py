@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.consistency import Gap
+from ropewalk.verification.gap import Gap
 
 Record = dict[str, Any]
 
 OK, FAILED, DECLARED, NOT_RUN = "ok", "failed", "differs, as declared", "not run"
 
 ROOM = 20.0
-"""A method may differ by this many times what the yardstick differs by; one that goes beyond it
-is asked how it amplifies rounding, and if that is more than the yardstick does, by as much more."""
+"""A method may differ by this many times what the yardstick differs by. One that amplifies rounding
+more than the yardstick does may differ by as much more."""
 FLOORS = {torch.float64: 1e-9, torch.float32: 1e-4}
 FLOOR_OF_16_BITS = 5e-2
 """The least that is allowed, as a share of the largest logit."""

@@ -1,0 +1,1 @@
+"""Does a model compute the same however its tokens are fed: ways, tolerances, verdicts."""

@@ -1,0 +1,186 @@
+"""A verification as it runs: first the yardstick, then one method after the other.
+
+The records of a method are told and kept as soon as they are there.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.storage.folders import Key
+from ropewalk.verification.checks import Checks, Reference, Sample, rounding
+from ropewalk.verification.listening import Document, Keeping, Listener, Nowhere
+from ropewalk.verification.predictor import LocalPredictor
+from ropewalk.verification.verdicts import (
+    DECLARED,
+    FAILED,
+    NOT_RUN,
+    Gaps,
+    Record,
+    Tolerances,
+    not_run,
+)
+
+STOCK = "stock"
+"""What records call the library's own path."""
+_YARDSTICK = Key.of({"yardstick": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """What is put into the model for the length of a block.
+
+    name       as typed
+    canonical  the same for all spellings: what its records are kept under
+    applied    puts it in and yields whether it promises that all checks agree; raises
+               RopewalkError where the model refuses it
+    """
+
+    name: str
+    canonical: str
+    applied: Callable[[], AbstractContextManager[bool]]
+
+    @property
+    def key(self) -> Key:
+        return Key.of({"method": self.canonical})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Verification:
+    """A model, its tokens and its checks; who is told, and where records go.
+
+    facts  what the document says beside ``records`` and ``passed``
+    """
+
+    model: LocalPredictor
+    sample: Sample
+    checks: Checks
+    facts: Mapping[str, Any]
+    listener: Listener
+    keeping: Keeping = field(default_factory=Nowhere)
+
+    def of_methods(self, methods: Sequence[Method], yardstick: Method) -> Document:
+        """The document of ``methods``, each allowed what the yardstick needs.
+
+        Raises RopewalkError if no method could run.
+        """
+        allowed = self._kept_tolerances()
+        kept = {} if allowed is None else self._kept(methods)
+        meter = _Meter(self, len(methods) - len(kept) + (allowed is None))
+        tolerances = allowed or self._noted(self._allowed_by(yardstick, meter, self.model.dtype))
+        self.listener.begun(self._document([]))
+        records = [
+            record
+            for method in methods
+            for record in self._told(
+                kept.get(method.name) or self._measured(method, tolerances, meter)
+            )
+        ]
+        if all(record["status"] == NOT_RUN for record in records):
+            raise RopewalkError(f"no method could run: {records[0]['sentence']}")
+        return self._document(records)
+
+    def of_stock(self, yardstick: Method | None) -> Document:
+        """The document of the library's own path. Nothing is kept: it is one method.
+
+        Its own gaps would excuse whatever it does, so the yardstick is another method; without
+        one, the floor of the dtype alone is allowed.
+        """
+        # The library's angles are float32 in a float64 model too, and its own path has no finer
+        # promise: shifted positions round otherwise.
+        dtype = torch.float32 if self.model.dtype is torch.float64 else self.model.dtype
+        meter = _Meter(self, 2)
+        gaps = self._gaps(STOCK, meter)
+        if yardstick is None:
+            tolerances = Tolerances.of(gaps, dtype, self.model.trained_length, 0.0)
+        else:
+            tolerances = self._allowed_by(yardstick, meter, dtype)
+        self.listener.begun(self._document([]))
+        return self._document(self._told(tolerances.records(STOCK, gaps, FAILED)))
+
+    def _allowed_by(self, yardstick: Method, meter: "_Meter", dtype: torch.dtype) -> Tolerances:
+        with yardstick.applied():
+            gaps = self._gaps(yardstick.name, meter)
+            return Tolerances.of(gaps, dtype, self.model.trained_length)
+
+    def _noted(self, allowed: Tolerances) -> Tolerances:
+        kept = {"allowed": dict(allowed.by_check), "rounding": allowed.rounding}
+        self.keeping.save(_YARDSTICK, kept)
+        return allowed
+
+    def _kept_tolerances(self) -> Tolerances | None:
+        found = self.keeping.load(_YARDSTICK)
+        if found is None:
+            return None
+        return Tolerances(
+            by_check=found["allowed"],
+            rounding=found["rounding"],
+            trained_length=self.model.trained_length,
+        )
+
+    def _kept(self, methods: Sequence[Method]) -> dict[str, list[Record]]:
+        found = {method.name: self.keeping.load(method.key) for method in methods}
+        return {
+            name: [{**record, "method": name} for record in stored["records"]]
+            for name, stored in found.items()
+            if stored is not None
+        }
+
+    def _measured(self, method: Method, tolerances: Tolerances, meter: "_Meter") -> list[Record]:
+        """The records of a method, kept if it ran and all its figures are numbers."""
+        with ExitStack() as stack:
+            try:
+                promised = stack.enter_context(method.applied())
+            except RopewalkError as error:
+                meter.skip()
+                return [not_run(method.name, check, str(error)) for check in self.checks]
+            beyond = FAILED if promised else DECLARED
+            records = tolerances.records(method.name, self._gaps(method.name, meter), beyond)
+        if all(math.isfinite(record["max_logit_difference"]) for record in records):
+            self.keeping.save(method.key, {"records": records})
+        return records
+
+    def _told(self, records: list[Record]) -> list[Record]:
+        self.listener.finished(records)
+        return records
+
+    def _gaps(self, method: str, meter: "_Meter") -> Gaps:
+        """Every check on the model as it stands."""
+        meter.tell(method)
+        reference = Reference(self.model, self.sample)
+        gaps = {}
+        for name, check in self.checks.items():
+            meter.tell(f"{method}, {name}")
+            gaps[name] = check(reference)
+            meter.advance()
+        return Gaps(
+            by_check=gaps,
+            rounding=lambda: rounding(self.model, reference).max_logit_difference,
+        )
+
+    def _document(self, records: list[Record]) -> Document:
+        passed = all(record["status"] != FAILED for record in records)
+        return {**self.facts, "records": records, "passed": passed}
+
+
+class _Meter:
+    """How far the work is, in checks."""
+
+    def __init__(self, verification: Verification, methods: int) -> None:
+        self._listener, self._checks = verification.listener, len(verification.checks)
+        self._all, self._done = methods * self._checks, 0
+
+    def tell(self, work: str) -> None:
+        self._listener.working(work, self._done / self._all)
+
+    def advance(self) -> None:
+        self._done += 1
+
+    def skip(self) -> None:
+        """Of a method that cannot run."""
+        self._done += self._checks
