@@ -84,6 +84,11 @@ def read_cache(text: Mapping[str, Any], attention: Attention, index: int) -> Cac
     )
 
 
+def key_heads_differ(text: Mapping[str, Any]) -> bool:
+    """Whether a config states the key heads of each layer."""
+    return any(isinstance(text.get(name), list | tuple) for name in KEY_HEADS)
+
+
 def _head_dim(text: Mapping[str, Any], attention: Attention) -> int:
     wider = ("global_head_dim",) if isinstance(attention, Full) else ()
     stated = size(text, *wider, "head_dim", "attention_head_dim")

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ropewalk.configs.attention import Attention, Full, NoAttention, Recurrent
-from ropewalk.configs.cache import Cache, NoCache, read_cache
+from ropewalk.configs.cache import Cache, NoCache, key_heads_differ, read_cache
 from ropewalk.configs.keys import FULL
 from ropewalk.configs.layer_types import read_attention, read_layer_types
 from ropewalk.configs.numbers import size
@@ -99,10 +99,16 @@ def _kinds(dicts: RopeDicts, ropes: Mapping[str, RopeSection | Unknown]) -> tupl
     text = dicts.text
     types = read_layer_types(text)
     attentions = {name: read_attention(text, name) for name in dict.fromkeys(types)}
+    places = range(len(types)) if key_heads_differ(text) else (0,)
+    caches = {
+        (name, place): attempt(read_cache, text, attention, place)
+        for name, attention in attentions.items()
+        for place in places
+    }
     own = len(types) - (size(text, "num_kv_shared_layers") or 0)
     alike: dict[tuple[str, Cache | Unknown], list[int]] = {}
     for index, name in enumerate(types):
-        cache = attempt(read_cache, text, attentions[name], index) if index < own else NoCache()
+        cache = caches[name, index % len(places)] if index < own else NoCache()
         alike.setdefault((name, cache), []).append(index)
     return tuple(
         LayerKind(
