@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +16,10 @@ from ropewalk.cli.main import main
 from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.spec import parse_spec
-from ropewalk.planning.guidance import GUIDANCE
-from ropewalk.planning.measured import MULTIPLES, NATS_ABOVE_TRAINED
+from ropewalk.planning.candidates import CANDIDATES
+from ropewalk.planning.measured import measured
 from ropewalk.planning.target import Target
 
-DEMO = RESULTS / "demo.json"
 L0 = 8192
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -116,14 +116,14 @@ def test_a_trained_scaling_is_kept_under_position_maps_and_not_replaced_untuned(
 
 @pytest.mark.parametrize("config", [LLAMA, SCALED], ids=["plain", "scaled"])
 @pytest.mark.parametrize("times", [1.01, 3.3, 8])
-@pytest.mark.parametrize("guidance", GUIDANCE, ids=lambda g: g.method)
-def test_every_spec_is_one_that_inspect_can_show(config, times, guidance):
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda c: c.name)
+def test_every_spec_is_one_that_inspect_can_show(config, times, candidate):
     target = Target.of(read_model(config), int(times * config["max_position_embeddings"]))
-    spec = guidance.spec(target)
+    spec = candidate.spec(target)
     if spec is None:
-        assert guidance.method == "longrope"
+        assert candidate.name == "longrope"
         return
-    assert {part.name for part in parse_spec(spec).parts} - {"native"} == {guidance.method}
+    assert {part.name for part in parse_spec(spec).parts} - {"native"} == {candidate.name}
     assert rw.inspect(config, target.length, spec)["context_length"] == target.length
 
 
@@ -135,8 +135,8 @@ def test_position_maps_stay_within_what_was_trained(config, name):
     if "rope_scaling" in small:
         small["rope_scaling"] = {**small["rope_scaling"], ORIGINAL: L0 // 512}
     target = Target.of(read_model(small), 8 * small["max_position_embeddings"])
-    (guidance,) = (g for g in GUIDANCE if g.method == name)
-    spec = guidance.spec(target).removeprefix("native+")
+    (candidate,) = (c for c in CANDIDATES if c.name == name)
+    spec = candidate.spec(target).removeprefix("native+")
     encoding = rw.encoding(spec, target.section.geometry())
     shown = rw.relative_positions(encoding, target.length)
     assert shown.nan_to_num(0).max() < target.reach
@@ -163,23 +163,32 @@ def test_flags_are_those_of_export():
 # What was measured, and memory.
 
 
-def test_the_table_of_measurements_is_the_committed_result():
-    """Where docs/results/demo.json is made again, the table has to follow."""
+@pytest.mark.parametrize("name", sorted(measured()))
+def test_the_table_of_measurements_is_the_committed_results(name):
+    """Where results are made again, ``python -m recipes.measured`` has to follow."""
+    row = measured()[name]
+    document = json.loads((RESULTS / Path(row["source"].partition(":")[0]).name).read_text("utf-8"))
     cells = {
-        (cell["method"].partition(":")[0], cell["length"]): cell["nll"]
-        for cell in json.loads(DEMO.read_text("utf-8"))["cells"]
+        (cell["method"], cell["length"]): cell["nll"]
+        for cell in document["cells"]
+        if cell["mode"] == "full"
     }
+    (spec,) = {spec for spec, _ in cells if spec in (name, f"{name}:step=32")}
     before = cells["none", 256]
-    for name, nats in NATS_ABOVE_TRAINED.items():
-        found = [cells[name, 256 * times] - before for times in MULTIPLES]
-        assert list(nats) == pytest.approx(found, abs=6e-4)
+    found = {str(times): cells[spec, 256 * times] - before for times in (1, 2, 4, 8)}
+    assert row["nats_above_trained"] == pytest.approx(found, abs=6e-4)
 
 
 def test_measured_methods_carry_their_figures_and_source():
     rows = by_name(rw.plan(LLAMA, 2 * L0))
-    assert rows["yarn"]["measured"]["nats_above_trained"]["8"] == NATS_ABOVE_TRAINED["yarn"][3]
+    assert rows["yarn"]["measured"]["nats_above_trained"]["8"] == 0.291
     assert "docs/results/demo.json" in rows["yarn"]["measured"]["source"]
-    assert rows["rerope"]["measured"] is None
+    assert rows["abf"]["measured"] is None
+
+
+def test_position_maps_are_measured_too():
+    maps = {"rerope", "leaky_rerope", "self_extend", "dual_chunk", "string"}
+    assert maps <= {*measured()}
 
 
 def test_memory_is_that_of_the_length_batch_and_dtype():

@@ -13,3 +13,8 @@ def demo_model() -> Path:
 def demo_book() -> Path:
     """Moby Dick, which the demo model never saw in training (see its README)."""
     return _HERE / "book" / "moby_dick.txt"
+
+
+def measured_methods() -> Path:
+    """What each method does to the demo model's loss, a table that ``recipes/measured`` writes."""
+    return _HERE / "measured.json"

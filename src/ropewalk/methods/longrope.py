@@ -4,7 +4,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_factor
 from ropewalk.frequencies.longrope import LongRoPE, longrope_attention_factor
-from ropewalk.methods.method import Method, Promise
+from ropewalk.methods.method import Method, Promise, Reach
 from ropewalk.methods.policies import Policy, length_policy
 
 LONG_STEP = 2**20
@@ -65,4 +65,12 @@ LONGROPE = Method(
     build=longrope,
     summary="searched divisors, a short and a long list",
     promises=frozenset({Promise.ONE_MAP, Promise.ROTATION_ONLY, Promise.LENGTH_DEPENDENT}),
+    reach=Reach(
+        untuned=8,
+        tuned=512,
+        training="a search of factors, then 400 and 600 steps",
+        short_context="small with the second, short list",
+        reason="needs factor lists that were searched for this model; ropewalk export takes them",
+        source="Ding et al. 2024, arXiv:2402.13753",
+    ),
 )

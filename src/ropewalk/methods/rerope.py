@@ -5,7 +5,7 @@ from dataclasses import replace
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.methods.method import MAP, Method, Promise
+from ropewalk.methods.method import MAP, Method, Promise, Reach
 from ropewalk.methods.reach import served_length
 from ropewalk.methods.unscaled import none
 from ropewalk.positions.leaky_rerope import LeakyReRoPE
@@ -89,6 +89,12 @@ REROPE = Method(
     build=rerope,
     summary="distances constant beyond a window",
     promises=MAP | {Promise.SHIFT_INVARIANT, Promise.ROTATION_ONLY, Promise.DISTANCES_IN_RANGE},
+    reach=Reach(
+        untuned=8,
+        short_context="small: distances beyond the window are all shown as the window",
+        reason="trained at 512 and run at 4,096; Llama 2 13B from 4k to 16k with falling loss",
+        source="Su 2023, kexue.fm/archives/9708; bojone/rerope",
+    ),
 )
 
 LEAKY_REROPE = Method(
@@ -96,6 +102,12 @@ LEAKY_REROPE = Method(
     summary="distances grow slower beyond a window",
     promises=REROPE.promises | {Promise.FACTOR_ONE_IS_ROPE},
     replaces_factor="slope",
+    reach=Reach(
+        untuned=8,
+        short_context="small, as for rerope",
+        reason="slightly better than rerope where the slope exceeds the extension",
+        source="Su 2023, kexue.fm/archives/9708",
+    ),
 )
 
 INVERSE_LEAKY_REROPE = Method(

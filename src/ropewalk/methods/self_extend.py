@@ -7,7 +7,7 @@ from typing import Literal
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.methods.method import MAP, Method, Promise
+from ropewalk.methods.method import MAP, Method, Promise, Reach
 from ropewalk.methods.reach import served_length
 from ropewalk.methods.unscaled import none
 from ropewalk.positions.self_extend import LongLMSelfExtend, SelfExtend
@@ -62,4 +62,10 @@ SELF_EXTEND = Method(
     summary="distances between groups of tokens beyond a window",
     promises=MAP | {Promise.ROTATION_ONLY, Promise.FACTOR_ONE_IS_ROPE, Promise.DISTANCES_IN_RANGE},
     replaces_factor="group_size",
+    reach=Reach(
+        untuned=8,
+        short_context="small: far distances are grouped inside the trained length too",
+        reason="works while window + (N - window) / group stays below two thirds of L0",
+        source="Jin et al. 2024, arXiv:2401.01325, and the rule of its released code",
+    ),
 )

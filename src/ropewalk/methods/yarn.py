@@ -9,7 +9,7 @@ from ropewalk.frequencies.dynamic_yarn import DynamicYaRN
 from ropewalk.frequencies.ntk_by_parts import NTKByParts
 from ropewalk.frequencies.ramps import IndexRamp, Ramp, TurnsRamp
 from ropewalk.frequencies.yarn_magnitude import yarn_attention_factor
-from ropewalk.methods.method import ROTATION, Method, Promise
+from ropewalk.methods.method import ROTATION, Method, Promise, Reach
 from ropewalk.methods.policies import Policy, length_policy, static_encoding
 
 RampName = Literal["code", "paper"]
@@ -147,12 +147,27 @@ NTK_BY_PARTS = Method(
     build=ntk_by_parts,
     summary="fast pairs kept, slow pairs interpolated",
     promises=_BY_PARTS,
+    reach=Reach(
+        untuned=2,
+        short_context="every length pays",
+        reason="YaRN without its sharpening, which the paper finds better at every length",
+        source="Peng et al. 2023, arXiv:2309.00071, sections 3.2 and 3.4",
+    ),
 )
 
 YARN = Method(
     build=yarn,
     summary="NTK-by-parts with an attention factor",
     promises=_BY_PARTS,
+    reach=Reach(
+        untuned=4,
+        tuned=32,
+        training="400 steps at factor 16, 200 more at factor 32",
+        short_context="every length pays: Qwen's cards warn of static YaRN on short texts",
+        reason="Llama 2 7B to 128k; un-tuned 3.25 at 4 times on Proof-pile, but 32.6 at twice the "
+        "length on PG19",
+        source="Peng et al. 2023, arXiv:2309.00071, table 2; arXiv:2402.13753 (un-tuned)",
+    ),
 )
 
 DYNAMIC_YARN = Method(
@@ -164,10 +179,25 @@ DYNAMIC_YARN = Method(
         Promise.LENGTH_DEPENDENT,
         Promise.FASTEST_PAIR_KEPT,
     },
+    reach=Reach(
+        untuned=4,
+        short_context="none: unscaled up to the trained length",
+        reason="without fine-tuning slightly better than dynamic PI on one GovReport document; "
+        "engines have it at one length alone, as YaRN",
+        source="Peng et al. 2023, arXiv:2309.00071, section 3.3 and figure 5",
+    ),
 )
 
 LLAMA3 = Method(
     build=llama3,
     summary="Llama 3.1's blend of kept and slowed pairs",
     promises=_BY_PARTS,
+    reach=Reach(
+        untuned=1,
+        tuned=16,
+        training="continued pre-training in six stages, 800 billion tokens",
+        short_context="every length pays without that training",
+        reason="Llama 3.1 from 8k to 128k",
+        source="Grattafiori et al. 2024, arXiv:2407.21783, section 3.4.2",
+    ),
 )

@@ -1,12 +1,13 @@
 """A plan: which methods reach a length, at which price, and the flags for each engine."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export.document import EXPORTERS, export_config
 from ropewalk.methods.spec import NATIVE
-from ropewalk.planning.guidance import GUIDANCE, Guidance
+from ropewalk.planning.candidates import CANDIDATES, Candidate
 from ropewalk.planning.kv_cache import check_request, kv_cache
 from ropewalk.planning.measured import measured
 from ropewalk.planning.target import Target
@@ -77,25 +78,29 @@ def _native(shape: ModelShape, target: Target) -> dict[str, Any]:
 
 def _methods(shape: ModelShape, target: Target) -> list[dict[str, Any]]:
     """All rows, those that reach the length first."""
-    rows = [_row(shape, target, guidance) for guidance in GUIDANCE]
+    table = measured()
+    rows = [_row(shape, target, candidate, table) for candidate in CANDIDATES]
     return sorted(rows, key=lambda row: _ORDER.index(row["status"]))
 
 
-def _row(shape: ModelShape, target: Target, guidance: Guidance) -> dict[str, Any]:
-    spec, status = guidance.spec(target), _status(target, guidance)
-    served = guidance.served(target) if guidance.served else spec
-    base = _base(target, guidance)
+def _row(
+    shape: ModelShape, target: Target, candidate: Candidate, measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    spec, status = candidate.spec(target), _status(target, candidate)
+    served = candidate.served(target) if candidate.served else spec
+    base, reach = _base(target, candidate), candidate.reach
+    untuned = None if _replaced(target, candidate) else int(reach.untuned * base)
     return {
         "method": spec,
-        "name": guidance.method,
+        "name": candidate.name,
         "status": status,
-        "reaches_untuned": None if _replaced(target, guidance) else int(guidance.untuned * base),
-        "reaches_tuned": None if guidance.tuned is None else int(guidance.tuned * base),
-        "training": guidance.training,
-        "short_context": guidance.short_context,
-        "reason": guidance.reason + _replacing(target, guidance),
-        "source": guidance.source,
-        "measured": measured(guidance.method),
+        "reaches_untuned": untuned,
+        "reaches_tuned": None if reach.tuned is None else int(reach.tuned * base),
+        "training": reach.training,
+        "short_context": reach.short_context,
+        "reason": reach.reason + _replacing(target, candidate),
+        "source": reach.source,
+        "measured": measured.get(candidate.name),
         "served": served,
         "engines": {}
         if served is None or status == OUT_OF_REACH
@@ -103,28 +108,28 @@ def _row(shape: ModelShape, target: Target, guidance: Guidance) -> dict[str, Any
     }
 
 
-def _base(target: Target, guidance: Guidance) -> int:
+def _base(target: Target, candidate: Candidate) -> int:
     """The length that multiples refer to: position maps work beside a trained scaling."""
-    return target.trained_length if guidance.replaces else target.reach
+    return target.trained_length if candidate.replaces else target.reach
 
 
-def _status(target: Target, guidance: Guidance) -> str:
-    stretch = target.length / _base(target, guidance)
-    reached = stretch <= guidance.untuned and not _replaced(target, guidance)
-    if not reached and stretch > (guidance.tuned or 0):
+def _status(target: Target, candidate: Candidate) -> str:
+    stretch = target.length / _base(target, candidate)
+    reached = stretch <= candidate.reach.untuned and not _replaced(target, candidate)
+    if not reached and stretch > (candidate.reach.tuned or 0):
         return OUT_OF_REACH
-    if guidance.spec(target) is None:
+    if candidate.spec(target) is None:
         return SEARCH
     return UNTUNED if reached else FINE_TUNING
 
 
-def _replaced(target: Target, guidance: Guidance) -> bool:
+def _replaced(target: Target, candidate: Candidate) -> bool:
     """Whether the method takes the place of a scaling that training has got used to."""
-    return target.is_scaled and guidance.replaces
+    return target.is_scaled and candidate.replaces
 
 
-def _replacing(target: Target, guidance: Guidance) -> str:
-    if not _replaced(target, guidance):
+def _replacing(target: Target, candidate: Candidate) -> str:
+    if not _replaced(target, candidate):
         return ""
     return (
         f"; it takes the place of the {target.section.rope_type} scaling that this checkpoint was "
