@@ -21,8 +21,10 @@ class Visible:
 
     @classmethod
     def of(cls, rows: Rows, strip_rows: int) -> "Visible | None":
-        """From the rows' masks, some rows at a time; None where a row's keys have gaps."""
-        queries = rows.query_positions.shape[1]
+        """As the rows say it, else from their masks; None where a row's keys have gaps."""
+        if rows.visible is not None:
+            return cls(*rows.visible)
+        queries = rows.query_index.shape[1]
         strips = []
         for first in range(0, queries, strip_rows):
             last = min(first + strip_rows, queries)
@@ -47,7 +49,7 @@ def region_bands(
 ) -> tuple[Band, ...] | None:
     """Visible keys of each region, for one sequence; None where a bound falls.
 
-    queries, keys  positions ``[m]`` and ``[n]``
+    queries, keys  index ``[m]`` and ``[n]``
     visible        what the rows may see, ``[m]``
     """
     covered = torch.stack([bound for region in regions for bound in region.key_bounds(queries)])
@@ -63,7 +65,7 @@ def _strip(rows: Rows, first: int, last: int) -> tuple[Tensor, Tensor] | None:
     stop, mask = rows.allowed(first, last)
     count = last - first
     if mask is None:
-        start = rows.query_positions.new_zeros(1, count)
+        start = rows.query_index.new_zeros(1, count)
         return start, torch.full_like(start, stop)
     mask = mask[(None,) * (4 - mask.ndim)]
     if mask.shape[1] != 1:

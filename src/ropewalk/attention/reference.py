@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ropewalk.attention.shapes import check_shapes
 from ropewalk.core.encoding import Encoding
-from ropewalk.core.rotation import rotate
+from ropewalk.core.frequencies import Side
 from ropewalk.core.rows import CausalRows, Rows
 
 
@@ -42,21 +42,19 @@ def attend_reference(
     scale = width**-0.5 if softmax_scale is None else softmax_scale
     k = k.repeat_interleave(heads // k.shape[1], dim=1)
     v = v.repeat_interleave(heads // v.shape[1], dim=1)
-    lengths = encoding.row_lengths(rows.length_positions, rows.sequence_lengths)
-    if key_lengths is None and encoding.length_policy.keys_settle_at_birth:
-        key_lengths = encoding.length_policy.birth_lengths(
-            rows.key_positions, rows.sequence_lengths
-        )
+    lengths = encoding.row_lengths(rows.length_index, rows.sequence_lengths)
+    if key_lengths is None and encoding.keys_settle_at_birth:
+        key_lengths = encoding.birth_lengths(rows.key_index, rows.sequence_lengths)
     out = q.new_zeros(batch, heads, queries, v.shape[3])
     for b in range(batch):
         for m in range(queries):
             length = int(lengths[b, m])
             born = [length] * keys if key_lengths is None else key_lengths[b].tolist()
-            position = rows.query_positions[b, m]
-            scores = _row(q[b, :, m], k[b], encoding, position, rows.key_positions[b], length, born)
-            scores = scores * scale * encoding.query_scale(position)
+            index = rows.query_index[b, m]
+            scores = _row(q[b, :, m], k[b], encoding, rows, (b, m), length, born)
+            scores = scores * scale * encoding.query_scale(index)
             scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
-            bias = encoding.bias(heads, position[None, None], rows.key_positions[b][None, :])
+            bias = encoding.bias(heads, index[None, None], rows.key_index[b][None, :])
             scores = scores if bias is None else scores + bias[:, 0]
             stop, mask = rows.allowed(m, m + 1)
             scores = scores[:, :stop]
@@ -71,27 +69,30 @@ def attend_reference(
 
 
 def _row(
-    q: Tensor, k: Tensor, encoding: Encoding, m: Tensor, n: Tensor, length: int, born: list[int]
+    q: Tensor,
+    k: Tensor,
+    encoding: Encoding,
+    rows: Rows,
+    place: tuple[int, int],
+    length: int,
+    born: list[int],
 ) -> Tensor:
-    """Products ``[h, n]`` of one query ``[h, d]`` with its keys ``[h, n, d]``, both turned."""
-    scores = q.new_zeros(k.shape[:2])
+    """Products ``[h, n]`` of one query ``[h, d]`` with its keys ``[h, n, d]``, both rotated."""
+    (b, m), scores = place, q.new_zeros(k.shape[:2])
     for region in encoding.position_map.regions:
-        covered = region.covers(m[None], n)
-        turned_q = _turn(q, encoding, region.query_positions(m[None]), length)
-        turned_k = torch.empty_like(k)
+        covered = region.covers(rows.query_index[b, m][None], rows.key_index[b])
+        at = region.query_positions(rows.query_positions[b, m][None])
+        rotated_q = _rotated(q, encoding, Side.QUERY, at, length)
+        rotated_k = torch.empty_like(k)
         for each in set(born):
             written = torch.tensor([key == each for key in born], device=k.device)
-            positions = region.key_positions(n)[written]
-            turned_k[:, written] = _turn(k[:, written], encoding, positions, each)
-        products = (turned_q[:, None, :] * turned_k).sum(dim=-1)
+            positions = region.key_positions(rows.key_positions[b])[written]
+            rotated_k[:, written] = _rotated(k[:, written], encoding, Side.KEY, positions, each)
+        products = (rotated_q[:, None, :] * rotated_k).sum(dim=-1)
         scores = torch.where(covered, products, scores)
     return scores
 
 
-def _turn(x: Tensor, encoding: Encoding, positions: Tensor, length: int) -> Tensor:
-    return rotate(
-        x,
-        encoding.frequencies.angles(positions, length),
-        pairing=encoding.geometry.pairing,
-        factor=encoding.frequencies.attention_factor(length),
-    )
+def _rotated(x: Tensor, encoding: Encoding, side: Side, positions: Tensor, length: int) -> Tensor:
+    turn = encoding.turn(side, positions, length)
+    return x if turn is None else turn.of(x)

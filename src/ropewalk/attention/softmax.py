@@ -38,7 +38,7 @@ class Softmax:
     def bare(self, encoding: Encoding, *tensors: Tensor) -> bool:
         """Whether scores are products times sigma and tau alone, and no gradient is wanted."""
         wants_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-        return self.plain and not self.dropout and not wants_gradient and not _biased(encoding)
+        return self.plain and not self.dropout and not wants_gradient and not encoding.biased
 
     def scale_of(self, q: Tensor) -> float:
         """sigma for heads as wide as those of ``q``."""
@@ -103,11 +103,5 @@ def times_tau(q: Tensor, encoding: Encoding, rows: Rows) -> Tensor:
     if not encoding.score_mods:
         return q
     dtype = work_dtype(q.dtype)
-    scale = encoding.query_scale(rows.query_positions).to(dtype)[:, None, :, None]
+    scale = encoding.query_scale(rows.query_index).to(dtype)[:, None, :, None]
     return (q.to(dtype) * scale).to(q.dtype)
-
-
-def _biased(encoding: Encoding) -> bool:
-    if not encoding.score_mods:
-        return False
-    return encoding.bias(1, *torch.zeros(2, 1, 1, dtype=torch.long)) is not None

@@ -25,7 +25,6 @@ class Sizes:
     least_rows    tiles and bands are not cut into fewer rows, but masked
     strip_rows    rows whose masks are looked at together: so much of a mask fits a cache
     mask_numbers  numbers of a mask that are held at once
-    keys_at_once  keys that are turned together for a single query
     """
 
     tile_rows: int = 1024
@@ -33,7 +32,6 @@ class Sizes:
     least_rows: int = 64
     strip_rows: int = 256
     mask_numbers: int = 2**21
-    keys_at_once: int = 2048
 
 
 class Shape(Enum):

@@ -1,22 +1,23 @@
 """An encoding: one point in the space of frequencies, lengths, positions and scores.
 
-    score_h(m, n) = tau(m) * sigma * Re< rho(q_m; P_q, L_q), rho(k_n; P_k, L_k) > + bias_h(m, n)
+    score_h(m, n) = tau(m) * sigma * Re< w_q(m) q_m, w_k(n) k_n > + bias_h(m, n)
 
-rho turns each pair of channels by ``frequencies.angles(P, L)`` and multiplies it by
-``frequencies.attention_factor(L)``.
+w_q and w_k are the query's and the key's waves (``Frequencies.wave``), complex numbers that
+multiply each pair of channels, at the positions of the region that (m, n) lies in.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import torch
 from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import RopeGeometry
+from ropewalk.core.frequencies import Frequencies, Side
+from ropewalk.core.geometry import Pairing, RopeGeometry
 from ropewalk.core.lengths import LengthPolicy
 from ropewalk.core.regions import Identity, PositionMap
+from ropewalk.core.rotation import Turn
 from ropewalk.core.score_mods import ScoreMod
 
 
@@ -31,56 +32,76 @@ class KeyStorage(Enum):
 class Encoding:
     """A position encoding over the geometry of one checkpoint. A method returns one.
 
+    frequencies  None where nothing rotates
+
     Raises RopewalkError for keys that settle at birth under a map with several regions: such
     keys are stored rotated, and a key with several positions cannot be.
     """
 
     geometry: RopeGeometry
-    frequencies: Frequencies
+    frequencies: Frequencies | None
     length_policy: LengthPolicy
     position_map: PositionMap = field(default_factory=Identity)
     score_mods: tuple[ScoreMod, ...] = ()
 
     def __post_init__(self) -> None:
         several = len(self.position_map.regions) > 1
-        if several and self.row_dependent and self.length_policy.keys_settle_at_birth:
+        if several and self.keys_settle_at_birth:
             raise RopewalkError(
                 f"policy=at_birth with a map of {len(self.position_map.regions)} regions: its keys "
                 "are stored rotated, which needs one position a key; use policy=per_query"
             )
 
     @property
+    def rotation(self) -> Frequencies:
+        """``frequencies`` of an encoding that rotates; RopewalkError where nothing does."""
+        if self.frequencies is None:
+            raise RopewalkError(
+                "an encoding without rotation has no frequencies: expected one that rotates, "
+                "such as none or yarn"
+            )
+        return self.frequencies
+
+    @property
     def key_storage(self) -> KeyStorage:
         """Rotated if and only if there is one key map and a key's L is settled at its birth."""
         one_key_map = len(self.position_map.regions) == 1
-        return KeyStorage.ROTATED if one_key_map and self._key_settled else KeyStorage.UNROTATED
+        settled = not self.row_dependent or self.length_policy.keys_settle_at_birth
+        return KeyStorage.ROTATED if one_key_map and settled else KeyStorage.UNROTATED
 
     @property
-    def _key_settled(self) -> bool:
-        return not self.row_dependent or self.length_policy.keys_settle_at_birth
+    def keys_settle_at_birth(self) -> bool:
+        """Whether a key keeps the L of the call that wrote it, unlike its readers' L."""
+        return self.row_dependent and self.length_policy.keys_settle_at_birth
+
+    @property
+    def length_dependent(self) -> bool:
+        """Whether waves change with L."""
+        return self.frequencies is not None and self.frequencies.length_dependent
 
     @property
     def row_dependent(self) -> bool:
         """Whether two rows of one sequence may see different frequencies."""
-        return self.frequencies.length_dependent and self.settled_length is None
+        return self.length_dependent and self.settled_length is None
 
     @property
     def settled_length(self) -> int | None:
         """The one L of every row and key where there is one, whatever the call; else None."""
-        if not self.frequencies.length_dependent:
+        if not self.length_dependent:
             return self.geometry.trained_length
         return self.length_policy.settled_length
 
     @property
     def path_independent(self) -> bool:
         """Whether full pass, chunked prefill and decoding compute the same."""
-        return not self.frequencies.length_dependent or self.length_policy.path_independent
+        return not self.length_dependent or self.length_policy.path_independent
 
     @property
     def rotation_only(self) -> bool:
         """One base, true positions, plain scores: cos and sin alone carry the encoding."""
         return (
-            self.settled_length is not None
+            self.frequencies is not None
+            and self.settled_length is not None
             and self.position_map == Identity()
             and not self.score_mods
         )
@@ -90,6 +111,34 @@ class Encoding:
         if self.settled_length is not None:
             return torch.full_like(positions, self.settled_length)
         return self.length_policy.row_lengths(positions, sequence_lengths)
+
+    def birth_lengths(self, key_positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        """L ``[b, n]`` of keys that a call writes, where they are stored rotated."""
+        if self.settled_length is not None:
+            return torch.full_like(key_positions, self.settled_length)
+        return self.length_policy.birth_lengths(key_positions, sequence_lengths)
+
+    def turn(
+        self,
+        side: Side,
+        positions: Tensor,
+        lengths: int | Tensor,
+        *,
+        first_channel: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ) -> Turn | None:
+        """How vectors of ``dtype`` at ``positions`` ``[...]`` are rotated; None for not at all.
+
+        lengths  L: one for all, or int64 of the shape of ``positions``
+        """
+        if self.frequencies is None:
+            return None
+        return Turn.of_wave(
+            self.frequencies.wave(positions, lengths, side),
+            pairing=self.geometry.pairing,
+            first_channel=first_channel,
+            dtype=dtype,
+        )
 
     def query_scale(self, rows: Tensor) -> Tensor:
         """tau: the product of all score modifications' scales, float64, shape of ``rows``."""
@@ -102,6 +151,20 @@ class Encoding:
         """Sum of all score modifications' biases, or None."""
         biases = [b for mod in self.score_mods if (b := mod.bias(heads, rows, keys)) is not None]
         return sum(biases[1:], biases[0]) if biases else None
+
+    @property
+    def biased(self) -> bool:
+        """Whether anything is added to the scores."""
+        here = torch.zeros(1, 1, dtype=torch.long)
+        return bool(self.score_mods) and self.bias(1, here, here) is not None
+
+    def unrotated(self) -> "Encoding":
+        """What is left of it over queries and keys that are rotated already, at their places."""
+        return replace(self, frequencies=None, position_map=Identity())
+
+    def paired(self, pairing: Pairing) -> "Encoding":
+        """The same over a checkpoint of another pairing."""
+        return replace(self, geometry=replace(self.geometry, pairing=pairing))
 
 
 def relative_positions(encoding: Encoding, length: int) -> Tensor:

@@ -1,65 +1,76 @@
-"""Frequencies: how fast each pair of channels turns, and how long its vector is made."""
+"""Frequencies: how fast each pair of channels rotates, and how long its vector is made."""
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
+from enum import Enum
 
 import torch
 from torch import Tensor
 
+from ropewalk.core.geometry import RopeGeometry
+
+
+class Side(Enum):
+    """Which vector of a product a wave is for."""
+
+    QUERY = "query"
+    KEY = "key"
+
 
 class Frequencies(ABC):
-    """theta_i(L), attention_factor(L) and the angle of a position. Pure; float64.
+    """theta_i(L) and the complex wave of a position. Pure; float64.
 
-    A final subclass is a frozen dataclass. ``context_length`` L is a number of tokens
-    (largest position + 1). Contract: every method is constant for L <= trained length.
+        wave(p, L) = size(p, L) * exp(i * angle(p, L)),    angle(p, L) = p * theta(L)
+
+    A final subclass is a frozen dataclass whose first field is ``geometry``. L is a context
+    length in tokens (largest position + 1). Contract: everything is constant for L <= trained
+    length.
     """
+
+    geometry: RopeGeometry
 
     @abstractmethod
     def inv_freq(self, context_length: int) -> Tensor:
-        """Radians a token of each pair, float64 ``[f]``, at context length L."""
+        """theta: radians a token of each pair, float64 ``[f]``, at context length L."""
 
     def attention_factor(self, context_length: int) -> float:
-        """Multiplies cos and sin, so the rotary part of a logit is multiplied by its square."""
+        """The size of both waves, so the rotary part of a logit is multiplied by its square."""
         return 1.0
 
-    def angles(self, positions: Tensor, context_length: int) -> Tensor:
-        """Radians ``[..., f]`` at real-valued positions ``[...]``: position * theta_i(L)."""
-        return self.angles_of(positions, self.inv_freq(context_length).to(positions.device))
+    def angles(self, positions: Tensor, lengths: int | Tensor) -> Tensor:
+        """Radians ``[..., f]`` at real-valued positions ``[...]``.
 
-    def angles_of(self, positions: Tensor, theta: Tensor) -> Tensor:
-        """Radians ``[..., f]`` at positions ``[...]`` that turn by ``theta`` ``[..., f]``."""
-        return positions.double()[..., None] * theta
-
-    def angles_each(self, positions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Angles ``[..., f]`` and attention factors ``[..., 1]``, each position at an L of its own.
-
-        positions, lengths  of one shape ``[...]``; lengths are int64
+        lengths  L: one for all positions, or int64 of the shape of ``positions``
         """
+        return positions.double()[..., None] * self.theta(positions, lengths)
+
+    def size(self, positions: Tensor, lengths: int | Tensor, side: Side) -> float | Tensor:
+        """Magnitude of the wave: a number, or float64 that broadcasts with ``[..., f]``."""
+        if isinstance(lengths, int):
+            return self.attention_factor(lengths)
         distinct, which = torch.unique(lengths, return_inverse=True)
-        rows = [_at_length(self, length) for length in distinct.tolist()]
-        table = torch.tensor(rows, dtype=torch.float64, device=positions.device)
-        seen = table[which]
-        return self.angles_of(positions, seen[..., :-1]), seen[..., -1:]
+        factors = [self.attention_factor(length) for length in distinct.tolist()]
+        return positions.new_tensor(factors, dtype=torch.float64)[which][..., None]
+
+    def wave(self, positions: Tensor, lengths: int | Tensor, side: Side) -> Tensor:
+        """Complex ``[..., f]``: what multiplies each pair of a query or key at ``positions``."""
+        angles, size = self.angles(positions, lengths), self.size(positions, lengths, side)
+        size = size if isinstance(size, float) else size.to(angles.dtype)
+        return torch.complex(angles.cos() * size, angles.sin() * size)
+
+    def theta(self, positions: Tensor, lengths: int | Tensor) -> Tensor:
+        """``inv_freq`` of each position's L, ``[f]`` or ``[..., f]``, on their device."""
+        if isinstance(lengths, int):
+            return self.inv_freq(lengths).to(positions.device)
+        distinct, which = torch.unique(lengths, return_inverse=True)
+        rows = [self.inv_freq(length) for length in distinct.tolist()]
+        return torch.stack(rows).to(positions.device)[which]
 
     @property
     def length_dependent(self) -> bool:
-        """Whether theta or the attention factor changes with L."""
+        """Whether theta or the size changes with L."""
         return False
 
     @property
     def shift_invariant(self) -> bool:
         """Whether adding one constant to all positions leaves every score as it was."""
         return True
-
-    @property
-    def proportional(self) -> bool:
-        """Whether an angle is a position times theta, without exception."""
-        kind = type(self)
-        return kind.angles is Frequencies.angles and kind.angles_of is Frequencies.angles_of
-
-
-# Every layer asks again, for thousands of lengths where rows see one each.
-@lru_cache(maxsize=2**15)
-def _at_length(frequencies: Frequencies, length: int) -> tuple[float, ...]:
-    """inv_freq and, at the end, the attention factor."""
-    return *frequencies.inv_freq(length).tolist(), frequencies.attention_factor(length)

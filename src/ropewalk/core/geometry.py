@@ -60,6 +60,10 @@ class RopeGeometry:
         """Channels that turn."""
         return int(self.head_dim * self.partial_rotary_factor)
 
+    def inv_freq(self) -> Tensor:
+        """theta of unscaled RoPE, float64 ``[f]``."""
+        return rope_inv_freq(self.rotary_dim, self.rope_theta)
+
 
 def rope_inv_freq(rotary_dim: int, rope_theta: float) -> Tensor:
     """Unscaled RoPE: theta_i = b^(-2i/d) for i = 0 .. ceil(d/2) - 1, float64 ``[f]``.

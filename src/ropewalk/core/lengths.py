@@ -62,7 +62,7 @@ class PerQuery(LengthPolicy):
     """
 
     trained_length: int
-    step: int = 1
+    step: int
     path_independent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

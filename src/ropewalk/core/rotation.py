@@ -1,7 +1,7 @@
 """The one place that rotates."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -75,17 +75,8 @@ class Turn:
                 f"angles of dtype {angles.dtype}: expected float32 or float64; "
                 "lower precision cannot tell neighbouring positions apart"
             )
-        work = work_dtype(dtype)
-        cos, sin = (angles.cos() * factor).to(work), (angles.sin() * factor).to(work)
-        return cls.of_pairs(cos, sin, pairing=pairing, first_channel=first_channel)
-
-    @classmethod
-    def of_pairs(
-        cls, cos: Tensor, sin: Tensor, *, pairing: Pairing = "half", first_channel: int = 0
-    ) -> "Turn":
-        """A turn with a cosine and a sine for each pair: ``[..., f]`` each."""
-        twice = torch.cat([cos, cos], dim=-1)
-        return cls(cos=twice, sin=sin, pairing=pairing, first_channel=first_channel)
+        wave = torch.complex(angles.cos() * factor, angles.sin() * factor)
+        return cls.of_wave(wave, pairing=pairing, first_channel=first_channel, dtype=dtype)
 
     @classmethod
     def of_wave(
@@ -94,7 +85,21 @@ class Turn:
         """A turn by complex numbers ``[..., f]``, for tensors of ``dtype``."""
         work = work_dtype(dtype)
         cos, sin = wave.real.to(work), wave.imag.to(work)
-        return cls.of_pairs(cos, sin, pairing=pairing, first_channel=first_channel)
+        twice = torch.cat([cos, cos], dim=-1)
+        return cls(cos=twice, sin=sin, pairing=pairing, first_channel=first_channel)
+
+    def rows(self, some: slice) -> "Turn":
+        """Of some of its positions, the last axis but one."""
+        return replace(self, cos=self.cos[..., some, :], sin=self.sin[..., some, :])
+
+    def beside(self, axis: int) -> "Turn":
+        """With a new axis of one, for tensors that have more than the positions."""
+        return replace(self, cos=self.cos.unsqueeze(axis), sin=self.sin.unsqueeze(axis))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing."""
+        return not bool(self.sin.any()) and bool((self.cos == 1).all())
 
     def of(self, x: Tensor) -> Tensor:
         """``x`` ``[..., d]``, turned: a new tensor of its dtype.

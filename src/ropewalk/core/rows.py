@@ -1,4 +1,4 @@
-"""Where the queries and keys of one attention call stand in their own sequences."""
+"""Where the queries and keys of one forward pass stand in their own sequences."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -8,36 +8,57 @@ from torch import Tensor
 
 
 class Rows(ABC):
-    """Positions of one call's queries and keys, and which pairs may attend.
+    """Places of one forward pass's queries and keys, and which pairs may attend.
 
-    query_positions  int64 ``[b, m]``, counted in each sequence's own tokens: padding
-                     and batch mates change nothing
-    key_positions    int64 ``[b, n]``; of a masked key meaningless, but finite
+    A token has an *index*, its number among its sequence's own tokens: regions, L, tau and
+    biases are functions of it. It has *positions*, which a rotation sees: the same numbers,
+    unless the caller gave others.
+
+    query_positions  ``[b, m]``: padding and batch mates change nothing
+    key_positions    ``[b, n]``; of a masked key meaningless, but finite
     """
 
     query_positions: Tensor
     key_positions: Tensor
 
     @property
-    def sequence_lengths(self) -> Tensor:
-        """Tokens of each sequence up to the end of this call, int64 ``[b]``."""
-        return self.query_positions.amax(dim=-1) + 1
+    def query_index(self) -> Tensor:
+        """int64 ``[b, m]``."""
+        return self.query_positions
 
     @property
-    def length_positions(self) -> Tensor:
-        """Positions ``[b, m]`` from which a length policy takes L: the rows' own.
+    def key_index(self) -> Tensor:
+        """int64 ``[b, n]``; of a masked key meaningless, but finite."""
+        return self.key_positions
+
+    @property
+    def sequence_lengths(self) -> Tensor:
+        """Tokens of each sequence up to the end of this pass, int64 ``[b]``."""
+        return self.query_index.amax(dim=-1) + 1
+
+    @property
+    def length_index(self) -> Tensor:
+        """Index ``[b, m]`` from which a length policy takes L: the rows' own.
 
         Rows that see what comes after them have the L of their whole sequence instead.
         """
-        return self.query_positions
+        return self.query_index
+
+    @property
+    def visible(self) -> tuple[Tensor, Tensor] | None:
+        """Keys ``start <= n < stop`` of each row, int64 ``[b or 1, m]``, where that is known.
+
+        None: ``allowed`` has to be asked.
+        """
+        return None
 
     @abstractmethod
     def allowed(self, first: int, last: int) -> tuple[int, Tensor | None]:
-        """Keys that the query indices ``first .. last - 1`` may see.
+        """Keys that the queries ``first .. last - 1`` of the pass may see.
 
-        Returns (stop, mask): keys from index ``stop`` on are out of reach of all these
-        rows; ``mask`` is bool, broadcastable to ``[b, h, last - first, stop]``, or None
-        where every row sees every key before ``stop``.
+        Returns (stop, mask): keys from ``stop`` on are out of reach of all these rows; ``mask``
+        is bool, broadcastable to ``[b, h, last - first, stop]``, or None where every row sees
+        every key before ``stop``.
         """
 
 
@@ -52,6 +73,12 @@ class CausalRows(Rows):
     def of(cls, batch: int, queries: int, keys: int, device: torch.device) -> "CausalRows":
         index = torch.arange(keys, device=device).expand(batch, keys)
         return cls(index[:, keys - queries :], index)
+
+    @property
+    def visible(self) -> tuple[Tensor, Tensor]:
+        queries, keys = self.query_positions.shape[1], self.key_positions.shape[1]
+        stop = torch.arange(keys - queries, keys, device=self.query_positions.device)[None] + 1
+        return torch.zeros_like(stop), stop
 
     def allowed(self, first: int, last: int) -> tuple[int, Tensor | None]:
         before = self.key_positions.shape[1] - self.query_positions.shape[1]

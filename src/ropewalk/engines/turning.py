@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry, rope_inv_freq
 from ropewalk.engines.answer import EngineAnswer, TwoTables
 from ropewalk.engines.reading import Reading
 from ropewalk.frequencies.checks import check_positive
@@ -45,22 +45,22 @@ class ReleasedRamp(Ramp):
 
     inner: IndexRamp
 
-    def interpolated(self, rotary_dim: int, rope_theta: float, trained_length: int) -> Tensor:
-        low, high = self.inner.cut_offs(rotary_dim, rope_theta, trained_length)
+    def interpolated(self, geometry: RopeGeometry) -> Tensor:
+        low, high = self.inner.cut_offs(geometry)
         if high >= low:
-            return self.inner.interpolated(rotary_dim, rope_theta, trained_length)
-        pairs = torch.arange((rotary_dim + 1) // 2, dtype=torch.float64)
+            return self.inner.interpolated(geometry)
+        pairs = torch.arange((geometry.rotary_dim + 1) // 2, dtype=torch.float64)
         return ((pairs - low) / (high - low)).clamp(0, 1)
 
 
 def unscaled(reading: Reading) -> Tensor:
-    return rope_inv_freq(reading.section.geometry().rotary_dim, reading.section.rope_theta)
+    return reading.section.geometry().inv_freq()
 
 
 def divided(reading: Reading, factor: float) -> Tensor:
     """Linear interpolation."""
     geometry = reading.section.geometry()
-    schedule = Linear(rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta, factor=factor)
+    schedule = Linear(geometry=geometry, factor=factor)
     return schedule.inv_freq(geometry.trained_length)
 
 
@@ -101,9 +101,7 @@ def longrope_lists(reading: Reading) -> tuple[Tensor, Tensor]:
     """Frequencies of the short and the long list."""
     geometry = reading.section.geometry()
     schedule = LongRoPE(
-        rotary_dim=geometry.rotary_dim,
-        rope_theta=geometry.rope_theta,
-        trained_length=reading.original,
+        geometry=replace(geometry, trained_length=reading.original),
         short_factor=reading.numbers("short_factor"),
         long_factor=reading.numbers("long_factor"),
         short_magnitude=1.0,
@@ -117,8 +115,7 @@ def partly(reading: Reading, factor: float) -> Tensor:
     geometry = reading.section.geometry()
     share = reading.number("partial_rotary_factor")
     schedule = Proportional(
-        rotary_dim=geometry.rotary_dim,
-        rope_theta=geometry.rope_theta,
+        geometry=geometry,
         partial_rotary_factor=1.0 if share is None else share,
         factor=factor,
     )
@@ -147,9 +144,7 @@ def _floats(theta: Tensor | None) -> tuple[float, ...] | None:
 def _blended(reading: Reading, factor: float, ramp: Ramp, trained_length: int) -> Tensor:
     geometry = reading.section.geometry()
     schedule = NTKByParts(
-        rotary_dim=geometry.rotary_dim,
-        rope_theta=geometry.rope_theta,
-        trained_length=trained_length,
+        geometry=replace(geometry, trained_length=trained_length),
         factor=factor,
         ramp=ramp,
     )

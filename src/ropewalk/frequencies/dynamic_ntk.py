@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry, rope_inv_freq
 from ropewalk.frequencies.checks import check_factor
 from ropewalk.frequencies.ntk_aware import check_exponent, stretched_base
 
@@ -26,25 +26,24 @@ from ropewalk.frequencies.ntk_aware import check_exponent, stretched_base
 class DynamicNTK(Frequencies):
     """RoPE whose base depends on L. Raises RopewalkError for factor < 1 or d = 2."""
 
-    rotary_dim: int
-    rope_theta: float
-    trained_length: int
+    geometry: RopeGeometry
     factor: float
 
     def __post_init__(self) -> None:
         check_factor(self.factor)
-        check_exponent(self.rotary_dim)
+        check_exponent(self.geometry.rotary_dim)
 
     def inv_freq(self, context_length: int) -> Tensor:
-        return rope_inv_freq(self.rotary_dim, self.base(context_length))
+        return rope_inv_freq(self.geometry.rotary_dim, self.base(context_length))
 
     def base(self, context_length: int) -> float:
         """b(L)."""
-        if context_length <= self.trained_length:
-            return self.rope_theta
-        growth = context_length / self.trained_length
+        geometry = self.geometry
+        if context_length <= geometry.trained_length:
+            return geometry.rope_theta
+        growth = context_length / geometry.trained_length
         stretch = self.factor * growth - (self.factor - 1)
-        return stretched_base(self.rope_theta, self.rotary_dim, stretch)
+        return stretched_base(geometry.rope_theta, geometry.rotary_dim, stretch)
 
     @property
     def length_dependent(self) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ropewalk.core.frequencies import Frequencies
+from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.ntk_by_parts import NTKByParts, check_even
 from ropewalk.frequencies.ramps import Ramp
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
@@ -24,21 +25,17 @@ from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 class DynamicYaRN(Frequencies):
     """NTK-by-parts and YaRN's magnitude at s = max(1, L / L0)."""
 
-    rotary_dim: int
-    rope_theta: float
-    trained_length: int
+    geometry: RopeGeometry
     ramp: Ramp
 
     def __post_init__(self) -> None:
-        check_even(self.rotary_dim)
+        check_even(self.geometry.rotary_dim)
 
     def at(self, context_length: int) -> NTKByParts:
         """YaRN with the factor of one L."""
-        factor = max(1.0, context_length / self.trained_length)
+        factor = max(1.0, context_length / self.geometry.trained_length)
         return NTKByParts(
-            rotary_dim=self.rotary_dim,
-            rope_theta=self.rope_theta,
-            trained_length=self.trained_length,
+            geometry=self.geometry,
             factor=factor,
             ramp=self.ramp,
             magnitude=yarn_mscale(factor),

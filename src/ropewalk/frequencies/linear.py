@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_factor
 
 
@@ -21,12 +21,11 @@ from ropewalk.frequencies.checks import check_factor
 class Linear(Frequencies):
     """theta_i / factor. Raises RopewalkError for a factor below 1."""
 
-    rotary_dim: int
-    rope_theta: float
+    geometry: RopeGeometry
     factor: float
 
     def __post_init__(self) -> None:
         check_factor(self.factor)
 
     def inv_freq(self, context_length: int) -> Tensor:
-        return rope_inv_freq(self.rotary_dim, self.rope_theta) / self.factor
+        return self.geometry.inv_freq() / self.factor

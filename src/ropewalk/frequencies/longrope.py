@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_positive
 
 
@@ -38,9 +38,7 @@ class LongRoPE(Frequencies):
     Raises RopewalkError for a list of the wrong length or with a number that is not above 0.
     """
 
-    rotary_dim: int
-    rope_theta: float
-    trained_length: int
+    geometry: RopeGeometry
     short_factor: tuple[float, ...]
     long_factor: tuple[float, ...]
     short_magnitude: float
@@ -57,18 +55,17 @@ class LongRoPE(Frequencies):
 
     def inv_freq(self, context_length: int) -> Tensor:
         divisors = self.long_factor if self._is_long(context_length) else self.short_factor
-        theta = rope_inv_freq(self.rotary_dim, self.rope_theta)
-        return theta / torch.tensor(divisors, dtype=torch.float64)
+        return self.geometry.inv_freq() / torch.tensor(divisors, dtype=torch.float64)
 
     def attention_factor(self, context_length: int) -> float:
         return self.long_magnitude if self._is_long(context_length) else self.short_magnitude
 
-    def angles_of(self, positions: Tensor, theta: Tensor) -> Tensor:
+    def angles(self, positions: Tensor, lengths: int | Tensor) -> Tensor:
         """position * theta_i' from position n_hat on, position * theta_i before it."""
-        at = positions.double()[..., None]
+        at, theta = positions.double()[..., None], self.theta(positions, lengths)
         if self.start_tokens == 0:
             return at * theta
-        unscaled = rope_inv_freq(self.rotary_dim, self.rope_theta).to(positions.device)
+        unscaled = self.geometry.inv_freq().to(positions.device)
         return at * torch.where(at < self.start_tokens, unscaled, theta)
 
     @property
@@ -81,14 +78,14 @@ class LongRoPE(Frequencies):
         return self.start_tokens == 0
 
     def _is_long(self, context_length: int) -> bool:
-        return context_length > self.trained_length
+        return context_length > self.geometry.trained_length
 
     def _check_list(self, divisors: tuple[float, ...], name: str) -> None:
-        pairs = (self.rotary_dim + 1) // 2
+        pairs = (self.geometry.rotary_dim + 1) // 2
         if len(divisors) != pairs:
             raise RopewalkError(
                 f"{name} has {len(divisors)} entries: expected {pairs}, one for each pair of "
-                f"rotary_dim={self.rotary_dim}; was it searched for another model?"
+                f"rotary_dim={self.geometry.rotary_dim}; was it searched for another model?"
             )
         for divisor in divisors:
             check_positive(divisor, f"{name} entry")

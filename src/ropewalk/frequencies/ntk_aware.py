@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry, rope_inv_freq
 from ropewalk.frequencies.checks import check_factor
 
 
@@ -25,17 +25,17 @@ from ropewalk.frequencies.checks import check_factor
 class NTKAware(Frequencies):
     """RoPE with base b * factor^(d / (d - 2)). Raises RopewalkError for factor < 1 or d = 2."""
 
-    rotary_dim: int
-    rope_theta: float
+    geometry: RopeGeometry
     factor: float
 
     def __post_init__(self) -> None:
         check_factor(self.factor)
-        check_exponent(self.rotary_dim)
+        check_exponent(self.geometry.rotary_dim)
 
     def inv_freq(self, context_length: int) -> Tensor:
-        base = stretched_base(self.rope_theta, self.rotary_dim, self.factor)
-        return rope_inv_freq(self.rotary_dim, base)
+        geometry = self.geometry
+        base = stretched_base(geometry.rope_theta, geometry.rotary_dim, self.factor)
+        return rope_inv_freq(geometry.rotary_dim, base)
 
 
 def stretched_base(rope_theta: float, rotary_dim: int, stretch: float) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_factor, check_positive
 from ropewalk.frequencies.ramps import Ramp
 
@@ -29,9 +29,7 @@ class NTKByParts(Frequencies):
     Raises RopewalkError for a factor below 1 or an odd rotary_dim.
     """
 
-    rotary_dim: int
-    rope_theta: float
-    trained_length: int
+    geometry: RopeGeometry
     factor: float
     ramp: Ramp
     magnitude: float = 1.0
@@ -39,11 +37,11 @@ class NTKByParts(Frequencies):
     def __post_init__(self) -> None:
         check_factor(self.factor)
         check_positive(self.magnitude, "attention_factor")
-        check_even(self.rotary_dim)
+        check_even(self.geometry.rotary_dim)
 
     def inv_freq(self, context_length: int) -> Tensor:
-        theta = rope_inv_freq(self.rotary_dim, self.rope_theta)
-        share = self.ramp.interpolated(self.rotary_dim, self.rope_theta, self.trained_length)
+        theta = self.geometry.inv_freq()
+        share = self.ramp.interpolated(self.geometry)
         return (1 - share) * theta + share * (theta / self.factor)
 
     def attention_factor(self, context_length: int) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_factor
 
 
@@ -30,8 +30,7 @@ class Proportional(Frequencies):
     Raises RopewalkError for a share outside [0, 1] or a factor below 1.
     """
 
-    rotary_dim: int
-    rope_theta: float
+    geometry: RopeGeometry
     partial_rotary_factor: float
     factor: float = 1.0
 
@@ -43,6 +42,6 @@ class Proportional(Frequencies):
             )
 
     def inv_freq(self, context_length: int) -> Tensor:
-        theta = rope_inv_freq(self.rotary_dim, self.rope_theta) / self.factor
-        turning = int(self.partial_rotary_factor * self.rotary_dim // 2)
+        theta = self.geometry.inv_freq() / self.factor
+        turning = int(self.partial_rotary_factor * self.geometry.rotary_dim // 2)
         return torch.cat([theta[:turning], torch.zeros_like(theta[turning:])])

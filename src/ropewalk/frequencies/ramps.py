@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_positive
 
 
@@ -21,7 +21,7 @@ class Ramp(ABC):
     """The share of interpolation of each pair. Pure; float64."""
 
     @abstractmethod
-    def interpolated(self, rotary_dim: int, rope_theta: float, trained_length: int) -> Tensor:
+    def interpolated(self, geometry: RopeGeometry) -> Tensor:
         """Share in [0, 1] of each pair, float64 ``[f]``."""
 
 
@@ -51,27 +51,25 @@ class IndexRamp(Ramp):
         check_positive(self.beta_fast, "beta_fast")
         check_positive(self.beta_slow, "beta_slow")
 
-    def interpolated(self, rotary_dim: int, rope_theta: float, trained_length: int) -> Tensor:
-        low, high = self.cut_offs(rotary_dim, rope_theta, trained_length)
-        pairs = torch.arange((rotary_dim + 1) // 2, dtype=torch.float64)
+    def interpolated(self, geometry: RopeGeometry) -> Tensor:
+        low, high = self.cut_offs(geometry)
+        pairs = torch.arange((geometry.rotary_dim + 1) // 2, dtype=torch.float64)
         if high < low:
             return torch.zeros_like(pairs)
         width = high - low if high > low else 0.001
         return ((pairs - low) / width).clamp(0, 1)
 
-    def cut_offs(
-        self, rotary_dim: int, rope_theta: float, trained_length: int
-    ) -> tuple[float, float]:
+    def cut_offs(self, geometry: RopeGeometry) -> tuple[float, float]:
         """low and high: pairs below the one are left alone, those above the other interpolated."""
 
         def index(turns: float) -> float:
-            log_theta = math.log(2 * math.pi) + math.log(turns) - math.log(trained_length)
-            return -rotary_dim * log_theta / (2 * math.log(rope_theta))
+            log_theta = math.log(2 * math.pi) + math.log(turns) - math.log(geometry.trained_length)
+            return -geometry.rotary_dim * log_theta / (2 * math.log(geometry.rope_theta))
 
         low, high = index(self.beta_fast), index(self.beta_slow)
         if self.truncate:
             low, high = float(math.floor(low)), float(math.ceil(high))
-        return max(low, 0.0), min(high, rotary_dim - 1.0)
+        return max(low, 0.0), min(high, geometry.rotary_dim - 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +95,7 @@ class TurnsRamp(Ramp):
                 "of the fast pairs above that of the slow ones; exchange them"
             )
 
-    def interpolated(self, rotary_dim: int, rope_theta: float, trained_length: int) -> Tensor:
-        turns = trained_length * rope_inv_freq(rotary_dim, rope_theta) / (2 * math.pi)
+    def interpolated(self, geometry: RopeGeometry) -> Tensor:
+        turns = geometry.trained_length * geometry.inv_freq() / (2 * math.pi)
         kept = (turns - self.beta_slow) / (self.beta_fast - self.beta_slow)
         return 1 - kept.clamp(0, 1)

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unscaled(Frequencies):
     """theta_i = b^(-2i/d), whatever the context length."""
 
-    rotary_dim: int
-    rope_theta: float
+    geometry: RopeGeometry
 
     def inv_freq(self, context_length: int) -> Tensor:
-        return rope_inv_freq(self.rotary_dim, self.rope_theta)
+        return self.geometry.inv_freq()

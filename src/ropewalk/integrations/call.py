@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers.masking_utils import causal_mask_function
 
+from ropewalk.attention.call import Call
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rows import Rows
 
@@ -66,7 +67,7 @@ class CallRows(Rows):
     horizon: Horizon
 
     @property
-    def length_positions(self) -> Tensor:
+    def length_index(self) -> Tensor:
         if self.horizon is not Horizon.BOTH_WAYS:
             return self.query_positions
         return (self.sequence_lengths[:, None] - 1).expand(self.query_positions.shape)
@@ -139,25 +140,25 @@ class CallMask(Tensor):
     as it is; empty, because it holds no mask.
     """
 
-    rows: CallRows
-    _answered: tuple[Tensor | None, CallRows]
+    call: Call
+    _answered: tuple[Tensor | None, Call]
 
     @classmethod
     def of(cls, rows: CallRows) -> "CallMask":
         batch, queries = rows.query_positions.shape
         mask = torch.empty(batch, 1, queries, 0).as_subclass(cls)
-        mask.rows = rows
-        mask._answered = None, rows
+        mask.call = Call(rows)
+        mask._answered = None, mask.call
         return mask
 
-    def rows_at(self, position_ids: Tensor | None) -> CallRows:
-        """``CallRows.at``, once for all layers of the call, which pass the same tensor.
-
-        One object, so that what attention works out for it is found again.
-        """
+    def call_at(self, position_ids: Tensor | None) -> Call:
+        """The call at ``position_ids``, once for all its layers, which pass the same tensor."""
         asked, _ = self._answered
         if asked is not position_ids:
-            self._answered = position_ids, self.rows.at(position_ids)
+            assert isinstance(self.call.rows, CallRows)
+            rows = self.call.rows.at(position_ids)
+            call = self.call if rows is self.call.rows else Call(rows)
+            self._answered = position_ids, call
         return self._answered[1]
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
-from ropewalk.integrations.plan import LayerPlan, TurnAtBirth, TurnNothing, plan_of
+from ropewalk.integrations.plan import LayerPlan, RotateAtBirth, RotateNothing, plan_of
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.rotary import EncodedRotary, PositionsOfCall, UnturnedRotary
 from ropewalk.integrations.routing import Route
@@ -58,7 +58,7 @@ class Extension:
             return
         plans = {layer.name: self._plan(layer) for layer in self.layout.layers}
         call = PositionsOfCall()
-        if any(isinstance(plan, TurnAtBirth) for plan in plans.values()):
+        if any(isinstance(plan, RotateAtBirth) for plan in plans.values()):
             self._require_one_encoding()
             self._install_rotaries(call)
         else:
@@ -87,7 +87,7 @@ class Extension:
     def _plan(self, layer: LayerLayout) -> LayerPlan:
         encoding = self.wanted.get(layer.name)
         if encoding is None:
-            return TurnNothing(encoding=next(iter(self.wanted.values())))
+            return RotateNothing(encoding=next(iter(self.wanted.values())))
         return plan_of(encoding, layer.heads)
 
     def _install_rotaries(self, call: PositionsOfCall) -> None:
@@ -173,5 +173,6 @@ class Extension:
             digest.update(f"{name} {encoding!r}".encode())
             for times in (1, 2, 4, 8):
                 length = times * encoding.geometry.trained_length
-                digest.update(encoding.frequencies.inv_freq(length).numpy().tobytes())
+                if encoding.frequencies is not None:
+                    digest.update(encoding.frequencies.inv_freq(length).numpy().tobytes())
         return digest.hexdigest()[:16]

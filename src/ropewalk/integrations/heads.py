@@ -8,10 +8,10 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
+from ropewalk.attention.rotary import Rotary
 from ropewalk.core.encoding import Encoding
-from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import Pairing
-from ropewalk.core.turning import turn
+from ropewalk.core.frequencies import Frequencies, Side
+from ropewalk.core.geometry import Pairing, RopeGeometry
 
 PAIRINGS: tuple[Pairing, ...] = ("half", "interleaved")
 
@@ -29,21 +29,21 @@ class Backward(Frequencies):
 
     forward: Frequencies
 
+    @property
+    def geometry(self) -> RopeGeometry:  # type: ignore[override]
+        return self.forward.geometry
+
     def inv_freq(self, context_length: int) -> Tensor:
         return -self.forward.inv_freq(context_length)
 
     def attention_factor(self, context_length: int) -> float:
         return self.forward.attention_factor(context_length)
 
-    def angles(self, positions: Tensor, context_length: int) -> Tensor:
-        return -self.forward.angles(positions, context_length)
+    def angles(self, positions: Tensor, lengths: int | Tensor) -> Tensor:
+        return -self.forward.angles(positions, lengths)
 
-    def angles_of(self, positions: Tensor, theta: Tensor) -> Tensor:
-        return self.forward.angles_of(positions, theta)
-
-    def angles_each(self, positions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        angles, factor = self.forward.angles_each(positions, lengths)
-        return -angles, factor
+    def size(self, positions: Tensor, lengths: int | Tensor, side: Side) -> float | Tensor:
+        return self.forward.size(positions, lengths, side)
 
     @property
     def length_dependent(self) -> bool:
@@ -71,9 +71,17 @@ class HeadLayout:
 
     def directed(self, encoding: Encoding) -> Encoding:
         """``encoding`` as the family's code would apply it."""
-        if self.direction is Direction.FORWARD:
+        if self.direction is Direction.FORWARD or encoding.frequencies is None:
             return encoding
         return replace(encoding, frequencies=Backward(forward=encoding.frequencies))
+
+    def rotary(self, encoding: Encoding) -> Rotary:
+        """How heads laid out like this are rotated by an encoding that is directed already."""
+        return Rotary(
+            encoding=encoding,
+            first_channel=self.first_channel,
+            channel_weights=self.channel_weights,
+        )
 
     def before_weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys as they were before the channel weights."""
@@ -128,7 +136,7 @@ def relative_distance(a: Tensor, b: Tensor) -> float:
 
 def _candidates(seen: Heads, module: nn.Module, encoding: Encoding) -> Iterator[HeadLayout]:
     width = seen.q.shape[-1]
-    rotary = 2 * len(encoding.frequencies.inv_freq(encoding.geometry.trained_length))
+    rotary = 2 * pairs_of(encoding)
     starts = {0, width - rotary}
     for start in starts:
         yield HeadLayout(first_channel=start)
@@ -144,15 +152,30 @@ def _candidates(seen: Heads, module: nn.Module, encoding: Encoding) -> Iterator[
 
 
 def _fit(seen: Heads, encoding: Encoding, pairing: Pairing, heads: HeadLayout) -> Fit:
-    candidate = replace(encoding, geometry=replace(encoding.geometry, pairing=pairing))
-    positions = torch.arange(seen.q.shape[2], device=seen.q.device)[None]
-    lengths = torch.full_like(positions, encoding.geometry.trained_length)
+    candidate = encoding.paired(pairing)
+    positions = torch.arange(seen.q.shape[2], device=seen.q.device)
+    directed = heads.directed(candidate)
+
+    def rotated(x: Tensor, side: Side) -> Tensor:
+        turn = directed.turn(
+            side,
+            positions,
+            encoding.geometry.trained_length,
+            first_channel=heads.first_channel,
+            dtype=x.dtype,
+        )
+        return x if turn is None else turn.of(x)
+
     q, k = heads.before_weights(seen.q, seen.k)
-    turning, first = heads.directed(candidate), heads.first_channel
-    q = _times(turn(q, positions, lengths, turning, first), heads.query_weight)
-    k = _times(turn(k, positions, lengths, turning, first), heads.key_weight)
+    q = _times(rotated(q, Side.QUERY), heads.query_weight)
+    k = _times(rotated(k, Side.KEY), heads.key_weight)
     error = max(relative_distance(q, seen.turned_q), relative_distance(k, seen.turned_k))
     return Fit(encoding=candidate, heads=heads, error=error)
+
+
+def pairs_of(encoding: Encoding) -> int:
+    """f: pairs of channels that rotate."""
+    return len(encoding.rotation.inv_freq(encoding.geometry.trained_length))
 
 
 def _divided(x: Tensor, weight: Tensor | None) -> Tensor:

@@ -1,7 +1,6 @@
 """Put an encoding into a transformers model, once its layout is measured and proven."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +52,7 @@ def _wanted(layer: LayerLayout, encoding: Encoding | None) -> Encoding:
         return layer.native
     if layer.window is not None and layer.window <= encoding.geometry.trained_length:
         return layer.native
-    pairing = layer.native.geometry.pairing
-    return replace(encoding, geometry=replace(encoding.geometry, pairing=pairing))
+    return encoding.paired(layer.native.geometry.pairing)
 
 
 def _require_a_change(layout: ModelLayout, wanted: dict[str, Encoding]) -> None:
@@ -87,7 +85,7 @@ def _prove(model: nn.Module, layout: ModelLayout, own: dict[str, Encoding], seam
     stock = [answer(model, ids, positions) for positions in places]
     with Extension(model, layout, own, seam):
         ours = [answer(model, ids, positions) for positions in places]
-    rederived = any(each.frequencies.length_dependent for each in own.values())
+    rederived = any(each.length_dependent for each in own.values())
     for positions, theirs, our in zip(places, stock, ours, strict=True):
         farthest = 0 if positions is None else int(positions.max())
         rounding = 2.0**-20 * farthest if rederived else 0.0

@@ -1,9 +1,9 @@
-"""Turned keys, kept from one decoding step to the next.
+"""Rotated keys, kept from one decoding step to the next.
 
-The library's cache holds un-rotated keys. Which of those that a step turned serve the next one is
-decided by what both compute (``ropewalk.attention.step``). They are taken up again only where the
+The library's cache holds un-rotated keys. Which of those that a step rotated serve the next one is
+decided by what both compute (``ropewalk.attention.decode``). They are taken up again only where the
 cache provably holds the same keys still: the very tensor that the last step saw, not written to
-since, in a cache layer that does nothing but append. Otherwise all keys are turned anew, to the
+since, in a cache layer that does nothing but append. Otherwise all keys are rotated anew, to the
 same numbers: what is kept is a function of the cache's content and of L, never of what was run
 before. It takes half as much memory as the cache, and goes with it.
 """
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-from ropewalk.attention.step import Step
+from ropewalk.attention.decode import KeyPlaces, Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Turned:
-    """What ``step`` left: its turned keys at the beginning of ``room`` ``[b, g, N, d]``."""
+class _Rotated:
+    """What a step left: keys rotated at ``places``, at the start of ``room`` ``[b, g, N, d]``."""
 
     room: Tensor
-    step: Step
+    places: KeyPlaces
     source: "weakref.ref[Tensor]"
     version: int
 
@@ -34,12 +34,12 @@ class _Turned:
 
 
 class KeptKeys:
-    """The turned keys of one attention module."""
+    """The rotated keys of one attention module."""
 
     def __init__(self) -> None:
-        self._left: _Turned | None = None
+        self._left: _Rotated | None = None
         self._layer: DynamicLayer | None = None
-        self._taken_up: _Turned | None = None
+        self._taken_up: _Rotated | None = None
 
     def see_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Forward pre-hook of the attention module, before the cache takes this call's keys."""
@@ -49,8 +49,8 @@ class KeptKeys:
         if left is not None and keys is not None and left.is_of(keys):
             self._taken_up = left
 
-    def turned(self, keys: Tensor, step: Step) -> Tensor | None:
-        """``keys`` ``[b, g, n, d]`` turned for ``step``, in room for more ``[b, g, N, d]``.
+    def rotated(self, keys: Tensor, step: Step) -> Tensor | None:
+        """``keys`` ``[b, g, n, d]`` rotated for ``step``, in room for more ``[b, g, N, d]``.
 
         None where the cache does not vouch for them.
         """
@@ -58,10 +58,9 @@ class KeptKeys:
         if layer is None or layer.keys is not keys or keys.is_inference() or keys.requires_grad:
             return None
         room = _room_for(keys, step, before)
-        for start, stop in step.stale(None if before is None else before.step):
-            step.key_turn(start, stop).write(keys[:, :, start:stop], room[:, :, start:stop])
+        step.write_keys(keys, room, step.stale(None if before is None else before.places))
         source = weakref.ref(keys, self._forget)
-        self._left = _Turned(room, step, source, keys._version)
+        self._left = _Rotated(room, step.places, source, keys._version)
         return room
 
     def _forget(self, source: "weakref.ref[Tensor]") -> None:
@@ -80,7 +79,7 @@ def _appending_layer(module: nn.Module, arguments: tuple[Any, ...]) -> DynamicLa
     return layer if type(layer) is DynamicLayer else None
 
 
-def _room_for(keys: Tensor, step: Step, before: _Turned | None) -> Tensor:
+def _room_for(keys: Tensor, step: Step, before: _Rotated | None) -> Tensor:
     """That of ``before``, or a larger one that holds what it held."""
     if before is not None and before.room.shape[2] == step.room:
         return before.room

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ropewalk.attention.call import Call
 from ropewalk.attention.softmax import Softmax
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.rows import Rows
-from ropewalk.core.turning import turns
+from ropewalk.core.frequencies import Side
 from ropewalk.integrations.call import CallRows, Horizon
-from ropewalk.integrations.heads import HeadLayout, Heads, nearest_fit, relative_distance
+from ropewalk.integrations.heads import HeadLayout, Heads, nearest_fit, pairs_of, relative_distance
 from ropewalk.integrations.precision import as_shipped
 from ropewalk.integrations.probe import family_of, probe_ids, running
 from ropewalk.integrations.readers import Readers
@@ -82,7 +82,8 @@ class _Seen:
     window: int | None = None
     horizon: Horizon = Horizon.CAUSAL
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
+        rows = call.rows
         assert isinstance(rows, CallRows)
         self.q, self.k, self.window, self.horizon = q, k, rows.window, rows.horizon
         return v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
@@ -221,7 +222,7 @@ def _layer(
 
 
 def _require_room(family: str, name: str, encoding: Encoding, width: int) -> None:
-    turning = 2 * len(encoding.frequencies.inv_freq(encoding.geometry.trained_length))
+    turning = 2 * pairs_of(encoding)
     if turning > width:
         raise RopewalkError(
             f"{family}: its config turns {turning} channels, but {name} has heads of {width}"
@@ -233,10 +234,9 @@ def _table(family: str, answer: Any, natives: list[Encoding]) -> StockTable:
     cos = answer.real if isinstance(answer, Tensor) else answer[0]
     positions = torch.arange(cos.shape[-2], device=cos.device)[None]
     for native in natives:
-        lengths = torch.full_like(positions, native.geometry.trained_length)
-        angles, factor = turns(positions, lengths, native)
+        wave = native.rotation.wave(positions, native.geometry.trained_length, Side.KEY)
         for spread in SPREADS:
-            ours = spread(angles.cos() * factor)
+            ours = spread(wave.real)
             if ours.shape[-1] == cos.shape[-1] and relative_distance(ours, cos) < _tolerance(cos):
                 if isinstance(answer, Tensor):
                     return ComplexTable(pairs=cos.shape[-1])

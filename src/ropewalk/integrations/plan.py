@@ -1,20 +1,21 @@
 """What one attention layer of an extended model does."""
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ropewalk.attention.call import Call
+from ropewalk.attention.decode import step_of
+from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.softmax import Softmax
-from ropewalk.attention.step import step_of
-from ropewalk.attention.tiled import attend, attend_turned
+from ropewalk.attention.tiled import attend_in
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.frequencies import Side
 from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
-from ropewalk.core.turning import turns
 from ropewalk.integrations.call import CallMask
 from ropewalk.integrations.heads import HeadLayout
 from ropewalk.integrations.kept_keys import KeptKeys
@@ -27,93 +28,79 @@ while the model is extended."""
 class LayerPlan(Protocol):
     """Attention of one layer over what the family's code hands to it."""
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
         """``q`` ``[b, h, m, d]``, cached ``k``, ``v`` ``[b, g, n, .]`` -> ``[b, h, m, e]``."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnAtRead:
-    """The cache holds un-rotated keys; query and keys are turned here.
+class RotateAtRead:
+    """The cache holds un-rotated keys; query and keys are rotated here.
 
-    kept  turned keys, as far as the cache vouches for them
+    kept  rotated keys, as far as the cache vouches for them
     """
 
     encoding: Encoding
     heads: HeadLayout
     kept: KeptKeys = field(default_factory=KeptKeys, compare=False)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
-        _refuse_shared_length(self.encoding, rows)
-        encoding, heads = self.encoding, self.heads
-        one_row, weights = q.shape[2] == 1, heads.channel_weights
-        if one_row and weights is None and softmax.bare(encoding, q, k, v):
-            step = step_of(rows, encoding, heads.first_channel, work_dtype(q.dtype))
-            turned = None if step is None else self.kept.turned(k, step)
-            if step is not None and turned is not None:
-                return step.attend(q, turned, v, softmax)
-        q, k = heads.before_weights(q, k)
-        return attend(
-            q,
-            k,
-            v,
-            encoding,
-            rows=rows,
-            softmax_scale=softmax.scale,
-            softcap=softmax.softcap,
-            sinks=softmax.sinks,
-            dropout=softmax.dropout,
-            first_channel=heads.first_channel,
-            channel_weights=weights,
-        )
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
+        _refuse_shared_length(self.encoding, call.rows)
+        rotary = self.heads.rotary(self.encoding)
+        one_row = q.shape[2] == 1 and rotary.channel_weights is None
+        if one_row and softmax.bare(self.encoding, q, k, v):
+            step = step_of(call, rotary, work_dtype(q.dtype))
+            rotated = self.kept.rotated(k, step)
+            if rotated is not None:
+                return step.attend(q, rotated, v, softmax)
+        q, k = self.heads.before_weights(q, k)
+        return attend_in(call, q, k, v, rotary, softmax)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnAtBirth:
-    """The rotary module turned q and k under the L of this call; the cache keeps such keys.
+class RotateAtBirth:
+    """The rotary module rotated q and k under the L of this call; the cache keeps such keys.
 
-    A query's own L is m + 1, so it is turned on by the difference of the two angles.
+    A query's own L is m + 1, so it is rotated on by the quotient of the two waves.
     """
 
     encoding: Encoding
     heads: HeadLayout
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
         encoding, weight = self.encoding, self.heads.query_weight
-        _refuse_shared_length(encoding, rows)
-        turn = _turn_on(rows, encoding, self.heads.first_channel, work_dtype(q.dtype))
+        _refuse_shared_length(encoding, call.rows)
+        dtype, first_channel = work_dtype(q.dtype), self.heads.first_channel
+        turn = call.shared.once(
+            ("onward", encoding, first_channel, dtype),
+            lambda: _onward(call, encoding, first_channel, dtype),
+        )
         q = turn.of(q if weight is None else q / weight)
         q = q if weight is None else q * weight
-        return attend_turned(q, k, v, encoding, rows=rows, softmax=softmax)
+        return attend_in(call, q, k, v, Rotary(encoding=encoding.unrotated()), softmax)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnNothing:
+class RotateNothing:
     """A layer without positions: neither rotation nor score modifications reach it."""
 
     encoding: Encoding
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, softmax: Softmax) -> Tensor:
-        bare = replace(self.encoding, score_mods=())
-        return attend_turned(q, k, v, bare, rows=rows, softmax=softmax)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
+        bare = replace(self.encoding.unrotated(), score_mods=())
+        return attend_in(call, q, k, v, Rotary(encoding=bare), softmax)
 
 
-@lru_cache(maxsize=2)
-def _turn_on(rows: Rows, encoding: Encoding, first_channel: int, dtype: torch.dtype) -> Turn:
-    """From the L of a call to that of each row: turns ``[b, h, m, d]``.
-
-    For all layers of the call, which ask with the same ``rows``, told apart by identity.
-    """
+def _onward(call: Call, encoding: Encoding, first_channel: int, dtype: torch.dtype) -> Turn:
+    """From the L of a call to that of each row: rotates ``[b, h, m, d]``."""
+    rows, frequencies = call.rows, encoding.rotation
     positions = rows.query_positions
-    own = encoding.row_lengths(rows.length_positions, rows.sequence_lengths)
-    born = encoding.length_policy.birth_lengths(positions, rows.sequence_lengths)
-    angles, factor = turns(positions, own, encoding)
-    born_angles, born_factor = turns(positions, born, encoding)
-    return Turn.by(
-        (angles - born_angles)[:, None],
+    born = encoding.birth_lengths(rows.query_index, rows.sequence_lengths)
+    own = frequencies.wave(positions, call.lengths(encoding), Side.QUERY)
+    return Turn.of_wave(
+        (own / frequencies.wave(positions, born, Side.QUERY))[:, None],
         pairing=encoding.geometry.pairing,
         first_channel=first_channel,
-        factor=(factor / born_factor)[:, None],
         dtype=dtype,
     )
 
@@ -121,13 +108,13 @@ def _turn_on(rows: Rows, encoding: Encoding, first_channel: int, dtype: torch.dt
 def plan_of(encoding: Encoding, heads: HeadLayout) -> LayerPlan:
     """The plan of a layer whose positions ``encoding`` decides."""
     at_birth = encoding.key_storage is KeyStorage.ROTATED and encoding.row_dependent
-    plan = TurnAtBirth if at_birth else TurnAtRead
+    plan = RotateAtBirth if at_birth else RotateAtRead
     return plan(encoding=heads.directed(encoding), heads=heads)
 
 
 def _refuse_shared_length(encoding: Encoding, rows: Rows) -> None:
     """Sequences packed in one row have no length of their own that a policy could ask for."""
-    if not encoding.path_independent and bool((rows.query_positions.diff(dim=-1) < 0).any()):
+    if not encoding.path_independent and bool((rows.query_index.diff(dim=-1) < 0).any()):
         raise RopewalkError(
             "packed sequences under a policy that sees the length of the sequence: expected one "
             "sequence a row; use policy=per_query, or unpack the batch"
@@ -156,8 +143,8 @@ def planned_attention(
         )
     if position_ids is None or position_ids.ndim != 2:
         position_ids = getattr(module, POSITIONS).position_ids
-    rows = attention_mask.rows_at(position_ids)
+    call = attention_mask.call_at(position_ids)
     plan: LayerPlan = getattr(module, PLAN)
     softmax = Softmax(scale=scaling, softcap=softcap, sinks=s_aux, dropout=dropout)
-    out = plan.attend(query, key, value, rows, softmax)
+    out = plan.attend(query, key, value, call, softmax)
     return out.transpose(1, 2).contiguous(), None

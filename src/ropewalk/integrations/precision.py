@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.frequencies import Frequencies
+from ropewalk.core.geometry import RopeGeometry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,10 @@ class LibraryRounding(Frequencies):
     exact: Frequencies
     shipped: tuple[float, ...] = ()
 
+    @property
+    def geometry(self) -> RopeGeometry:  # type: ignore[override]
+        return self.exact.geometry
+
     def inv_freq(self, context_length: int) -> Tensor:
         if self.shipped:
             return torch.tensor(self.shipped, dtype=torch.float64)
@@ -33,8 +38,8 @@ class LibraryRounding(Frequencies):
     def attention_factor(self, context_length: int) -> float:
         return self.exact.attention_factor(context_length)
 
-    def angles_of(self, positions: Tensor, theta: Tensor) -> Tensor:
-        return positions.float()[..., None] * theta.float()
+    def angles(self, positions: Tensor, lengths: int | Tensor) -> Tensor:
+        return positions.float()[..., None] * self.theta(positions, lengths).float()
 
     @property
     def length_dependent(self) -> bool:
@@ -48,6 +53,8 @@ class LibraryRounding(Frequencies):
 def as_shipped(encoding: Encoding, rotaries: Iterable[nn.Module]) -> Encoding:
     """``encoding`` with the library's rounding and, where they say the same, its frequencies."""
     frequencies = encoding.frequencies
+    if frequencies is None:
+        return encoding
     theta = frequencies.inv_freq(encoding.geometry.trained_length)
     shipped: tuple[float, ...] = ()
     if not frequencies.length_dependent:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.turning import turns
+from ropewalk.core.frequencies import Side
 from ropewalk.integrations.call import UNMASKED_PACKING, CallMask, own_positions
 
 Spread = Callable[[Tensor], Tensor]
@@ -109,7 +109,7 @@ class EncodedRotary(nn.Module):
         if isinstance(mask, dict):
             mask = next(iter(mask.values()))
         if isinstance(mask, CallMask):
-            self._positions = mask.rows.query_positions
+            self._positions = mask.call.rows.query_positions
         elif mask is not None and mask.ndim == 2 and not mask.all():
             seen = int(cache.get_seq_length()) if cache is not None else 0
             self._positions = own_positions(mask.bool(), len(mask), mask.shape[1])[:, seen:]
@@ -124,14 +124,12 @@ class EncodedRotary(nn.Module):
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
         self._call.position_ids = position_ids = _one_axis(position_ids)
         positions = position_ids if self._positions is None else self._positions
-        settled = self.encoding.settled_length
-        lengths = (
-            self.encoding.length_policy.birth_lengths(positions, positions.amax(dim=-1) + 1)
-            if settled is None
-            else torch.full_like(positions, settled)
-        )
-        angles, factor = turns(positions, lengths, self.encoding)
-        return self.table.answer(angles.cos() * factor, angles.sin() * factor, x)
+        encoding = self.encoding
+        lengths: int | Tensor | None = encoding.settled_length
+        if lengths is None:
+            lengths = encoding.birth_lengths(positions, positions.amax(dim=-1) + 1)
+        wave = encoding.rotation.wave(positions, lengths, Side.KEY)
+        return self.table.answer(wave.real, wave.imag, x)
 
 
 class UnturnedRotary(nn.Module):

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from ropewalk.integrations.call import call_mask
-from ropewalk.integrations.plan import PLAN, POSITIONS, TurnAtRead, planned_attention
+from ropewalk.integrations.plan import PLAN, POSITIONS, RotateAtRead, planned_attention
 from ropewalk.integrations.rotary import PositionsOfCall
 
 IMPLEMENTATION = "ropewalk"
@@ -42,7 +42,7 @@ class Route:
         self._hooks = [
             modules[name].register_forward_pre_hook(plan.kept.see_call, with_kwargs=True)
             for name, plan in plans.items()
-            if isinstance(plan, TurnAtRead)
+            if isinstance(plan, RotateAtRead)
         ]
         for name, plan in plans.items():
             setattr(modules[name], PLAN, plan)

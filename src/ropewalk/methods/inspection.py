@@ -61,8 +61,8 @@ def inspect_model(
         "trained_length": geometry.trained_length,
         "method": method or NATIVE,
         "context_length": length,
-        "inv_freq": encoding.frequencies.inv_freq(row_length).tolist(),
-        "attention_factor": encoding.frequencies.attention_factor(row_length),
+        "inv_freq": encoding.rotation.inv_freq(row_length).tolist(),
+        "attention_factor": encoding.rotation.attention_factor(row_length),
         "logit_scale": encoding.query_scale(torch.tensor([length - 1])).item(),
         "softmax_scale": softmax_scale(section),
         "critical_dimension": critical_dimension(geometry),
@@ -94,7 +94,7 @@ def _checked(length: int) -> int:
 
 def _trained_inv_freq(section: RopeSection, native: Encoding) -> Tensor:
     """What training up to L0 turned with: no scaling, except where it belongs to the model."""
-    return _as_trained(section, native).frequencies.inv_freq(section.trained_length)
+    return _as_trained(section, native).rotation.inv_freq(section.trained_length)
 
 
 def _as_trained(section: RopeSection, native: Encoding) -> Encoding:
@@ -109,7 +109,7 @@ def _last_row_length(encoding: Encoding, length: int) -> int:
 
 def _pairs(encoding: Encoding, trained: Tensor, length: int) -> list[dict[str, Any]]:
     trained_length = encoding.geometry.trained_length
-    inv_freq = encoding.frequencies.inv_freq(_last_row_length(encoding, length))
+    inv_freq = encoding.rotation.inv_freq(_last_row_length(encoding, length))
     largest = _largest_angles(encoding, length)
     out = _out_of_range(trained, largest, trained_length)
     return [
@@ -131,7 +131,7 @@ def _pairs(encoding: Encoding, trained: Tensor, length: int) -> list[dict[str, A
 def _largest_angles(encoding: Encoding, length: int) -> Tensor:
     """Angle ``[f]`` between a row and the key that is shown to be farthest from it."""
     distance = torch.tensor(_largest_distance(encoding, length), dtype=torch.float64)
-    return encoding.frequencies.angles(distance, _last_row_length(encoding, length))
+    return encoding.rotation.angles(distance, _last_row_length(encoding, length))
 
 
 def _largest_distance(encoding: Encoding, length: int) -> float:
@@ -158,12 +158,12 @@ def _out_of_range(trained: Tensor, largest: Tensor, trained_length: int) -> Tens
 
 def _safe_length(encoding: Encoding, trained: Tensor) -> int | None:
     """By bisection: in each of the two spans, up to L0 and beyond, a pair leaves its range once."""
-    if encoding.position_map != Identity() or not encoding.frequencies.shift_invariant:
+    if encoding.position_map != Identity() or not encoding.rotation.shift_invariant:
         return None
     trained_length, settled = encoding.geometry.trained_length, encoding.settled_length
 
     def safe(length: int) -> bool:
-        theta = encoding.frequencies.inv_freq(settled or max(length, trained_length))
+        theta = encoding.rotation.inv_freq(settled or max(length, trained_length))
         return not _out_of_range(trained, (length - 1) * theta, trained_length).any()
 
     if safe(LARGEST_LENGTH):

@@ -14,9 +14,7 @@ def linear(geometry: RopeGeometry, *, factor: float) -> Encoding:
     """
     return static_encoding(
         geometry,
-        LinearFrequencies(
-            rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta, factor=factor
-        ),
+        LinearFrequencies(geometry=geometry, factor=factor),
     )
 
 

@@ -46,9 +46,7 @@ def longrope(
     return Encoding(
         geometry=geometry,
         frequencies=LongRoPE(
-            rotary_dim=geometry.rotary_dim,
-            rope_theta=geometry.rope_theta,
-            trained_length=geometry.trained_length,
+            geometry=geometry,
             short_factor=tuple(short_factor),
             long_factor=tuple(long_factor),
             short_magnitude=magnitude if short_mscale is None else short_mscale,

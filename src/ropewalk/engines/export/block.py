@@ -71,15 +71,15 @@ def rope_block(encoding: Encoding, length: int) -> RopeBlock:
     _check_expressible(encoding, length)
     at = encoding.settled_length
     if at is None:
-        rope_type, theta, parameters = _following(encoding.frequencies)
+        rope_type, theta, parameters = _following(encoding.rotation)
         at = encoding.geometry.trained_length
     else:
-        rope_type, theta, parameters = _settled(encoding.frequencies, at)
+        rope_type, theta, parameters = _settled(encoding.rotation, at)
     return RopeBlock(
         rope_type=rope_type,
         rope_theta=theta,
         parameters=MappingProxyType(parameters),
-        attention_factor=encoding.frequencies.attention_factor(at),
+        attention_factor=encoding.rotation.attention_factor(at),
         follows_length=encoding.settled_length is None,
         trained_length=encoding.geometry.trained_length,
     )
@@ -102,7 +102,7 @@ def _check_expressible(encoding: Encoding, length: int) -> None:
             "no engine gives each row frequencies of its own (policy=per_query); "
             f"nearest: policy=fixed,length={length}"
         )
-    if not encoding.frequencies.shift_invariant:
+    if not encoding.rotation.shift_invariant:
         raise RopewalkError(
             "no rope block turns single positions otherwise (start_tokens); nearest: "
             "the same without it"
@@ -125,24 +125,26 @@ _Written = tuple[str, float, dict[str, Any]]
 def _settled(frequencies: Frequencies, at: int) -> _Written:
     """The block of frequencies at one L."""
     written: _Written
+    theta = frequencies.geometry.rope_theta
     match frequencies:
-        case Unscaled(rope_theta=theta):
+        case Unscaled():
             written = "default", theta, {}
-        case NTKAware(rope_theta=theta, rotary_dim=d, factor=factor):
+        case NTKAware(factor=factor):
+            d = frequencies.geometry.rotary_dim
             written = "default", stretched_base(theta, d, factor), {}
         case DynamicNTK():
             written = "default", frequencies.base(at), {}
-        case Linear(rope_theta=theta, factor=factor):
+        case Linear(factor=factor):
             written = "linear", theta, {"factor": factor}
         case NTKByParts():
             written = _by_parts(frequencies)
         case DynamicYaRN():
             written = _by_parts(frequencies.at(at))
-        case LongRoPE(rope_theta=theta, short_factor=short, long_factor=long):
-            divisors = list(long if at > frequencies.trained_length else short)
+        case LongRoPE(short_factor=short, long_factor=long):
+            divisors = list(long if at > frequencies.geometry.trained_length else short)
             lists = {"short_factor": divisors, "long_factor": divisors}
-            written = "longrope", theta, {**lists, ORIGINAL: frequencies.trained_length}
-        case Proportional(rope_theta=theta, partial_rotary_factor=share, factor=factor):
+            written = "longrope", theta, {**lists, ORIGINAL: frequencies.geometry.trained_length}
+        case Proportional(partial_rotary_factor=share, factor=factor):
             scaled = {} if factor == 1 else {"factor": factor}
             written = "proportional", theta, {"partial_rotary_factor": share, **scaled}
         case _:
@@ -154,8 +156,8 @@ def _settled(frequencies: Frequencies, at: int) -> _Written:
 
 
 def _by_parts(frequencies: NTKByParts) -> _Written:
-    theta, factor = frequencies.rope_theta, frequencies.factor
-    shared = {"factor": factor, ORIGINAL: frequencies.trained_length}
+    theta, factor = frequencies.geometry.rope_theta, frequencies.factor
+    shared = {"factor": factor, ORIGINAL: frequencies.geometry.trained_length}
     match frequencies.ramp:
         case IndexRamp(beta_fast=fast, beta_slow=slow, truncate=truncate):
             betas = {"beta_fast": fast, "beta_slow": slow, "truncate": truncate}
@@ -170,12 +172,13 @@ def _by_parts(frequencies: NTKByParts) -> _Written:
 
 def _following(frequencies: Frequencies) -> _Written:
     """The block of frequencies that follow the sequence so far."""
+    theta = frequencies.geometry.rope_theta
     match frequencies:
-        case DynamicNTK(rope_theta=theta, factor=factor):
+        case DynamicNTK(factor=factor):
             return "dynamic", theta, {"factor": factor}
-        case LongRoPE(rope_theta=theta, short_factor=short, long_factor=long):
+        case LongRoPE(short_factor=short, long_factor=long):
             lists = {"short_factor": list(short), "long_factor": list(long)}
-            return "longrope", theta, {**lists, ORIGINAL: frequencies.trained_length}
+            return "longrope", theta, {**lists, ORIGINAL: frequencies.geometry.trained_length}
     raise RopewalkError(
         f"{type(frequencies).__name__} of the sequence so far: no rope_type of any engine "
         "follows it; nearest: policy=fixed with a length"

@@ -71,7 +71,7 @@ def _said(
 def _wanted(encoding: Encoding, length: int) -> tuple[list[float], float]:
     """Frequencies and attention factor of a sequence of ``length`` tokens."""
     at = encoding.settled_length or max(length, encoding.geometry.trained_length)
-    frequencies = encoding.frequencies
+    frequencies = encoding.rotation
     return frequencies.inv_freq(at).tolist(), frequencies.attention_factor(at)
 
 

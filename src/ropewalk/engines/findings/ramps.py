@@ -1,6 +1,7 @@
 """Findings about YaRN's frequencies."""
 
 from ropewalk.configs.keys import ORIGINAL
+from dataclasses import replace
 from ropewalk.engines.findings.finding import (
     LLAMA_CPP,
     SGLANG,
@@ -90,7 +91,8 @@ def _crossed(evidence: Evidence) -> Sighting | None:
         beta_slow=slow,
         truncate=bool(evidence.reading.rope.get("truncate", True)),
     )
-    low, high = ramp.cut_offs(geometry.rotary_dim, geometry.rope_theta, evidence.reading.original)
+    geometry = replace(geometry, trained_length=evidence.reading.original)
+    low, high = ramp.cut_offs(geometry)
     if high >= low:
         return None
     return Sighting(

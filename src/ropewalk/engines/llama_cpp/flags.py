@@ -124,14 +124,14 @@ def _with_betas(
         float(rope.get(key) or default)
         for key, default in zip(("beta_fast", "beta_slow"), DEFAULT_BETAS, strict=True)
     )
+    trained_length = rope.get(ORIGINAL) or reading.original
+    geometry = reading.section.geometry()
     frequencies = NTKByParts(
-        rotary_dim=reading.section.geometry().rotary_dim,
-        rope_theta=rope["rope_theta"],
-        trained_length=rope.get(ORIGINAL) or reading.original,
+        geometry=replace(geometry, rope_theta=rope["rope_theta"], trained_length=trained_length),
         factor=rope["factor"],
         ramp=IndexRamp(beta_fast=fast, beta_slow=slow),
     )
-    theta = frequencies.inv_freq(frequencies.trained_length)
+    theta = frequencies.inv_freq(trained_length)
     return replace(answer, inv_freq=tuple(theta.tolist()))
 
 

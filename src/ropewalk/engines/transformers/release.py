@@ -94,9 +94,7 @@ def _dynamic(reading: Reading) -> Turning:
         )
     geometry = reading.section.geometry()
     schedule = DynamicNTK(
-        rotary_dim=geometry.rotary_dim,
-        rope_theta=geometry.rope_theta,
-        trained_length=reading.longest,
+        geometry=replace(geometry, trained_length=reading.longest),
         factor=reading.required("factor", _NULL_DIVISOR),
     )
     return Turning(
