@@ -113,7 +113,7 @@ def _inputs(length: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _angles(positions: Tensor) -> Tensor:
-    return encoding("none", GEOMETRY).frequencies.angles(positions, GEOMETRY.trained_length)
+    return encoding("none", GEOMETRY).rotation.angles(positions, GEOMETRY.trained_length)
 
 
 def _peak(work: Callable[[], Tensor]) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ropewalk.core.frequencies import Frequencies
-from ropewalk.core.geometry import rope_inv_freq
+from ropewalk.core.geometry import RopeGeometry, rope_inv_freq
 from ropewalk.core.regions import PositionMap, Region
 from ropewalk.core.rotation import rotate
 from ropewalk.frequencies.ramps import IndexRamp, Ramp
@@ -22,30 +22,28 @@ from ropewalk.positions.string import ShiftedRoPE
 class InvertedRamp(Ramp):
     """Interpolates the fast pairs and leaves the slow ones alone."""
 
-    def interpolated(self, rotary_dim, rope_theta, trained_length):
-        return 1 - IndexRamp().interpolated(rotary_dim, rope_theta, trained_length)
+    def interpolated(self, geometry):
+        return 1 - IndexRamp().interpolated(geometry)
 
 
 @dataclass(frozen=True)
 class IgnoredTheta(Frequencies):
     """Turns with base 10,000 whatever the checkpoint says."""
 
-    rotary_dim: int
-    rope_theta: float
+    geometry: RopeGeometry
 
     def inv_freq(self, context_length):
-        return rope_inv_freq(self.rotary_dim, 10_000.0)
+        return rope_inv_freq(self.geometry.rotary_dim, 10_000.0)
 
 
 @dataclass(frozen=True)
 class PositionsInBf16(Frequencies):
     """Rounds positions to the dtype of the activations."""
 
-    rotary_dim: int
-    rope_theta: float
+    geometry: RopeGeometry
 
     def inv_freq(self, context_length):
-        return rope_inv_freq(self.rotary_dim, self.rope_theta)
+        return self.geometry.inv_freq()
 
     def angles(self, positions, context_length):
         return positions.to(torch.bfloat16).double()[..., None] * self.inv_freq(context_length)
@@ -55,24 +53,21 @@ class PositionsInBf16(Frequencies):
 class GrowsBeforeTheTrainedLength(Frequencies):
     """Dynamic linear scaling that forgets the trained length below it."""
 
-    rotary_dim: int
-    rope_theta: float
-    trained_length: int
+    geometry: RopeGeometry
 
     def inv_freq(self, context_length):
-        growth = context_length / self.trained_length
-        return rope_inv_freq(self.rotary_dim, self.rope_theta) / growth
+        growth = context_length / self.geometry.trained_length
+        return self.geometry.inv_freq() / growth
 
 
 @dataclass(frozen=True)
 class CentredPositions(Frequencies):
     """Squares positions: scores depend on more than a difference."""
 
-    rotary_dim: int
-    rope_theta: float
+    geometry: RopeGeometry
 
     def inv_freq(self, context_length):
-        return rope_inv_freq(self.rotary_dim, self.rope_theta)
+        return self.geometry.inv_freq()
 
     def angles(self, positions, context_length):
         return positions.double()[..., None] ** 2 * self.inv_freq(context_length)

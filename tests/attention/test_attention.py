@@ -15,24 +15,26 @@ import ropewalk as rw
 from attention_inputs import Growing, PaddedSliding, Slopes, qkv
 from mutants import Windows
 from representative import PARAMETERS
-from ropewalk.attention import blocks
+from ropewalk.attention import plain
+from ropewalk.attention.call import Call
 from ropewalk.attention.reference import attend_reference
+from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.softmax import Softmax
-from ropewalk.attention.tiled import attend, attend_turned
+from ropewalk.attention.tiled import attend, attend_in
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.frequencies import Side
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import AtBirth, Fixed, PerQuery, WholeSequence
 from ropewalk.core.regions import Identity, PositionMap, Region
 from ropewalk.core.rows import CausalRows
-from ropewalk.core.turning import turn
 from ropewalk.methods.build import encoding
 
 L0, DIM = 6, 8
 GEOMETRY = RopeGeometry(head_dim=DIM, rope_theta=50.0, trained_length=L0)
 SAME = {"rtol": 0, "atol": 1e-10}
 POLICIES = (
-    PerQuery(trained_length=L0),
+    PerQuery(trained_length=L0, step=1),
     PerQuery(trained_length=L0, step=3),
     Fixed(length=2 * L0),
     WholeSequence(trained_length=L0),
@@ -273,6 +275,8 @@ def test_padding_is_as_if_it_were_not_there(way, name):
 class OneMask(CausalRows):
     """Rows that start anywhere, under one 4-D mask for the whole batch."""
 
+    visible = None
+
     def allowed(self, first, last):
         stop, mask = super().allowed(first, last)
         return stop, None if mask is None else mask[None, None]
@@ -322,7 +326,7 @@ def test_the_size_of_a_block_changes_nothing(name, queries, monkeypatch):
     q, k, v = qkv(queries=queries)
     rows = PaddedSliding.of([0, 3], queries, 13, window=6)
     whole = [in_blocks(q, k, v, ENCODINGS[name], rows=each) for each in (None, rows)]
-    monkeypatch.setattr(blocks, "MOST_ROWS", 4)
+    monkeypatch.setattr(plain, "MOST_ROWS", 4)
     pieces = [in_blocks(q, k, v, ENCODINGS[name], rows=each) for each in (None, rows)]
     real = max(0, queries - 10)
     assert_close(pieces[0], whole[0], **SAME)
@@ -331,6 +335,8 @@ def test_the_size_of_a_block_changes_nothing(name, queries, monkeypatch):
 
 class Watched(CausalRows):
     """Notes which rows are asked about together."""
+
+    visible = None
 
     seen: ClassVar[list[tuple[int, int]]] = []
 
@@ -350,12 +356,16 @@ class Watched(CausalRows):
 )
 @pytest.mark.parametrize(("setting", "value"), [("MOST_ROWS", 4), ("SCORES_AT_ONCE", 4 * 4 * 13)])
 def test_blocks_hold_no_more_rows_than_they_should(setting, value, name, cuts, monkeypatch):
-    monkeypatch.setattr(blocks, setting, value)
+    monkeypatch.setattr(plain, setting, value)
     monkeypatch.setattr(Watched, "seen", [])
     q, k, v = qkv(queries=9)
     index = torch.arange(13).expand(2, 13)
     in_blocks(q, k, v, ENCODINGS[name], rows=Watched(index[:, 4:], index))
-    assert Watched.seen == cuts
+    assert sorted(Watched.seen) == cuts
+
+
+def rotated(x, side, positions, lengths, encoding):
+    return encoding.turn(side, positions[:, None], lengths[:, None]).of(x)
 
 
 def test_keys_of_earlier_calls_keep_their_length():
@@ -366,13 +376,21 @@ def test_keys_of_earlier_calls_keep_their_length():
     for stop in (8, *range(9, 14)):
         now = torch.arange(start, stop).expand(2, -1)
         born = torch.full_like(now, stop)
-        cached.append(turn(k[:, :, start:stop], now, born, built))
+        cached.append(rotated(k[:, :, start:stop], Side.KEY, now, born, built))
         written.append(born)
         rows = CausalRows(now, torch.arange(stop).expand(2, -1))
-        turned = turn(q[:, :, start:stop], now, built.row_lengths(now, born[:, 0]), built)
+        own = built.row_lengths(now, born[:, 0])
+        queries = rotated(q[:, :, start:stop], Side.QUERY, now, own, built)
         keys = torch.cat(cached, dim=2)
         outputs.append(
-            attend_turned(turned, keys, v[:, :, :stop], built, rows=rows, softmax=Softmax())
+            attend_in(
+                Call(rows),
+                queries,
+                keys,
+                v[:, :, :stop],
+                Rotary(encoding=built.unrotated()),
+                Softmax(),
+            )
         )
         oracle = attend_reference(
             q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop], built,

@@ -11,13 +11,15 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attention_inputs import Growing, PaddedSliding, Slopes, qkv, random
+from ropewalk.attention import call as cutting
 from ropewalk.attention import fused
 from ropewalk.attention.bands import Visible
+from ropewalk.attention.call import Call
 from ropewalk.attention.lse import Seen, attend_lse
-from ropewalk.attention.plan import causal_rows
 from ropewalk.attention.reference import attend_reference
+from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.softmax import Softmax
-from ropewalk.attention.tiled import attend, attend_turned
+from ropewalk.attention.tiled import attend, attend_in
 from ropewalk.attention.tiles import Band, Shape, Sizes, tiles_of
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed, PerQuery, WholeSequence
@@ -36,19 +38,17 @@ SAME = {"rtol": 0, "atol": 1e-10}
 L0, DIM = 6, 8
 GEOMETRY = RopeGeometry(head_dim=DIM, rope_theta=50.0, trained_length=L0)
 PLAIN = encoding("none", GEOMETRY)
-SMALL = Sizes(
-    tile_rows=5, masked_rows=3, least_rows=2, strip_rows=4, mask_numbers=24, keys_at_once=3
-)
+SMALL = Sizes(tile_rows=5, masked_rows=3, least_rows=2, strip_rows=4, mask_numbers=24)
 
 
 @contextmanager
 def cut_by(sizes):
     """Hypothesis wants no fixture that outlives an example."""
-    before, fused.SIZES = fused.SIZES, sizes
+    before, cutting.SIZES = cutting.SIZES, sizes
     try:
         yield
     finally:
-        fused.SIZES = before
+        cutting.SIZES = before
 
 
 # Pieces cover bands.
@@ -215,9 +215,9 @@ MAPS = {
     "small chunks": DualChunk(chunk_size=2, local_window=1),
     "string": ShiftedRoPE(shift=5, window=2),
 }
-DYNAMIC = DynamicNTK(rotary_dim=DIM, rope_theta=50.0, trained_length=L0, factor=2.0)
+DYNAMIC = DynamicNTK(geometry=GEOMETRY, factor=2.0)
 POLICIES = {
-    "per query": PerQuery(trained_length=L0),
+    "per query": PerQuery(trained_length=L0, step=1),
     "steps": PerQuery(trained_length=L0, step=4),
     "whole": WholeSequence(trained_length=L0),
     "fixed": Fixed(length=11),
@@ -248,7 +248,6 @@ def sizes(draw):
         least_rows=draw(st.integers(1, 4)),
         strip_rows=draw(st.integers(1, 7)),
         mask_numbers=draw(st.integers(1, 60)),
-        keys_at_once=draw(st.integers(1, 6)),
     )
 
 
@@ -522,9 +521,8 @@ def test_turned_queries_and_keys_take_sinks():
     q, k, v = qkv(queries=9, keys=13)
     sinks = torch.tensor([-1.0, 0.0, 2.0, 0.5])
     with cut_by(SMALL):
-        actual = attend_turned(
-            q, k, v, PLAIN, rows=causal_rows(2, 9, 13, q.device), softmax=Softmax(sinks=sinks)
-        )
+        unrotated = Rotary(encoding=PLAIN.unrotated())
+        actual = attend_in(Call.causal(q, k), q, k, v, unrotated, Softmax(sinks=sinks))
     still = replace(PLAIN, position_map=ReRoPE(window=1))  # every distance is 0 or 1
     scores = torch.einsum("bhmd,bhnd->bhmn", q, k.repeat_interleave(2, dim=1)) * DIM**-0.5
     seen = causal(torch.ones(9, 13, dtype=torch.bool))
@@ -571,7 +569,7 @@ class CountedTurns:
         write = Turn.write
 
         def watched(own, x, out):
-            if x.ndim == 4:  # queries have one dimension more, for regions
+            if x.ndim == 4 and x.shape[1] == 1:  # queries have two heads, or an axis of runs
                 self.keys.append(x.numel())
             return write(own, x, out)
 
@@ -607,27 +605,27 @@ def test_a_key_is_turned_once_for_each_of_its_positions(position_map, times, mon
 def test_a_decoding_step_turns_each_key_at_most_once(position_map, turned, monkeypatch):
     q, k, v = qkv(1, 2, 1, 1, 64)
     counted = CountedTurns(monkeypatch)
-    with cut_by(Sizes(keys_at_once=7)):
-        attend(q, k, v, replace(PLAIN, position_map=position_map))
+    attend(q, k, v, replace(PLAIN, position_map=position_map))
     assert sum(counted.keys) == turned * DIM
-    assert max(counted.keys) <= 7 * DIM
 
 
 def test_a_second_layer_takes_no_cosines(monkeypatch):
-    """Rows, encoding and L are those of the first: neither plan nor turns are made again."""
+    """Its call, encoding and L are those of the first: nothing is cut or taken again."""
     built = replace(PLAIN, position_map=SelfExtend(group_size=2, window=8))
-    q, k, v = qkv(1, 2, 1, 1, 64)
-    attend(q, k, v, built)
+    q, k, v = qkv(1, 2, 1, 9, 64)
+    call, softmax = Call.causal(q, k), Softmax()
+    first = attend_in(call, q, k, v, Rotary(encoding=built), softmax)
     calls = []
     angles, allowed = type(PLAIN.frequencies).angles, CausalRows.allowed
     monkeypatch.setattr(
         type(PLAIN.frequencies), "angles", lambda *a: calls.append("angles") or angles(*a)
     )
     monkeypatch.setattr(CausalRows, "allowed", lambda *a: calls.append("rows") or allowed(*a))
-    again = attend(q, k, v, built)
+    assert torch.equal(attend_in(call, q, k, v, Rotary(encoding=built), softmax), first)
     assert not calls
     other = replace(built, position_map=SelfExtend(group_size=4, window=8))
-    assert (attend(q, k, v, other) - again).abs().max() > 1e-3
+    moved = attend_in(call, q, k, v, Rotary(encoding=other), softmax)
+    assert (moved - first).abs().max() > 1e-3
     assert calls
 
 

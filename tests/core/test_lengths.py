@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mutants import Windows
 from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.frequencies import Side
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import AtBirth, Fixed, PerQuery, SimulatedAtBirth, WholeSequence
 from ropewalk.core.score_mods import ScoreMod
@@ -124,7 +125,7 @@ def test_each_sequence_of_a_batch_has_its_own_length():
 
 
 POLICIES = (
-    PerQuery(trained_length=L0),
+    PerQuery(trained_length=L0, step=1),
     PerQuery(trained_length=L0, step=STEP),
     Fixed(length=L0),
     WholeSequence(trained_length=L0),
@@ -175,7 +176,7 @@ def dynamic(policy, **changes):
 @pytest.mark.parametrize(
     ("policy", "storage"),
     [
-        (PerQuery(trained_length=L0), KeyStorage.UNROTATED),
+        (PerQuery(trained_length=L0, step=1), KeyStorage.UNROTATED),
         (Fixed(length=128), KeyStorage.ROTATED),
         (WholeSequence(trained_length=L0), KeyStorage.UNROTATED),
         (AtBirth(trained_length=L0), KeyStorage.ROTATED),
@@ -223,11 +224,14 @@ class Biased(ScoreMod):
 
 def test_score_modifications_multiply_their_scales_and_add_their_biases():
     mods = (Biased(2.0, None), Biased(3.0, 0.5), Biased(1.0, 0.25))
-    built = dynamic(PerQuery(trained_length=L0), score_mods=mods)
+    built = dynamic(PerQuery(trained_length=L0, step=1), score_mods=mods)
     rows, keys = torch.tensor([[4], [7]]), torch.tensor([[0, 4]])
     assert built.query_scale(rows).unique().tolist() == [6.0]
     assert built.bias(2, rows, keys).tolist() == [[[3.0, 0.0], [5.25, 2.25]]] * 2
-    assert dynamic(PerQuery(trained_length=L0), score_mods=mods[:1]).bias(2, rows, keys) is None
+    assert (
+        dynamic(PerQuery(trained_length=L0, step=1), score_mods=mods[:1]).bias(2, rows, keys)
+        is None
+    )
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -254,8 +258,10 @@ def test_rows_that_see_a_length_each_turn_as_each_would_alone(spec, tmp_path):
     frequencies = encoding(spec, GEOMETRY).frequencies
     positions = torch.tensor([[0, 2, 63, 64], [65, 100, 639, 5]])
     lengths = torch.tensor([[64, 64, 64, 65], [66, 101, 640, 640]])
-    angles, factors = frequencies.angles_each(positions, lengths)
+    angles = frequencies.angles(positions, lengths)
+    sizes = [frequencies.size(positions, lengths, side) for side in Side]
     for place in ((b, m) for b in range(2) for m in range(4)):
         alone = frequencies.angles(positions[place], int(lengths[place]))
         torch.testing.assert_close(angles[place], alone, rtol=0, atol=0)
-        assert factors[place].item() == frequencies.attention_factor(int(lengths[place]))
+        factor = frequencies.attention_factor(int(lengths[place]))
+        assert [size[place].item() for size in sizes] == [factor, factor]

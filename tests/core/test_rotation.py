@@ -131,7 +131,8 @@ def test_a_turn_of_pairs_is_any_complex_product(pairing):
     """Cosines and sines need not be those of an angle."""
     number = torch.complex(random(5, 4), random(5, 4, seed=1))
     x = random(2, 5, 8)
-    actual = Turn.of_pairs(number.real, number.imag, pairing=pairing).of(x)
+    turn = Turn.of_wave(number, pairing=pairing, first_channel=0, dtype=torch.float64)
+    actual = turn.of(x)
     expected = complex_rotation(x, number.angle(), pairing)
     for i in range(4):
         one, other = (i, i + 4) if pairing == "half" else (2 * i, 2 * i + 1)

@@ -12,12 +12,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, StaticCache
 
 import ropewalk as rw
 from recipes.families.sharpened import L0, in_calls, left_padded, logits, sharpen, tiny, token_ids
+from ropewalk.attention.call import Call
 from ropewalk.attention.reference import attend_reference
 from ropewalk.attention.softmax import Softmax
+from ropewalk.core.frequencies import Side
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import AtBirth
 from ropewalk.core.rows import CausalRows
-from ropewalk.core.turning import turn
 from ropewalk.integrations.heads import Direction, HeadLayout
 from ropewalk.integrations.plan import plan_of
 
@@ -621,12 +622,9 @@ def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name, direc
     now, born = rows.query_positions, torch.full((2, 10), 10)
     heads = HeadLayout(direction=direction)
     turning = heads.directed(built)
-    actual = plan_of(built, heads).attend(
-        turn(q, now, born, turning),
-        turn(k, now, born, turning),
-        v,
-        rows,
-        Softmax(),
+    q_born, k_born = (
+        turning.turn(side, now[:, None], 10).of(x) for x, side in ((q, Side.QUERY), (k, Side.KEY))
     )
+    actual = plan_of(built, heads).attend(q_born, k_born, v, Call(rows), Softmax())
     oracle = attend_reference(q, k, v, turning, key_lengths=born)
     assert_close(actual, oracle, **LINEAR_IN_FLOAT64)

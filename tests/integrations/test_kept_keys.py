@@ -1,4 +1,4 @@
-"""Turned keys are kept between decoding steps only as long as nothing about them changes.
+"""Rotated keys are kept between decoding steps only as long as nothing about them changes.
 
 Expected logits come from one call over the whole sequence, or from a model that kept nothing.
 """
@@ -13,8 +13,9 @@ from transformers import DynamicCache, StaticCache
 
 import ropewalk as rw
 from recipes.families.sharpened import L0, left_padded, tiny, token_ids
-from ropewalk.attention import anchors, series
-from ropewalk.attention.step import Step
+from ropewalk.attention import decode
+from ropewalk.attention.decode import Step
+from ropewalk.integrations.kept_keys import KeptKeys
 from ropewalk.integrations.plan import PLAN
 
 METHOD = "dynamic_ntk:step=16"
@@ -33,23 +34,17 @@ def model():
 
 @pytest.fixture
 def ranges(monkeypatch):
-    """The keys (first, last exclusive) that layers turned, in steps with kept keys."""
-    seen, key_turn = [], Step.key_turn
+    """The keys (first, last exclusive) that layers rotated, in steps with kept keys."""
+    seen, rotated = [], KeptKeys.rotated
 
-    def seeing(step, start, stop):
-        seen.append((start, stop))
-        return key_turn(step, start, stop)
+    def seeing(kept, keys, step):
+        with monkeypatch.context() as patch:
+            write = Step.write_keys
+            patch.setattr(Step, "write_keys", lambda *a: seen.extend(a[3]) or write(*a))
+            return rotated(kept, keys, step)
 
-    monkeypatch.setattr(Step, "key_turn", seeing)
+    monkeypatch.setattr(KeptKeys, "rotated", seeing)
     return seen
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Series and anchors for a trained length of 32: float64 needs short reaches."""
-    for name, value in (("BLOCK_KEYS", 8), ("MOST_TERMS", 12)):
-        monkeypatch.setattr(series, name, value)
-    monkeypatch.setattr(anchors, "SPANS", (6,))
 
 
 def by_layer(*steps):
@@ -89,7 +84,7 @@ def test_a_step_turns_its_own_key_and_a_change_of_length_all(model, ranges):
 
 
 def test_steps_beyond_the_room_move_the_turned_keys(model, monkeypatch):
-    monkeypatch.setattr(series, "BLOCK_KEYS", 4)
+    monkeypatch.setattr(decode, "ROOM_KEYS", 4)
     ids = token_ids(1, PROMPT + 6)
     cache = prefilled(model, ids[:, :PROMPT])
     actual = decoded(model, ids, cache, PROMPT, PROMPT + 6)
@@ -101,20 +96,6 @@ def test_within_the_trained_length_keys_are_turned_once(model, ranges):
     cache = prefilled(model, ids[:, :10])
     assert_close(decoded(model, ids, cache, 10, L0 - 2), at_once(model, ids)[:, 10:], **EXACT)
     assert ranges == by_layer([(0, 11)], *([(n, n + 1)] for n in range(11, L0 - 2)))
-
-
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("method", ["dynamic_ntk", "dynamic_yarn", "dynamic_yarn+log_n"])
-def test_an_l_that_changes_with_every_token_turns_keys_once_a_span(method, ranges):
-    """From below the trained length on: L0 itself, then spans of six lengths."""
-    model, ids = tiny(), token_ids(1, L0 + 16)
-    with rw.extend(model, method):
-        cache = prefilled(model, ids[:, : L0 - 2])
-        actual = decoded(model, ids, cache, L0 - 2, L0 + 16)
-        assert_close(actual, at_once(model, ids)[:, L0 - 2 :], **EXACT)
-    anew = (L0 - 2, L0, L0 + 6, L0 + 12)
-    expected = [[(0 if n in anew else n, n + 1)] for n in range(L0 - 2, L0 + 16)]
-    assert ranges == by_layer(*expected)
 
 
 MAPS = {
@@ -153,19 +134,22 @@ def test_several_regions_under_an_l_that_lasts(method, ranges):
     assert ranges == by_layer(*expected)
 
 
-@pytest.mark.parametrize("method", ["rerope:window=12+dynamic_ntk", "dynamic_ntk"])
-def test_an_l_that_changes_too_fast_keeps_nothing(method, ranges):
-    """With several regions, and at full size with frequencies that move far in a token."""
+@pytest.mark.parametrize(
+    "method",
+    ["rerope:window=12+dynamic_ntk:step=1", "dynamic_ntk:step=1", "dynamic_yarn:step=1+log_n"],
+)
+def test_an_l_that_changes_with_every_token_rotates_all_keys_anew(method, ranges):
     model, ids = tiny(), token_ids(1, PROMPT + 3)
     with rw.extend(model, method):
         cache = prefilled(model, ids[:, :PROMPT])
         actual = decoded(model, ids, cache, PROMPT, PROMPT + 3)
         assert_close(actual, at_once(model, ids)[:, PROMPT:], **EXACT)
-    assert ranges == []
+    assert ranges == by_layer(*([(0, n + 1)] for n in range(PROMPT, PROMPT + 3)))
 
 
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("method", ["dynamic_ntk", METHOD, "rerope:window=12", "dynamic_yarn"])
+@pytest.mark.parametrize(
+    "method", ["dynamic_ntk:step=1", METHOD, "rerope:window=12", "dynamic_yarn:step=1"]
+)
 def test_a_left_padded_batch_is_each_sequence_alone(method, ranges):
     """Sequences of unequal lengths: an L, an anchor and bands of their own."""
     model, ids, mate = tiny(), token_ids(1, L0 + 9), token_ids(1, L0 + 14, seed=1)
@@ -183,8 +167,9 @@ def test_a_left_padded_batch_is_each_sequence_alone(method, ranges):
         assert_close(actual[1:], at_once(model, mate)[:, first:], **EXACT)
 
 
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("method", ["dynamic_ntk", "dynamic_yarn", "rerope:window=12"])
+@pytest.mark.parametrize(
+    "method", ["dynamic_ntk:step=1", "dynamic_yarn:step=8", "rerope:window=12"]
+)
 @pytest.mark.parametrize("family", ["cohere", "glm4", "gpt_neox", "phi", "stablelm", "gemma"])
 def test_any_layout_of_heads(family, method, ranges):
     """Interleaved pairs; heads of which a part turns, and of which no two share keys."""

@@ -88,23 +88,27 @@ def test_llama3_is_its_released_case_distinction(geometry):
     assert_inv_freq("llama3:factor=8", geometry, expected)
 
 
+def ramped(head_dim, rope_theta):
+    return RopeGeometry(head_dim=head_dim, rope_theta=rope_theta, trained_length=4096)
+
+
 def test_code_ramp_is_linear_in_the_pair_between_whole_cut_offs():
     """Llama 2: pairs 0 .. 20 are left alone, 46 .. 63 interpolated (published bounds)."""
-    share = IndexRamp().interpolated(128, 1e4, 4096)
+    share = IndexRamp().interpolated(ramped(128, 1e4))
     expected = [min(1.0, max(0.0, (i - 20) / 26)) for i in range(64)]
     assert_close(share, torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=0)
 
 
 def test_code_ramp_without_rounding_keeps_fractional_cut_offs():
     """gpt-oss: 8.092779115512402 to 17.39802450158856."""
-    share = IndexRamp(truncate=False).interpolated(64, 150_000.0, 4096)
+    share = IndexRamp(truncate=False).interpolated(ramped(64, 150_000.0))
     low, high = 8.092779115512402, 17.39802450158856
     expected = [min(1.0, max(0.0, (i - low) / (high - low))) for i in range(32)]
     assert_close(share, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-14)
 
 
 def test_exchanged_cut_offs_interpolate_nothing_in_the_code_ramp():
-    share = IndexRamp(beta_fast=1.0, beta_slow=32.0).interpolated(64, 1e4, 4096)
+    share = IndexRamp(beta_fast=1.0, beta_slow=32.0).interpolated(ramped(64, 1e4))
     assert_close(share, torch.zeros(32, dtype=torch.float64))
 
 

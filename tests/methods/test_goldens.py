@@ -83,7 +83,9 @@ def test_yarn_magnitude_is_golden(case):
 @pytest.mark.parametrize("case", of_kind("dynamic_base"))
 def test_dynamic_base_is_golden(case):
     actual = [
-        DynamicNTK(rotary_dim=d, rope_theta=b, factor=a, trained_length=trained).base(length)
+        DynamicNTK(
+            geometry=RopeGeometry(head_dim=d, rope_theta=b, trained_length=trained), factor=a
+        ).base(length)
         for d, b, a, trained, length in case["params"]["cases"]
     ]
     assert_golden(actual, case["expected"]["base"])

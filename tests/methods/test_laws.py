@@ -393,9 +393,7 @@ def observed(built):
 
 
 def test_an_inverted_ramp_is_caught():
-    mutant = NTKByParts(
-        rotary_dim=DIM, rope_theta=THETA, trained_length=L0, factor=4, ramp=InvertedRamp()
-    )
+    mutant = NTKByParts(geometry=GEOMETRY, factor=4, ramp=InvertedRamp())
     with pytest.raises(AssertionError):
         law_fastest_pair_is_kept(mutant)
     with pytest.raises(AssertionError):
@@ -404,7 +402,7 @@ def test_an_inverted_ramp_is_caught():
 
 def test_an_ignored_theta_is_caught():
     with pytest.raises(AssertionError):
-        law_follows_the_base(lambda base: IgnoredTheta(DIM, base))
+        law_follows_the_base(lambda base: IgnoredTheta(replace(GEOMETRY, rope_theta=base)))
 
 
 def test_a_flipped_sign_is_caught():
@@ -419,7 +417,7 @@ def test_the_other_pairing_is_caught():
 
 def test_positions_in_bf16_are_caught():
     with pytest.raises(AssertionError):
-        law_bf16_input_keeps_far_positions_apart(PositionsInBf16(DIM, THETA))
+        law_bf16_input_keeps_far_positions_apart(PositionsInBf16(GEOMETRY))
 
 
 def test_a_scale_applied_twice_is_caught():
@@ -431,12 +429,12 @@ def test_a_scale_applied_twice_is_caught():
 
 def test_positions_that_are_not_linear_are_caught():
     with pytest.raises(AssertionError):
-        law_scores_depend_on_differences_alone(CentredPositions(DIM, THETA))
+        law_scores_depend_on_differences_alone(CentredPositions(GEOMETRY))
 
 
 def test_growth_below_the_trained_length_is_caught():
     with pytest.raises(AssertionError):
-        law_constant_up_to_the_trained_length(GrowsBeforeTheTrainedLength(DIM, THETA, L0))
+        law_constant_up_to_the_trained_length(GrowsBeforeTheTrainedLength(GEOMETRY))
 
 
 @pytest.mark.parametrize("far_start", [7, 9])

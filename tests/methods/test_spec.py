@@ -71,7 +71,8 @@ def test_a_missing_list_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "policy"),
     [
-        ("dynamic_ntk", PerQuery(trained_length=256)),
+        ("dynamic_ntk:step=1", PerQuery(trained_length=256, step=1)),
+        ("dynamic_ntk", PerQuery(trained_length=256, step=8)),
         ("dynamic_yarn:step=32", PerQuery(trained_length=256, step=32)),
         ("dynamic_ntk:policy=fixed,length=512", Fixed(length=512)),
         ("dynamic_ntk:policy=whole_sequence", WholeSequence(trained_length=256)),

@@ -98,18 +98,25 @@ class Step:
         return self.shared.once(before, lambda: self.places.stale(before))
 
     def key_turn(self, start: int, stop: int) -> Turn | None:
-        """Of a range of keys: rotates ``[b, g, n, d]``."""
-        shown = self.places.shown[:, start:stop]
-        return self.shared.once((start, stop), lambda: self.places.turn(Side.KEY, shown))
+        """Of a range of keys: rotates ``[b, g, n, d]``; None where it changes nothing."""
+
+        def make() -> Turn | None:
+            turn = self.places.turn(Side.KEY, self.places.shown[:, start:stop])
+            return None if turn is None or turn.is_identity else turn
+
+        return self.shared.once((start, stop), make)
 
     def write_keys(self, k: Tensor, room: Tensor, ranges: Ranges) -> None:
         """Rotate some of ``k`` ``[b, g, n, d]`` into ``room`` ``[b, g, N, d]``."""
-        for start, stop in ranges:
-            turn, own = self.key_turn(start, stop), room[:, :, start:stop]
-            if turn is None:
-                own.copy_(k[:, :, start:stop])
-            else:
-                turn.write(k[:, :, start:stop], own)
+        for first, last in ranges:
+            # Run by run: what a region shows at 0 is copied, not rotated.
+            cuts = (first, *(cut for cut in self.cuts if first < cut < last), last)
+            for start, stop in pairwise(cuts):
+                turn, own = self.key_turn(start, stop), room[:, :, start:stop]
+                if turn is None:
+                    own.copy_(k[:, :, start:stop])
+                else:
+                    turn.write(k[:, :, start:stop], own)
 
     def attend(self, q: Tensor, keys: Tensor, v: Tensor, softmax: Softmax) -> Tensor:
         """``q`` ``[b, h, 1, d]``, rotated ``keys`` ``[b, g, N, d]``, ``v`` ``[b, g, n, e]``.
@@ -122,7 +129,7 @@ class Step:
         # Heads that share keys are rows that see the same: their keys are read once.
         q = times_tau(q, self.places.encoding, self.rows).view(batch, v.shape[1], -1, width)
         v = v[:, :, :stop]
-        if len(self.cuts) == 2:
+        if len(self.cuts) == 2 and (mask is None or mask.shape[1] == 1):
             q = rotated(q[:, :, None], self._query_turn())[:, :, 0]
             # On CUDA, fused attention hands back heads that lie apart.
             return softmax.attend(q, keys[:, :, :stop], v, mask).reshape(batch, heads, 1, -1)

@@ -5,18 +5,14 @@ A block is a run of consecutive rows with one L. One region goes to
 before the softmax.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from ropewalk.attention.call import Call, Run, four_axes, runs
+from ropewalk.attention.call import Call, four_axes, runs
 from ropewalk.attention.lse import by_group
 from ropewalk.attention.rotary import Rotary, rotated
 from ropewalk.attention.softmax import Softmax
 from ropewalk.core.frequencies import Side
-from ropewalk.core.regions import Region
 from ropewalk.core.rotation import work_dtype
 from ropewalk.core.rows import Rows
 
@@ -31,91 +27,80 @@ def attend_plain(
 ) -> Tensor:
     """Attention of un-rotated ``q`` ``[b, h, m, d]`` over ``k``, ``v`` ``[b, g, n, .]``."""
     lengths = call.lengths(rotary.encoding)
-    regions = rotary.encoding.position_map.regions
     most = max(1, min(MOST_ROWS, SCORES_AT_ONCE // max(1, q.shape[1] * k.shape[2])))
     out = q.new_empty(*q.shape[:-1], v.shape[-1])
     for batch, start, end in runs((), lengths):
-        run = _Run(rotary, call.rows, batch, int(lengths[batch][0, start]))
-        stop, _ = call.rows.allowed(start, end)
-        # Keys are rotated once for all rows of one L, in each region.
-        keys = [run.keys(k[batch, :, :stop], region) for region in regions]
-        for first in range(start, end, most):
-            last = min(first + most, end)
-            here = (batch, slice(None), slice(first, last))
-            out[here] = _attend_block(q[here], keys, v[batch], run, (batch, first, last), softmax)
+        length, keys = int(lengths[batch][0, start]), []
+        # The last rows first: they see the most keys, which all rows of the run share.
+        for first in reversed(range(start, end, most)):
+            block = _Block(call.rows, batch, first, min(first + most, end), length, rotary)
+            keys = keys or block.rotated_keys(k[batch])
+            here = (batch, slice(None), slice(block.first, block.last))
+            out[here] = block.attend(q[here], keys, v[batch], softmax)
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Some batch rows at one L."""
+class _Block:
+    """Rows ``first .. last - 1`` of some batch rows at one L, and the keys that they may see."""
 
-    rotary: Rotary
-    rows: Rows
-    batch: slice
-    length: int
+    def __init__(
+        self, rows: Rows, batch: slice, first: int, last: int, length: int, rotary: Rotary
+    ) -> None:
+        self.first, self.last = first, last
+        self._rows, self._batch, self._length, self._rotary = rows, batch, length, rotary
+        self._stop, mask = rows.allowed(first, last)
+        self._mask = mask[batch] if mask is not None and mask.ndim == 4 and len(mask) > 1 else mask
+        index = rows.query_index[batch, first:last, None], rows.key_index[batch, None, : self._stop]
+        self._query_index, self._key_index = index
 
-    def keys(self, k: Tensor, region: Region) -> Tensor:
-        positions = region.key_positions(self.rows.key_positions[self.batch, : k.shape[2]])
-        return self._rotated(k, Side.KEY, positions)
+    def rotated_keys(self, k: Tensor) -> list[Tensor]:
+        """Those of ``k`` that the block may see, where each region shows them."""
+        k, positions = k[:, :, : self._stop], self._rows.key_positions[self._batch, : self._stop]
+        regions = self._rotary.encoding.position_map.regions
+        return [self._rotated(k, Side.KEY, region.key_positions(positions)) for region in regions]
 
-    def queries(self, q: Tensor, region: Region, first: int, last: int) -> Tensor:
-        positions = region.query_positions(self.rows.query_positions[self.batch, first:last])
-        return self.rotary.weighted(self._rotated(q, Side.QUERY, positions))
+    def attend(self, q: Tensor, keys: list[Tensor], v: Tensor, softmax: Softmax) -> Tensor:
+        """``[b, h, m, e]``; ``keys`` are rotated for each region, perhaps more than are seen."""
+        mask, v = self._biased_mask(q.shape[1]), v[:, :, : self._stop]
+        keys = [each[:, :, : self._stop] for each in keys]
+        if len(keys) == 1:
+            return softmax.attend(self._queries(q)[0], keys[0], v, mask)
+        return softmax.weigh(self._joined_products(q, keys), v, mask, q.shape[-1])
+
+    def _queries(self, q: Tensor) -> list[Tensor]:
+        positions = self._rows.query_positions[self._batch, self.first : self.last]
+        regions = self._rotary.encoding.position_map.regions
+        rotated = (
+            self._rotated(q, Side.QUERY, each.query_positions(positions)) for each in regions
+        )
+        return [self._rotary.weighted(each) for each in rotated]
+
+    def _joined_products(self, q: Tensor, keys: list[Tensor]) -> Tensor:
+        """Products ``[b, h, m, n]`` in float32 or float64, each pair from its own region."""
+        regions = self._rotary.encoding.position_map.regions
+        joined: Tensor | None = None
+        for region, own, k in zip(regions, self._queries(q), keys, strict=True):
+            products = by_group(own, k.transpose(-1, -2))
+            products = products if products.dtype == torch.float64 else products.float()
+            covered = region.covers(self._query_index, self._key_index)[:, None]
+            joined = products if joined is None else torch.where(covered, products, joined)
+        assert joined is not None  # a position map has at least one region
+        return joined
+
+    def _biased_mask(self, heads: int) -> Tensor | None:
+        """The mask, joined with the encoding's bias where it has one."""
+        bias = self._rotary.encoding.bias(heads, self._query_index, self._key_index)
+        if bias is None:
+            return self._mask
+        bias, mask = bias.transpose(0, 1), self._mask
+        return bias if mask is None else bias.masked_fill(~four_axes(mask), float("-inf"))
 
     def _rotated(self, x: Tensor, side: Side, positions: Tensor) -> Tensor:
-        turn = self.rotary.encoding.turn(
+        turn = self._rotary.encoding.turn(
             side,
             positions[:, None],
-            self.length,
-            first_channel=self.rotary.first_channel,
+            self._length,
+            first_channel=self._rotary.first_channel,
             dtype=work_dtype(x.dtype),
         )
         return rotated(x, turn)
-
-
-def _attend_block(
-    q: Tensor, keys: list[Tensor], v: Tensor, run: _Run, here: Run, softmax: Softmax
-) -> Tensor:
-    """``[b, h, m, e]`` of rows ``here``; ``keys`` rotated for each region."""
-    batch, first, last = here
-    stop, mask = run.rows.allowed(first, last)
-    index = run.rows.query_index[batch, first:last, None], run.rows.key_index[batch, None, :stop]
-    mask = _biased(mask, run, index, q.shape[1])
-    regions = run.rotary.encoding.position_map.regions
-    queries = (run.queries(q, region, first, last) for region in regions)
-    v = v[:, :, :stop]
-    if len(regions) == 1:
-        return softmax.attend(next(queries), keys[0][:, :, :stop], v, mask)
-    products = (
-        (region.covers(*index)[:, None], _products(own, k[:, :, :stop]))
-        for region, own, k in zip(regions, queries, keys, strict=True)
-    )
-    return softmax.weigh(_joined(products), v, mask, q.shape[-1])
-
-
-def _biased(
-    mask: Tensor | None, run: _Run, index: tuple[Tensor, Tensor], heads: int
-) -> Tensor | None:
-    """The mask of some batch rows, joined with the encoding's bias where it has one."""
-    if mask is not None and mask.ndim == 4 and len(mask) > 1:
-        mask = mask[run.batch]
-    bias = run.rotary.encoding.bias(heads, *index)
-    if bias is None:
-        return mask
-    bias = bias.transpose(0, 1)
-    return bias if mask is None else bias.masked_fill(~four_axes(mask), float("-inf"))
-
-
-def _products(q: Tensor, k: Tensor) -> Tensor:
-    """``[b, h, m, n]`` in float32 or float64."""
-    products = by_group(q, k.transpose(-1, -2))
-    return products if products.dtype == torch.float64 else products.float()
-
-
-def _joined(products: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-    """Each pair from the region that covers it: (covered ``[b, 1, m, n]``, ``[b, h, m, n]``)."""
-    _, joined = next(products)
-    for covered, each in products:
-        joined = torch.where(covered, each, joined)
-    return joined

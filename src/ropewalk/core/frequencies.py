@@ -49,7 +49,8 @@ class Frequencies(ABC):
             return self.attention_factor(lengths)
         distinct, which = torch.unique(lengths, return_inverse=True)
         factors = [self.attention_factor(length) for length in distinct.tolist()]
-        return positions.new_tensor(factors, dtype=torch.float64)[which][..., None]
+        table = torch.tensor(factors, dtype=torch.float64).to(positions.device)
+        return table[which][..., None]
 
     def wave(self, positions: Tensor, lengths: int | Tensor, side: Side) -> Tensor:
         """Complex ``[..., f]``: what multiplies each pair of a query or key at ``positions``."""

@@ -1,4 +1,4 @@
-"""One row a sequence over keys that were turned before, against the oracle in float64.
+"""One row a sequence over keys that were rotated before, against the oracle in float64.
 
 What the room holds behind its keys is NaN here: nobody may read it.
 """
@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from torch.testing import assert_close
 
-from ropewalk.attention import anchors as anchors_module
-from ropewalk.attention import series
-from ropewalk.attention.anchors import anchors
+from ropewalk.attention.call import Call
+from ropewalk.attention.decode import step_of
 from ropewalk.attention.reference import attend_reference
-from ropewalk.attention.series import Series
+from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.softmax import Softmax
-from ropewalk.attention.step import Runs, step_of
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.rotation import work_dtype
 from ropewalk.core.rows import CausalRows
@@ -51,22 +49,16 @@ def random_call(keys, *, heads=4, groups=2, batch=1, width=8, dtype=torch.float6
 
 def attended(q, k, v, step):
     room = k.new_full((*k.shape[:2], step.room, k.shape[3]), float("nan"))
-    step.key_turn(0, k.shape[2]).write(k, room[:, :, : k.shape[2]])
+    step.write_keys(k, room, ((0, k.shape[2]),))
     return step.attend(q, room, v, PLAIN)
 
 
 def a_step(encoding, rows, dtype=torch.float64, first_channel=0):
-    return step_of(rows, encoding, first_channel, work_dtype(dtype))
+    rotary = Rotary(encoding=encoding, first_channel=first_channel)
+    return step_of(Call(rows), rotary, work_dtype(dtype))
 
 
-@pytest.fixture
-def small(monkeypatch):
-    """Blocks and spans for a trained length of 24: float64 needs short reaches."""
-    for name, value in (("BLOCK_KEYS", 8), ("MOST_TERMS", 12)):
-        monkeypatch.setattr(series, name, value)
-    monkeypatch.setattr(anchors_module, "SPANS", (6, 4))
-
-
+DYNAMIC = ("dynamic_ntk:step=1", "dynamic_yarn:step=1")
 MAPS = (
     "rerope:window=7",
     "leaky_rerope:window=7,slope=2.5",
@@ -76,18 +68,25 @@ MAPS = (
 )
 
 
-@pytest.mark.usefixtures("small")
 @settings(max_examples=80, deadline=None)
 @given(
-    spec=st.sampled_from(["dynamic_ntk", "dynamic_yarn", *MAPS, "dual_chunk+dynamic_ntk:step=16"]),
+    spec=st.sampled_from(
+        [
+            "none",
+            "dynamic_ntk:step=1",
+            "dynamic_yarn:step=1",
+            *MAPS,
+            "dual_chunk+dynamic_ntk:step=16",
+        ]
+    ),
     log_n=st.sampled_from(["", "+log_n"]),
     pairing=st.sampled_from(["half", "interleaved"]),
     share=st.sampled_from([1.0, 0.5]),
     groups=st.sampled_from([1, 2, 4]),
     keys=st.integers(1, 70),
 )
-@example("dynamic_yarn", "+log_n", "half", 0.5, 2, 60)
-@example("dynamic_ntk", "", "interleaved", 1.0, 1, L0 + 1)
+@example("dynamic_yarn:step=1", "+log_n", "half", 0.5, 2, 60)
+@example("dynamic_ntk:step=1", "", "interleaved", 1.0, 1, L0 + 1)
 def test_a_row_is_what_the_oracle_says(spec, log_n, pairing, share, groups, keys):
     wanted = encoding(spec + log_n, geometry(pairing, share))
     q, k, v = random_call(keys, groups=groups)
@@ -103,69 +102,30 @@ def test_a_row_is_what_the_oracle_says(spec, log_n, pairing, share, groups, keys
     # sums of 64 rounded products.
     [(torch.float64, 1e-11), (torch.float32, 3 * 10 * 8 * 2**-24)],
 )
-@pytest.mark.parametrize("spec", ["dynamic_ntk", "dynamic_yarn"])
-def test_full_size_blocks(spec, last, dtype, bound):
-    """600 keys far from 0, some of them in a block that is not whole."""
+@pytest.mark.parametrize("spec", ["dynamic_ntk:step=1", "dynamic_yarn"])
+def test_keys_far_from_0(spec, last, dtype, bound):
     wanted, rows = encoding(spec, LONG), rows_at(last, 600)
     q, k, v = random_call(600, heads=9, groups=3, width=64, dtype=dtype)
     step = a_step(wanted, rows, dtype)
-    assert isinstance(step.row, Series)
     expected = attend_reference(3 * q, k, v, wanted, rows=rows)
     actual = attended(3 * q, k, v, step)
     assert actual.dtype == dtype
     assert_close(actual.double(), expected.double(), rtol=0, atol=bound)
 
 
-def test_a_series_is_as_short_as_its_distance_from_the_anchor_allows():
-    """At the anchor one turn does; the terms grow with the distance, the same on both sides."""
-    wanted = encoding("dynamic_ntk", LONG)
-    middle = 12_288 + 32
-    rows = {far: rows_at(middle - 1 + far, 300) for far in range(32)}
-    steps = {far: a_step(wanted, own, torch.float32) for far, own in rows.items()}
-    assert isinstance(steps[0].row, Runs)
-    assert all(int(step.anchors) == middle for step in steps.values())
-    terms = [steps[far].row.queries.cos.shape[3] for far in range(1, 32)]
-    assert sorted(terms) == terms
-    assert (terms[0], terms[-1]) == (3, 4)
-
-
-def test_the_anchor_is_the_middle_of_a_span_and_of_l_alone():
-    wanted = encoding("dynamic_ntk", LONG)
-
-    def anchor(length, keys=5):
-        found = anchors(rows_at(length - 1, keys), wanted, torch.float32)
-        assert int(found[0]) == length
-        return int(found[1])
-
-    assert anchor(8192) == 8192
-    assert {anchor(8192 + n) for n in (1, 30, 64)} == {8192 + 32}
-    assert {anchor(8192 + n, keys=90) for n in (65, 100, 128)} == {8192 + 96}
-
-
-def test_an_l_that_lasts_is_its_own_anchor():
-    wanted = encoding("dynamic_ntk:step=8", LONG)
-    for last in range(8192, 8208):
-        lengths, found = anchors(rows_at(last, 5), wanted, torch.float32)
-        assert torch.equal(lengths, found)
-    _, found = anchors(rows_at(8192, 5), encoding("dynamic_ntk:step=7", LONG), torch.float32)
-    assert int(found) == 8192 + 32
-
-
 @pytest.mark.parametrize("start_tokens", [0, 2])
-def test_lists_that_replace_each_other_take_no_series(start_tokens):
+def test_lists_that_replace_each_other(start_tokens):
     """LongRoPE: beyond the trained length L grows, and its frequencies stay."""
     lists = {"short_factor": [1.0] * 4, "long_factor": [2.0, 3.0, 4.0, 5.0]}
     wanted = encoding("longrope", geometry(), factor=4, start_tokens=start_tokens, **lists)
     for keys in (L0 - 1, L0, L0 + 1, L0 + 2, L0 + 9):
         q, k, v = random_call(keys)
         step = a_step(wanted, rows_at(keys - 1, keys))
-        assert isinstance(step.row, Runs)
         expected = attend_reference(q, k, v, wanted)
         assert_close(attended(q, k, v, step), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("spec", ["dynamic_yarn", "rerope:window=7", "none+log_n"])
+@pytest.mark.parametrize("spec", ["dynamic_yarn:step=1", "rerope:window=7", "none+log_n"])
 def test_rotary_channels_may_lie_anywhere(spec):
     q, k, v = random_call(40, width=12)
     wanted = encoding(spec, geometry())
@@ -175,7 +135,7 @@ def test_rotary_channels_may_lie_anywhere(spec):
     assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("spec", ["dynamic_ntk", "dynamic_ntk:step=64", "rerope:window=50"])
+@pytest.mark.parametrize("spec", ["dynamic_ntk:step=1", "dynamic_ntk:step=64", "rerope:window=50"])
 def test_half_precision_rounds_keys_weights_and_values_but_no_score(spec):
     """Against the oracle on the same rounded inputs. Turned keys are rounded once more."""
     wanted, rows = encoding(spec, LONG), rows_at(8300, 300)
@@ -189,13 +149,14 @@ def test_half_precision_rounds_keys_weights_and_values_but_no_score(spec):
 class Masked(CausalRows):
     """Of the first sequence the first five keys are padding, of the second none."""
 
+    visible = None
+
     def allowed(self, first, last):
         keys = torch.arange(self.key_positions.shape[1])
         return len(keys), torch.stack([keys >= 5, keys >= 0])[:, None, None]
 
 
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("spec", ["dynamic_ntk", *MAPS])
+@pytest.mark.parametrize("spec", ["dynamic_ntk:step=1", *MAPS])
 def test_each_sequence_of_a_batch_has_its_own_l_and_regions(spec):
     q, k, v = random_call(40, batch=2)
     wanted = encoding(spec, geometry())
@@ -213,35 +174,23 @@ def test_what_is_stale():
     """Window 7: key 32 is near to row 38 and far from row 39; the rest stays."""
     wanted = encoding("rerope:window=7", geometry())
     before, step = (a_step(wanted, rows_at(last, last + 1)) for last in (38, 39))
-    assert step.stale(before) == ((32, 33), (39, 40))
+    assert step.stale(before.places) == ((32, 33), (39, 40))
     assert step.stale(None) == ((0, 40),)
+    longer = a_step(encoding("dynamic_ntk:step=1", geometry()), rows_at(39, 40))
+    shorter = a_step(encoding("dynamic_ntk:step=1", geometry()), rows_at(38, 39))
+    assert longer.stale(shorter.places) == ((0, 40),)
     other = a_step(encoding("rerope:window=8", geometry()), rows_at(39, 40))
-    assert step.stale(other) == ((0, 40),)
-    assert a_step(wanted, rows_at(39, 40), first_channel=2).stale(before) == ((0, 40),)
+    assert step.stale(other.places) == ((0, 40),)
+    assert a_step(wanted, rows_at(39, 40), first_channel=2).stale(before.places) == ((0, 40),)
 
 
-def test_many_stale_ranges_are_turned_as_one():
+def test_many_stale_ranges_are_rotated_as_one():
     """Five keys apart from each other had other positions."""
     wanted = encoding("none", geometry())
     index = torch.arange(40)[None]
     moved = index[:, :39] + (index[:, :39] % 8 == 3)
     before = a_step(wanted, CausalRows(index[:, 38:39], moved))
-    assert a_step(wanted, CausalRows(index[:, -1:], index)).stale(before) == ((3, 40),)
-
-
-@pytest.mark.parametrize("unfit", ["dynamic_ntk:policy=at_birth", "rerope:window=4+dynamic_ntk"])
-def test_other_encodings_have_all_their_keys_turned(unfit):
-    """Keys that settle at birth; several regions under an L that changes with every token."""
-    assert a_step(encoding(unfit, LONG), rows_at(9000, 31), torch.float32) is None
-    assert a_step(encoding("dynamic_ntk", LONG), rows_at(9000, 31), torch.float32) is not None
-
-
-def test_frequencies_that_move_far_in_a_token_have_all_keys_turned():
-    assert a_step(encoding("dynamic_ntk", geometry()), rows_at(30, 31)) is None
-
-
-def test_a_call_of_several_rows_is_no_step():
-    assert a_step(encoding("none", geometry()), CausalRows.of(1, 2, 9, torch.device("cpu"))) is None
+    assert a_step(wanted, CausalRows(index[:, -1:], index)).stale(before.places) == ((3, 40),)
 
 
 @pytest.mark.parametrize("keys", [8, 20])
