@@ -30,7 +30,8 @@ def attend_plain(
     most = max(1, min(MOST_ROWS, SCORES_AT_ONCE // max(1, q.shape[1] * k.shape[2])))
     out = q.new_empty(*q.shape[:-1], v.shape[-1])
     for batch, start, end in runs((), lengths):
-        length, keys = int(lengths[batch][0, start]), []
+        length = int(lengths[batch][0, start])
+        keys: list[Tensor] = []
         # The last rows first: they see the most keys, which all rows of the run share.
         for first in reversed(range(start, end, most)):
             block = _Block(call.rows, batch, first, min(first + most, end), length, rotary)

@@ -1,7 +1,8 @@
 """Findings about YaRN's frequencies."""
 
-from ropewalk.configs.keys import ORIGINAL
 from dataclasses import replace
+
+from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.findings.finding import (
     LLAMA_CPP,
     SGLANG,
