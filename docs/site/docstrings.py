@@ -1,6 +1,6 @@
 """griffe extension: the aligned lists of our docstrings become lists of the page.
 
-    factor  s, at least 1          ->   - **factor**: s, at least 1
+``factor  s, at least 1`` becomes ``- **factor**: s, at least 1``.
 """
 
 import re
