@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from benchmarks.models import extended_copy, trained_length_of
 from benchmarks.timing import Told, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
-from ropewalk.api.request import check_words, read_lengths
+from ropewalk.evaluation.request import check_words, read_lengths
 
 STOCK = "stock"
 METHODS = ("dynamic_ntk", "dynamic_ntk:step=64", "rerope", "dual_chunk")

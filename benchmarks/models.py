@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ropewalk.api.extending import config_of, extend_with
 from ropewalk.configs.shape import read_model
 from ropewalk.core.passes import Pass
 from ropewalk.integrations.loading import LoadedModel
+from ropewalk.integrations.session import config_of, extend_with
 from ropewalk.methods.spec import parse_spec
 
 

@@ -10,9 +10,9 @@ from benchmarks.timing import Race, Told, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.extending import extend
 from ropewalk.api.measuring import perplexity
-from ropewalk.api.request import read_lengths
 from ropewalk.core.passes import FullPass
 from ropewalk.evaluation.memory import meter_of
+from ropewalk.evaluation.request import read_lengths
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
 

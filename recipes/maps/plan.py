@@ -1,14 +1,14 @@
 """How far position maps carry a small model, and what their parameters decide."""
 
-from recipes.evidence import Line
+from ropewalk.evaluation.request import Line
 
 SHARES = (1, 2, 3, 4, 6, 8)
 """ReRoPE's windows, in eighths of the trained length."""
-MULTIPLES = (1.0, 2.0, 4.0, 8.0)
 
 
 def plan(trained_length: int) -> tuple[Line, ...]:
-    return tuple(Line(method=each, multiples=MULTIPLES) for each in methods(trained_length))
+    lengths = ("1x", "2x", "4x", "8x")
+    return tuple(Line(method=each, lengths=lengths) for each in methods(trained_length))
 
 
 def methods(trained_length: int) -> tuple[str, ...]:

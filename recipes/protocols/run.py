@@ -14,8 +14,8 @@ from pathlib import Path
 import typer
 
 import ropewalk as rw
-from recipes.evidence import environment, write
 from recipes.pages import RESULTS
+from recipes.run import environment, write
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.data import demo_book
 from ropewalk.evaluation.protocols.parameters import STRIDE, TAIL_TOKENS
@@ -44,7 +44,7 @@ def main(
                 "model": loaded.name,
                 "trained_length": loaded.config["max_position_embeddings"],
                 "documents": len(texts),
-                "environment": environment(loaded.model.device, "float32", batch),
+                "environment": environment(None, "float32", batch),
                 "rules": rules,
             },
             results,

@@ -6,6 +6,7 @@ Reads docs/results/smollm2.json; writes tables between markers, and docs/images/
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from recipes.pages import (
     table,
 )
 from recipes.seed.plan import AT_BIRTH, WHOLE_SEQUENCE
-from recipes.smollm2.plan import MULTIPLES, headline, measured, per_query
+from recipes.smollm2.plan import LENGTHS, headline, measured, per_query
+from ropewalk.evaluation.request import read_lengths
 from ropewalk.report.markdown import markdown_table
 from ropewalk.report.takeaway import takeaway
 
@@ -33,7 +35,7 @@ from ropewalk.report.takeaway import takeaway
 def main(results: Path = RESULTS / "smollm2.json") -> None:
     document = json.loads(results.read_text("utf-8"))
     trained = document["trained_length"]
-    lengths = [round(each * trained) for each in MULTIPLES]
+    lengths = read_lengths(LENGTHS, trained)
     first = chosen(document, headline(trained), lengths=lengths)
     every = chosen(document, measured(trained), lengths=lengths)
     draw(first, IMAGES / "smollm2.svg")
@@ -59,7 +61,7 @@ def _setting(document: Record) -> str:
     )
 
 
-def _methods(document: Record, lengths: list[int]) -> str:
+def _methods(document: Record, lengths: Sequence[int]) -> str:
     """Perplexities, and differences to plain RoPE at the trained length and at the longest."""
     trained, longest = document["trained_length"], lengths[-1]
     differences = table(
@@ -91,7 +93,7 @@ def _signed(nats: float) -> str:
     return f"{round(nats, 3) or 0.0:+.3f}".replace("+0.000", "0.000")
 
 
-def _gaps(document: Record, lengths: list[int]) -> str:
+def _gaps(document: Record, lengths: Sequence[int]) -> str:
     """Loss of other ways to feed a sequence, minus that of one full pass."""
     beyond = [n for n in lengths if n > document["trained_length"]]
     methods = (per_query(document["trained_length"]), WHOLE_SEQUENCE, AT_BIRTH)

@@ -2,35 +2,35 @@
 
 from dataclasses import replace
 
-from recipes.evidence import Line
 from recipes.seed.plan import AT_BIRTH, DYNAMIC, WHOLE_SEQUENCE, crossing
+from ropewalk.evaluation.request import Line
 
-MULTIPLES = (0.25, 0.5, 1.0, 1.5, 2.0)
-BEYOND = (1.5, 2.0)
-CROSSING = (1.0, 1.03125, 1.0625, 1.125, 1.25, 1.5, 2.0)
+LENGTHS = ("0.25x", "0.5x", "1x", "1.5x", "2x")
+BEYOND = ("1.5x", "2x")
+CROSSING = ("1x", "1.03125x", "1.0625x", "1.125x", "1.25x", "1.5x", "2x")
 
 
 def plan(trained_length: int) -> tuple[Line, ...]:
     """Lines for a model of that trained length (L0); windows, steps and chunks in shares of it."""
     dynamic, chunks = per_query(trained_length), f"chunked:{trained_length // 2}"
     return (
-        *(Line(method=each, multiples=MULTIPLES) for each in measured(trained_length)),
-        Line(method=AT_BIRTH, multiples=MULTIPLES, mode="stream"),
-        *crossing(trained_length, per_query=dynamic, multiples=CROSSING),
-        Line(method=WHOLE_SEQUENCE, multiples=BEYOND, mode=chunks),
-        Line(method=AT_BIRTH, multiples=BEYOND, mode=chunks),
-        Line(method=dynamic, multiples=BEYOND, mode=chunks),
+        *(Line(method=each, lengths=LENGTHS) for each in measured(trained_length)),
+        Line(method=AT_BIRTH, lengths=LENGTHS, mode="stream"),
+        *crossing(trained_length, per_query=dynamic, lengths=CROSSING),
+        Line(method=WHOLE_SEQUENCE, lengths=BEYOND, mode=chunks),
+        Line(method=AT_BIRTH, lengths=BEYOND, mode=chunks),
+        Line(method=dynamic, lengths=BEYOND, mode=chunks),
         # Row by row, each under a base of its own: much the dearest cell.
-        Line(method=WHOLE_SEQUENCE, multiples=(1.5,), mode="stream"),
+        Line(method=WHOLE_SEQUENCE, lengths=("1.5x",), mode="stream"),
     )
 
 
 def longest(trained_length: int) -> tuple[Line, ...]:
     """The full passes at the longest length alone: for seconds that nothing else disturbs."""
     return tuple(
-        replace(line, multiples=MULTIPLES[-1:])
+        replace(line, lengths=LENGTHS[-1:])
         for line in plan(trained_length)
-        if line.mode == "full" and line.multiples == MULTIPLES
+        if line.mode == "full" and line.lengths == LENGTHS
     )
 
 

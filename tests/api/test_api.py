@@ -17,10 +17,11 @@ from transformers import PreTrainedTokenizerFast
 import ropewalk as rw
 from recipes.families.sharpened import L0, logits, tiny, token_ids
 from ropewalk.api.checkpoints import open_checkpoint
-from ropewalk.api.request import length_in_tokens, read_documents, read_lengths, read_mode
 from ropewalk.cli.compare import ProtocolName
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
+from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.table import PROTOCOLS, read_protocol
+from ropewalk.evaluation.request import length_in_tokens, read_lengths, read_mode
 from ropewalk.training.corpus import train_tokenizer
 
 PROBES = (1, 24)
@@ -166,7 +167,7 @@ def test_texts_that_cannot_be_read_are_refused(tokenizer, tmp_path):
     latin.write_bytes("öfter".encode("latin-1"))
     for path, message in ((latin, "not UTF-8"), (tmp_path / "none", "No such file")):
         with pytest.raises(rw.RopewalkError, match=message):
-            read_documents([path], tokenizer)
+            Document.read(path, tokenizer)
 
 
 # perplexity, against the model's own logits.

@@ -8,20 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.bootstrap import UnitSum, interval, mean_nll, paired_difference
+from ropewalk.evaluation.bootstrap import figure, interval, paired_difference
+from ropewalk.evaluation.units import Ratio, Unit
 
 
-def unit(document: int, window: int, nll: float, tokens: int) -> UnitSum:
-    return UnitSum(document=document, window=window, nll=nll, tokens=tokens, bytes=tokens)
+def unit(document: int, window: int, nll: float, tokens: int) -> Unit:
+    return Unit(document=document, window=window, values={"loss": Ratio(nll, tokens)})
 
 
-def documents(nlls, tokens) -> list[UnitSum]:
+def documents(nlls, tokens) -> list[Unit]:
     return [unit(i, 0, float(n), int(t)) for i, (n, t) in enumerate(zip(nlls, tokens, strict=True))]
 
 
 def test_the_mean_is_over_tokens_and_not_over_units():
-    assert mean_nll(documents([10, 30], [10, 10])) == 2.0
-    assert mean_nll(documents([10, 90], [10, 30])) == 2.5
+    assert figure(documents([10, 30], [10, 10])) == 2.0
+    assert figure(documents([10, 90], [10, 30])) == 2.5
 
 
 def test_three_documents_give_the_range_of_their_means():
@@ -68,7 +69,7 @@ def test_a_document_is_drawn_whole():
 def test_one_unit_has_no_interval():
     assert interval([unit(0, 0, 12.0, 6)]) is None
     assert paired_difference([unit(0, 0, 12.0, 6)], [unit(0, 0, 6.0, 6)]).interval is None
-    assert paired_difference([unit(0, 0, 12.0, 6)], [unit(0, 0, 6.0, 6)]).nll == 1.0
+    assert paired_difference([unit(0, 0, 12.0, 6)], [unit(0, 0, 6.0, 6)]).value == 1.0
 
 
 @given(st.lists(st.tuples(st.integers(0, 999), st.integers(1, 99)), min_size=2, max_size=9))
@@ -76,7 +77,7 @@ def test_an_equal_shift_of_every_token_has_an_exact_paired_difference(values):
     baseline = documents(*zip(*values, strict=True))
     shifted = documents([n - 0.25 * t for n, t in values], [t for _, t in values])
     found = paired_difference(shifted, baseline)
-    assert (found.nll, found.interval.low, found.interval.high) == pytest.approx((-0.25,) * 3)
+    assert (found.value, found.interval.low, found.interval.high) == pytest.approx((-0.25,) * 3)
 
 
 def test_a_paired_difference_draws_both_together():
@@ -87,7 +88,7 @@ def test_a_paired_difference_draws_both_together():
     found = paired_difference(ours, theirs)
     assert found.interval.high < 0
     assert interval(ours).high > interval(theirs).low
-    assert found.nll == pytest.approx(mean_nll(ours) - mean_nll(theirs))
+    assert found.value == pytest.approx(figure(ours) - figure(theirs))
 
 
 def test_other_targets_cannot_be_paired():

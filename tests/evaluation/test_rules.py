@@ -1,7 +1,6 @@
 """Published averaging rules against their scripts, read literally, on a model of numbers."""
 
 import math
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,8 +11,8 @@ from hypothesis import strategies as st
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass
 from ropewalk.evaluation.averages import OfPerplexities, OverTokens, OverUnits
-from ropewalk.evaluation.bootstrap import UnitSum, interval, mean_nll, paired_difference
-from ropewalk.evaluation.cells import CellMethod, Failed, Series
+from ropewalk.evaluation.bootstrap import figure, interval, paired_difference
+from ropewalk.evaluation.cells import Failed, Series
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.measure import measure
 from ropewalk.evaluation.protocols.chunkllama import ChunkLlamaRule
@@ -24,6 +23,8 @@ from ropewalk.evaluation.protocols.rerope import ReRoPERule
 from ropewalk.evaluation.protocols.strided import LongRoPERule, PoSERule, YarnRule
 from ropewalk.evaluation.runs import RunFolder, Unsaved
 from ropewalk.evaluation.setting import Setting
+from ropewalk.evaluation.units import Metric, Ratio, Unit
+from ropewalk.methods.spec import parse_spec
 
 BOS = 49
 
@@ -38,16 +39,22 @@ def losses_of(ids: list[int]) -> list[float]:
 
 
 class Numbers:
-    """A language model of ``losses_of``."""
+    """A language model of ``losses_of``. Source and session."""
+
+    device = torch.device("cpu")
+
+    def open(self):
+        return self
+
+    def use(self, method, length, split):
+        return self
+
+    def close(self):
+        return None
 
     def token_losses(self, ids, first, split):
         rows = [losses_of(row)[first:] for row in torch.atleast_2d(ids).tolist()]
         return torch.tensor(rows, dtype=torch.float64).view(*ids.shape[:-1], -1)
-
-
-@contextmanager
-def numbers(method, length, split):
-    yield Numbers()
 
 
 def document(tokens: int, opening=(BOS,)) -> Document:
@@ -70,7 +77,7 @@ def setting(protocol, documents) -> Setting:
 
 
 SERIES = Series(
-    method=CellMethod(text="none", canonical="none"),
+    method=parse_spec("none"),
     split=FullPass(),
     lengths=(8,),
     sharing=OnePassPerLength(),
@@ -79,7 +86,7 @@ SERIES = Series(
 
 def measured(protocol, documents, length=8, batch=1):
     asked = replace(SERIES, lengths=(length,))
-    (result,) = measure(setting(protocol, documents), [asked], numbers, Unsaved(), batch=batch)
+    (result,) = measure(setting(protocol, documents), [asked], Numbers(), Unsaved(), batch=batch)
     return result
 
 
@@ -268,7 +275,7 @@ def test_a_stored_cell_keeps_the_average_of_its_rule(tmp_path):
     documents = [document(9), document(45)]
     kept = setting(NormXURule(), documents)
     first, again = (
-        measure(kept, [SERIES], numbers, RunFolder.open(tmp_path, kept)) for _ in range(2)
+        measure(kept, [SERIES], Numbers(), RunFolder.open(tmp_path, kept)) for _ in range(2)
     )
     assert first[0].record() == again[0].record()
     assert first[0].record()["nll"] != measured(YarnTruncatedRule(), documents).record()["nll"]
@@ -279,9 +286,13 @@ def test_a_stored_cell_keeps_the_average_of_its_rule(tmp_path):
 
 def units(nlls, tokens):
     return [
-        UnitSum(document=i, window=0, nll=n, tokens=t, bytes=t)
+        Unit(document=i, window=0, values={"loss": Ratio(n, t)})
         for i, (n, t) in enumerate(zip(nlls, tokens, strict=True))
     ]
+
+
+def mean_nll(units, average):
+    return figure(units, Metric(name="loss", average=average))
 
 
 def test_each_average_on_two_documents_of_unequal_size():
@@ -303,11 +314,12 @@ def test_a_document_that_went_wrong_does_not_overflow():
 def test_intervals_and_differences_follow_the_average(average):
     """Three documents: the ends of the interval are the figures of single documents."""
     three = units([10.0, 66.0, 20.0], [10, 30, 10])
-    found = interval(three, average)
+    metric = Metric(name="loss", average=average)
+    found = interval(three, metric)
     assert (found.low, found.high) == pytest.approx((1.0, 2.2))
     shifted = units([n - 0.25 * t for n, t in ((10, 10), (66, 30), (20, 10))], [10, 30, 10])
-    gap = paired_difference(shifted, three, average)
-    assert (gap.nll, gap.interval.low, gap.interval.high) == pytest.approx((-0.25,) * 3)
+    gap = paired_difference(shifted, three, metric)
+    assert (gap.value, gap.interval.low, gap.interval.high) == pytest.approx((-0.25,) * 3)
 
 
 def test_rules_that_leave_tokens_out_are_refused_with_the_remedy():

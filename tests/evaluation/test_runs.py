@@ -1,21 +1,25 @@
 """Runs: interrupted anywhere they go on where they stopped, and nothing is measured twice."""
 
 import json
+import pickle
 import shutil
-from contextlib import contextmanager
+import time
 from dataclasses import replace
 from threading import Thread
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
-from ropewalk.evaluation.cells import CellMethod, Failed, Measured, Series
+from ropewalk.evaluation.budget import Budget
+from ropewalk.evaluation.cells import Failed, Measured, Series
 from ropewalk.evaluation.cost import CostModel, pass_cost
 from ropewalk.evaluation.differences import differences
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.measure import measure, plan
+from ropewalk.evaluation.measure import dry_run, measure
 from ropewalk.evaluation.memory import CudaMemory, ResidentMemory, meter_of
 from ropewalk.evaluation.progress import Silent
 from ropewalk.evaluation.protocols.curve import Curve
@@ -25,6 +29,7 @@ from ropewalk.evaluation.protocols.sliding import Sliding
 from ropewalk.evaluation.protocols.tail import Tail
 from ropewalk.evaluation.runs import RunFolder, Store, Unsaved
 from ropewalk.evaluation.setting import Setting
+from ropewalk.evaluation.worker import Worker
 
 LENGTHS = (4, 8, 16)
 RECORD = (
@@ -40,7 +45,9 @@ def losses(ids: torch.Tensor, offset: float) -> torch.Tensor:
 
 
 class FakeModel:
-    """Prefix-consistent. Counts its calls, and may raise at any of them."""
+    """Prefix-consistent. Counts its calls, and may raise at any of them. Source and session."""
+
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.fed: list[int] = []
@@ -48,11 +55,16 @@ class FakeModel:
         self.offset = 0.0
         self.opened: list[tuple[str, int]] = []
 
-    @contextmanager
-    def open(self, method, length, split):
+    def open(self):
+        return self
+
+    def use(self, method, length, split):
         self.opened.append((method.text, length))
         self.offset = float(len(method.canonical))
-        yield self
+        return self
+
+    def close(self):
+        return None
 
     def token_losses(self, ids, first, split):
         self.fed.append(ids.shape[-1])
@@ -114,12 +126,23 @@ SETTING = Setting(
 CURVE = replace(SETTING, protocol=Curve(tokens=2, windows=2))
 
 
+class CellMethod(NamedTuple):
+    """What measuring asks of a method spec."""
+
+    text: str
+    canonical: str
+
+
 def method(name: str) -> CellMethod:
     return CellMethod(text=name, canonical=f"{name}:all=1")
 
 
 def series(name="none", lengths=LENGTHS, split=FullPass(), sharing=SharedPasses()):  # noqa: B008
     return Series(method=method(name), split=split, lengths=lengths, sharing=sharing)
+
+
+def sizes(unit):
+    return unit.values["loss"].denominator, unit.values["bits_per_byte"].denominator
 
 
 TWO = (series("none"), series("linear:factor=2"))
@@ -132,7 +155,7 @@ def timeless(results):
 
 
 def run(setting, folder, model, asked=TWO, **options):
-    return measure(setting, asked, model.open, RunFolder.open(folder, setting), **options)
+    return measure(setting, asked, model, RunFolder.open(folder, setting), **options)
 
 
 def cell_files(folder):
@@ -144,7 +167,7 @@ def cell_files(folder):
 
 @pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
 def test_figures_are_sums_over_tokens(setting):
-    (result,) = measure(setting, (series(lengths=(8,)),), FakeModel().open, Unsaved())
+    (result,) = measure(setting, (series(lengths=(8,)),), FakeModel(), Unsaved())
     record = result.record()
     total = 0.0
     for document in setting.documents:
@@ -168,8 +191,8 @@ def test_figures_are_sums_over_tokens(setting):
 def test_shared_passes_equal_separate_passes_of_a_prefix_consistent_model(protocol):
     setting = replace(SETTING, protocol=protocol)
     shared, apart = FakeModel(), FakeModel()
-    one = measure(setting, (series(),), shared.open, Unsaved())
-    each = measure(setting, (series(sharing=OnePassPerLength()),), apart.open, Unsaved())
+    one = measure(setting, (series(),), shared, Unsaved())
+    each = measure(setting, (series(sharing=OnePassPerLength()),), apart, Unsaved())
     assert timeless(one) == timeless(each)
     assert [r.units for r in one] == [r.units for r in each]
     assert set(shared.fed) == {16}
@@ -178,31 +201,29 @@ def test_shared_passes_equal_separate_passes_of_a_prefix_consistent_model(protoc
 
 
 def test_a_method_that_sees_the_length_of_its_pass_needs_passes_of_its_own():
-    shared = measure(CURVE, (series(),), WholeSequenceModel().open, Unsaved())
+    shared = measure(CURVE, (series(),), WholeSequenceModel(), Unsaved())
     each = (series(sharing=OnePassPerLength()),)
-    apart = measure(CURVE, each, WholeSequenceModel().open, Unsaved())
+    apart = measure(CURVE, each, WholeSequenceModel(), Unsaved())
     shift = [a.record()["nll"] - b.record()["nll"] for a, b in zip(shared, apart, strict=True)]
     assert shift == [16 - 4, 16 - 8, 0]
 
 
 def test_sliding_sums_a_document_over_its_windows():
     setting = replace(SETTING, protocol=Sliding(stride=3, tokens=20))
-    (result,) = measure(setting, (series(lengths=(5,)),), FakeModel().open, Unsaved())
-    assert [(u.document, u.window, u.tokens, u.bytes) for u in result.units] == [
-        (0, 0, 19, 57),
-        (1, 0, 19, 57),
-    ]
+    (result,) = measure(setting, (series(lengths=(5,)),), FakeModel(), Unsaved())
+    values = [(u.document, u.window, *sizes(u)) for u in result.units]
+    assert values == [(0, 0, 19, 57), (1, 0, 19, 57)]
 
 
 def test_results_come_in_the_order_asked_lengths_ascending():
     asked = (series("b", lengths=(8, 4, 8)), series("a", lengths=(4,), split=DecodePass()))
-    results = measure(SETTING, asked, FakeModel().open, Unsaved())
+    results = measure(SETTING, asked, FakeModel(), Unsaved())
     found = [(r.cell.method.text, r.cell.split.name, r.cell.length) for r in results]
     assert found == [("b", "full", 4), ("b", "full", 8), ("a", "decode", 4)]
 
 
 def test_seconds_of_a_shared_pass_go_to_its_lengths_in_proportion():
-    results = measure(CURVE, (series(),), FakeModel().open, Unsaved())
+    results = measure(CURVE, (series(),), FakeModel(), Unsaved())
     seconds = [result.seconds for result in results]
     assert seconds[1] / seconds[0] == pytest.approx(2)
     assert seconds[2] / seconds[0] == pytest.approx(4)
@@ -237,24 +258,24 @@ class KilledStore(Store):
     def __init__(self, inner: Store, saves: int) -> None:
         self.inner, self.left = inner, saves
 
-    def load(self, key, cell):
-        return self.inner.load(key, cell)
+    def load(self, setting, cell):
+        return self.inner.load(setting, cell)
 
-    def save(self, key, result):
+    def save(self, setting, result):
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
-        self.inner.save(key, result)
+        self.inner.save(setting, result)
 
 
 @pytest.mark.parametrize("saves", range(6))
 def test_a_run_killed_between_the_cells_of_one_pass_computes_the_same(saves, tmp_path):
     # The model's losses depend on the length of the pass, as rounding does: a resumed run
     # has to feed the same passes for the cells that are missing.
-    expected = measure(CURVE, TWO, WholeSequenceModel().open, Unsaved())
+    expected = measure(CURVE, TWO, WholeSequenceModel(), Unsaved())
     folder = RunFolder.open(tmp_path, CURVE)
     with pytest.raises(KeyboardInterrupt):
-        measure(CURVE, TWO, WholeSequenceModel().open, KilledStore(folder, saves))
+        measure(CURVE, TWO, WholeSequenceModel(), KilledStore(folder, saves))
     assert len(cell_files(tmp_path)) == saves
     resumed = WholeSequenceModel()
     assert timeless(run(CURVE, tmp_path, resumed)) == timeless(expected)
@@ -282,7 +303,7 @@ def test_a_file_half_written_is_removed_and_the_run_goes_on(tmp_path, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", disk_full)
         with pytest.raises(RopewalkError, match="No space left on device"):
-            measure(SETTING, TWO, FakeModel().open, folder)
+            measure(SETTING, TWO, FakeModel(), folder)
     assert cell_files(tmp_path / "full") == []
     assert timeless(run(SETTING, tmp_path / "full", FakeModel())) == timeless(expected)
 
@@ -347,7 +368,7 @@ def test_a_damaged_cell_file_counts_as_absent(damage, tmp_path):
 
 
 def test_every_part_of_the_key_makes_another_cell():
-    cell = measure(SETTING, (series(lengths=(4,)),), FakeModel().open, Unsaved())[0].cell
+    cell = measure(SETTING, (series(lengths=(4,)),), FakeModel(), Unsaved())[0].cell
     keys = {
         SETTING.key(cell).digest,
         replace(SETTING, weights="w1").key(cell).digest,
@@ -425,7 +446,7 @@ def test_what_another_process_finishes_meanwhile_is_not_measured_again(tmp_path)
 
 
 def test_two_runs_share_one_folder(tmp_path):
-    expected = timeless(measure(SETTING, TWO, FakeModel().open, Unsaved()))
+    expected = timeless(measure(SETTING, TWO, FakeModel(), Unsaved()))
     found: list[list[dict]] = []
     threads = [
         Thread(target=lambda: found.append(timeless(run(SETTING, tmp_path, FakeModel()))))
@@ -455,7 +476,7 @@ def test_where_memory_ends_the_shorter_lengths_are_still_measured(setting, error
     results = run(setting, tmp_path, SizedModel(8, error), (series(),))
     *measured, failed = results
     assert timeless(measured) == timeless(
-        measure(setting, (series(lengths=(4, 8)),), FakeModel().open, Unsaved())
+        measure(setting, (series(lengths=(4, 8)),), FakeModel(), Unsaved())
     )
     assert isinstance(failed, Failed)
     assert failed.cell.length == 16
@@ -471,13 +492,13 @@ def test_where_memory_ends_the_shorter_lengths_are_still_measured(setting, error
 def test_where_memory_ends_fewer_sequences_go_at_once():
     narrow, plain = NarrowModel(2), FakeModel()
     wanted = (series(lengths=(8,)),)
-    found = measure(SETTING, wanted, narrow.open, Unsaved(), batch=8)
-    assert timeless(found) == timeless(measure(SETTING, wanted, plain.open, Unsaved()))
+    found = measure(SETTING, wanted, narrow, Unsaved(), batch=8)
+    assert timeless(found) == timeless(measure(SETTING, wanted, plain, Unsaved()))
     refused = [count for count in narrow.batches if count > 2]
     assert refused == sorted(refused, reverse=True)
     assert len(refused) <= 2
     assert max(narrow.batches[len(refused) :]) == 2
-    (failed,) = measure(SETTING, wanted, NarrowModel(0).open, Unsaved(), batch=8)
+    (failed,) = measure(SETTING, wanted, NarrowModel(0), Unsaved(), batch=8)
     assert isinstance(failed, Failed)
 
 
@@ -492,19 +513,18 @@ def test_a_failed_cell_is_kept_and_tried_again(tmp_path):
 
 
 def test_a_length_that_the_text_lacks_fails_with_its_reason_and_the_others_run():
-    results = measure(CURVE, (series(lengths=(2, 8, 33)),), FakeModel().open, Unsaved())
+    results = measure(CURVE, (series(lengths=(2, 8, 33)),), FakeModel(), Unsaved())
     assert [type(result) for result in results] == [Failed, Measured, Failed]
     assert "above 2" in results[0].reason
     assert "'a' (40 tokens)" in results[2].reason
 
 
 def test_a_method_that_cannot_be_opened_fails_with_its_reason():
-    @contextmanager
-    def refuse(method, length, split):
-        raise RopewalkError("factor=0.5: expected at least 1")
-        yield
+    class Refuses(FakeModel):
+        def use(self, method, length, split):
+            raise RopewalkError("factor=0.5: expected at least 1")
 
-    results = measure(SETTING, (series(),), refuse, Unsaved())
+    results = measure(SETTING, (series(),), Refuses(), Unsaved())
     assert {result.reason for result in results} == {"factor=0.5: expected at least 1"}
 
 
@@ -513,7 +533,7 @@ def test_a_loss_that_is_not_finite_fails_its_cell():
         def token_losses(self, ids, first, split):
             return super().token_losses(ids, first, split) / (len(ids) < 16)
 
-    results = measure(SETTING, (series(),), Overflows().open, Unsaved())
+    results = measure(SETTING, (series(),), Overflows(), Unsaved())
     assert [type(result) for result in results] == [Measured, Measured, Failed]
     assert "not finite" in results[2].reason
 
@@ -523,7 +543,7 @@ def test_a_programming_error_is_not_a_failed_cell(error):
     model = FakeModel()
     model.errors[1] = error
     with pytest.raises(type(error), match=str(error)):
-        measure(SETTING, (series(),), model.open, Unsaved())
+        measure(SETTING, (series(),), model, Unsaved())
 
 
 def test_a_model_that_returns_too_few_losses_is_reported():
@@ -532,7 +552,7 @@ def test_a_model_that_returns_too_few_losses_is_reported():
             return super().token_losses(ids, first + 1, split)
 
     with pytest.raises(TypeError, match="token_losses gave shape"):
-        measure(SETTING, (series(),), Short().open, Unsaved())
+        measure(SETTING, (series(),), Short(), Unsaved())
 
 
 def test_a_setting_needs_a_document():
@@ -547,8 +567,8 @@ def test_a_setting_needs_a_document():
 @pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
 def test_sequences_of_equal_length_go_through_together(setting, batch):
     alone, together = FakeModel(), FakeModel()
-    expected = measure(setting, TWO, alone.open, Unsaved())
-    found = measure(setting, TWO, together.open, Unsaved(), batch=batch)
+    expected = measure(setting, TWO, alone, Unsaved())
+    found = measure(setting, TWO, together, Unsaved(), batch=batch)
     assert timeless(found) == timeless(expected)
     # Two documents of two windows each, in each set of passes: two batches of 2, 3 + 1, or one.
     assert len(together.fed) * {2: 2, 3: 2, 100: 4}[batch] == len(alone.fed)
@@ -556,16 +576,16 @@ def test_sequences_of_equal_length_go_through_together(setting, batch):
 
 def test_a_batch_of_nothing_is_refused():
     with pytest.raises(RopewalkError, match="batch=0: expected at least 1"):
-        measure(SETTING, TWO, FakeModel().open, Unsaved(), batch=0)
+        measure(SETTING, TWO, FakeModel(), Unsaved(), batch=0)
 
 
 def test_sequences_of_other_shapes_stay_apart():
     sliding = replace(SETTING, protocol=Sliding(stride=3, tokens=40))
     model = FakeModel()
-    (result,) = measure(sliding, (series(lengths=(16,)),), model.open, Unsaved(), batch=100)
+    (result,) = measure(sliding, (series(lengths=(16,)),), model, Unsaved(), batch=100)
     # Of each document the first window scores 15 tokens, the eight others 3 each.
     assert len(model.fed) == 4
-    (alone,) = measure(sliding, (series(lengths=(16,)),), FakeModel().open, Unsaved())
+    (alone,) = measure(sliding, (series(lengths=(16,)),), FakeModel(), Unsaved())
     assert timeless([result]) == timeless([alone])
 
 
@@ -600,9 +620,10 @@ def test_progress_reaches_the_planned_cost_and_reports_each_cell_once(setting, t
 
 def test_a_dry_run_names_cells_and_seconds_and_runs_nothing(tmp_path):
     store = RunFolder.open(tmp_path, SETTING)
-    measure(SETTING, (series(lengths=(4,)),), FakeModel().open, store)
+    measure(SETTING, (series(lengths=(4,)),), FakeModel(), store)
     cost = CostModel(seconds_per_token=2.0)
-    planned = plan(SETTING, (series(lengths=(4, 8, 16, 99)),), store, cost)
+    asked = (series(lengths=(4, 8, 16, 99)),)
+    planned = dry_run(SETTING, asked, FakeModel(), store, cost)
     records = [result.record() for result in planned]
     assert [record["status"] for record in records] == ["ok", "planned", "planned", "failed"]
     # 2 documents with 2 windows each, one pass a window.
@@ -613,7 +634,7 @@ def test_a_dry_run_names_cells_and_seconds_and_runs_nothing(tmp_path):
 
 def test_a_dry_run_of_shared_passes_counts_each_pass_once():
     cost = CostModel(seconds_per_token=1.0)
-    planned = plan(CURVE, (series(),), Unsaved(), cost)
+    planned = dry_run(CURVE, (series(),), FakeModel(), Unsaved(), cost)
     total = sum(result.record()["seconds"] for result in planned)
     assert total == pytest.approx(4 * pass_cost(16, FullPass()))
 
@@ -675,7 +696,7 @@ def test_peak_memory_is_unknown_where_the_system_does_not_tell(tmp_path, monkeyp
 
 def test_differences_are_paired_with_the_baseline_of_the_same_mode_and_length():
     asked = (*TWO, series("linear:factor=2", split=DecodePass()))
-    results = measure(SETTING, asked, FakeModel().open, Unsaved())
+    results = measure(SETTING, asked, FakeModel(), Unsaved())
     found = differences(results, "none")
     shift = float(len("linear:factor=2") - len("none"))
     assert [(d["method"], d["mode"], d["length"]) for d in found] == [
@@ -683,3 +704,86 @@ def test_differences_are_paired_with_the_baseline_of_the_same_mode_and_length():
     ]
     assert [d["nll"] for d in found] == pytest.approx([shift] * 3)
     assert found[0]["ci95"] == pytest.approx([shift, shift])
+
+
+# A budget
+
+
+def budget(seconds, seconds_per_token):
+    return Budget(seconds, time.monotonic(), CostModel(seconds_per_token=seconds_per_token))
+
+
+def test_of_a_budget_the_cheapest_cells_come_first(tmp_path):
+    asked, model = (series("none"), series("linear", lengths=(2, 4, 32))), FakeModel()
+    plenty = run(SETTING, tmp_path / "plenty", model, asked, budget=budget(1e9, 1.0))
+    assert [length for _, length in model.opened] == [4, 4, 8, 16]
+    assert timeless(plenty) == timeless(run(SETTING, tmp_path / "all", FakeModel(), asked))
+
+
+def test_cells_that_do_not_fit_a_budget_are_shown_and_measured_later(tmp_path):
+    results = run(SETTING, tmp_path, FakeModel(), (series(),), budget=budget(60, 9.0))
+    records = [result.record() for result in results]
+    assert [record["status"] for record in records] == ["skipped"] * 3
+    assert {each["reason"] for each in records} == {
+        "did not fit the budget of 60 s; run again to go on"
+    }
+    assert records[1]["seconds"] == pytest.approx(9 * 4 * pass_cost(8, FullPass()))
+    assert tuple(records[0]) == RECORD
+    assert cell_files(tmp_path) == []
+    later = run(SETTING, tmp_path, FakeModel(), (series(),))
+    assert [result.record()["status"] for result in later] == ["ok"] * 3
+
+
+def test_a_budget_learns_what_a_method_costs_from_its_shorter_lengths(monkeypatch):
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
+    monkeypatch.setattr("ropewalk.evaluation.budget.time", clock)
+    monkeypatch.setattr("ropewalk.evaluation.worker.time", clock)
+
+    class Slow(FakeModel):
+        def token_losses(self, ids, first, split):
+            now[0] += len(ids) * (10.0 if self.opened[-1][0] == "slow" else 1e-3)
+            return super().token_losses(ids, first, split)
+
+    limit = Budget(700.0, 0.0, CostModel(seconds_per_token=1e-3))
+    results = measure(SETTING, (series("slow"), series("fast")), Slow(), Unsaved(), budget=limit)
+    # Of "slow", 4 windows of 4 and 8 tokens take 480 s; those of 16 would take 640 s more.
+    statuses = [result.record()["status"] for result in results]
+    assert statuses == ["ok", "ok", "skipped", "ok", "ok", "ok"]
+
+
+def test_of_shared_passes_the_lengths_that_fit_are_measured():
+    limit = budget(4 * pass_cost(8, FullPass()) + 1, 1.0)
+    results = measure(CURVE, (series(),), FakeModel(), Unsaved(), budget=limit)
+    assert [result.record()["status"] for result in results] == ["ok", "ok", "skipped"]
+    expected = measure(CURVE, (series(lengths=(4, 8)),), FakeModel(), Unsaved())
+    assert timeless(results[:2]) == timeless(expected)
+
+
+# Jobs
+
+
+def test_methods_have_lengths_of_their_own():
+    asked = (series("none", lengths=(4, 16)), series("linear", lengths=(8,)))
+    results = measure(SETTING, asked, FakeModel(), Unsaved())
+    assert [(r.cell.method.text, r.cell.length) for r in results] == [
+        ("none", 4), ("none", 16), ("linear", 8),
+    ]  # fmt: skip
+
+
+class Elsewhere:
+    """An executor whose jobs and results are sent as bytes, and end in another order."""
+
+    def run(self, jobs, progress):
+        sent = [pickle.dumps(job) for job in jobs]
+        for each in reversed(sent):
+            with Worker(Silent()) as worker:
+                yield pickle.loads(pickle.dumps(worker.measure(pickle.loads(each))))
+
+
+def test_jobs_are_plain_data_and_their_results_are_kept_by_who_asked(tmp_path):
+    elsewhere = run(SETTING, tmp_path, FakeModel(), executor=Elsewhere())
+    assert timeless(elsewhere) == timeless(run(SETTING, tmp_path / "here", FakeModel()))
+    again = FakeModel()
+    assert timeless(run(SETTING, tmp_path, again)) == timeless(elsewhere)
+    assert again.fed == []

@@ -21,9 +21,9 @@ from recipes.families.sharpened import (
     token_ids,
 )
 from representative import PARAMETERS
-from ropewalk.api.extending import extend_with
 from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.passes import StreamPass
+from ropewalk.integrations.session import extend_with
 from ropewalk.methods.spec import NAMES, parse_spec
 
 LENGTH, SHORT = 80, 57

@@ -34,8 +34,7 @@ from representative import (
     THETA,
     representative,
 )
-from ropewalk.analysis.distances import relative_positions
-from ropewalk.core.encoding import Encoding
+from ropewalk.core.encoding import Encoding, relative_positions
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed
 from ropewalk.core.regions import Identity

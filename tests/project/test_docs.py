@@ -14,10 +14,10 @@ from typer.main import get_command
 import ropewalk as rw
 from places import ROOT
 from recipes.families.sharpened import tiny, token_ids
-from ropewalk.api.request import length_in_tokens, read_mode
 from ropewalk.cli.main import app
 from ropewalk.core.passes import FullPass
-from ropewalk.evaluation.cells import Cell, CellMethod
+from ropewalk.evaluation.cells import Cell
+from ropewalk.evaluation.request import length_in_tokens, read_mode
 from ropewalk.methods.policies import Policy
 from ropewalk.methods.spec import NAMES, Part, parse_spec
 
@@ -142,7 +142,7 @@ def test_public_names_on_a_page_exist(page):
 
 
 def test_every_field_of_a_cell_is_explained():
-    cell = Cell(method=CellMethod(text="none", canonical="none"), split=FullPass(), length=8)
+    cell = Cell(method=parse_spec("none"), split=FullPass(), length=8)
     table = rows(section(document("docs/measuring.md"), "The JSON document"))
     explained = {name for cells in table for name in spans(cells[0])}
     assert explained >= set(cell.record({}))

@@ -1,10 +1,9 @@
 """The composition root: what the public Python names do with the rooms."""
 
 from ropewalk.api.auditing import audit
-from ropewalk.api.comparing import CompareResult, compare, plan_compare
 from ropewalk.api.exporting import export
 from ropewalk.api.extending import extend, inspect
-from ropewalk.api.measuring import perplexity
+from ropewalk.api.measuring import CompareResult, compare, perplexity, plan_compare
 from ropewalk.api.planning import plan
 from ropewalk.api.verification import verify, verify_stock
 

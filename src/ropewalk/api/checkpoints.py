@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
 from ropewalk.integrations.loading import LoadedModel, load_model
+from ropewalk.integrations.session import Session
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _VOLATILE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
@@ -49,3 +53,38 @@ def _device(name: str) -> torch.device:
             "where there is such a device"
         ) from error
     return device
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInMemory:
+    """A model that is loaded already, as a source of this process alone."""
+
+    model: nn.Module
+
+    def open(self) -> Session:
+        return Session(self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSource:
+    """A checkpoint by its place, as a source of any process.
+
+    loaded  the checkpoint where this process has it already; not sent to others
+    """
+
+    place: str | Path | None
+    dtype: str
+    device: str | None
+    loaded: LoadedModel | None = field(default=None, compare=False, repr=False)
+
+    def open(self) -> Session:
+        """Raises RopewalkError as ``open_checkpoint`` does."""
+        loaded = self.loaded or open_checkpoint(self.place, dtype=self.dtype, device=self.device)
+        return Session(loaded.model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self.place, self.dtype, self.device)
+
+
+def _elsewhere(place: str | Path | None, dtype: str, device: str | None) -> CheckpointSource:
+    return CheckpointSource(place=place, dtype=dtype, device=device)

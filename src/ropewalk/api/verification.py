@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from ropewalk.api.checkpoints import identity, open_checkpoint
-from ropewalk.api.extending import config_of, extend, extend_with
-from ropewalk.api.request import check_words, length_in_tokens
+from ropewalk.api.extending import extend
 from ropewalk.configs.shape import ModelShape, read_model
 from ropewalk.core.errors import RopewalkError
+from ropewalk.evaluation.request import check_words, length_in_tokens
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.predictor import TransformersPredictor
+from ropewalk.integrations.session import config_of, extend_with
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 from ropewalk.storage.folders import Folder

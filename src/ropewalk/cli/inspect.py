@@ -54,7 +54,7 @@ def inspect(
     wanted = None if length is None else read_length(length)
     locate(model_or_config)  # a mistyped path is answered before the heavy imports
     from ropewalk import api
-    from ropewalk.api.request import length_in_tokens
+    from ropewalk.evaluation.request import length_in_tokens
     from ropewalk.integrations.loading import load_config
 
     config = load_config(model_or_config)

@@ -10,8 +10,8 @@ def tokens_of(wanted: None, config: Mapping[str, Any]) -> None: ...
 def tokens_of(wanted: int | str, config: Mapping[str, Any]) -> int: ...
 def tokens_of(wanted: int | str | None, config: Mapping[str, Any]) -> int | None:
     """Tokens of what ``read_length`` returned; None stays None. RopewalkError for a bad config."""
-    from ropewalk.api.request import length_in_tokens
     from ropewalk.configs.shape import read_model
+    from ropewalk.evaluation.request import length_in_tokens
 
     if not isinstance(wanted, str):
         return wanted

@@ -1,12 +1,13 @@
-"""Averages: from the losses of units (windows or documents) to one figure.
+"""Averages: from the numerators a_u and denominators b_u of units (windows, documents) to a figure.
 
 Each is a ratio of sums over units, so that all of them are drawn again alike:
 
-    OverTokens       sum of nll / sum of tokens
-    OverUnits        mean over units of nll_u / tokens_u
-    OfPerplexities   log of the mean over units of exp(nll_u / tokens_u)
+    OverTokens       sum of a_u / sum of b_u
+    OverUnits        mean over units of a_u / b_u
+    OfPerplexities   log of the mean over units of exp(a_u / b_u), for losses alone
 
-The perplexity is always the exponential of the figure.
+Of losses, a_u is in nats and b_u counts tokens; the perplexity is always the exponential of the
+figure.
 """
 
 from abc import ABC, abstractmethod
@@ -26,15 +27,11 @@ class Average(ABC):
     """How units are weighed. Pure; float64."""
 
     @abstractmethod
-    def terms(self, nll: Floats, tokens: Floats) -> tuple[Floats, Floats]:
-        """What each unit adds to the numerator and to the denominator, ``[units]`` each.
-
-        nll     sum of each unit's losses, in nats
-        tokens  tokens that each scored
-        """
+    def terms(self, above: Floats, below: Floats) -> tuple[Floats, Floats]:
+        """What each unit adds to both sums, from its own numerator and denominator, ``[units]``."""
 
     def figure(self, ratio: Floats) -> Floats:
-        """Nats per token, from ratios of summed terms."""
+        """The figure, from ratios of summed terms."""
         return ratio
 
 
@@ -42,26 +39,26 @@ class Average(ABC):
 class OverTokens(Average):
     """Every scored token weighs the same."""
 
-    def terms(self, nll: Floats, tokens: Floats) -> tuple[Floats, Floats]:
-        return nll, tokens
+    def terms(self, above: Floats, below: Floats) -> tuple[Floats, Floats]:
+        return above, below
 
 
 @dataclass(frozen=True, slots=True)
 class OverUnits(Average):
     """Every unit weighs the same, however few tokens it scored."""
 
-    def terms(self, nll: Floats, tokens: Floats) -> tuple[Floats, Floats]:
-        return nll / tokens, tokens / tokens
+    def terms(self, above: Floats, below: Floats) -> tuple[Floats, Floats]:
+        return above / below, below / below
 
 
 @dataclass(frozen=True, slots=True)
 class OfPerplexities(Average):
     """Perplexities are averaged, not losses: a unit that went wrong weighs most."""
 
-    def terms(self, nll: Floats, tokens: Floats) -> tuple[Floats, Floats]:
+    def terms(self, above: Floats, below: Floats) -> tuple[Floats, Floats]:
         import numpy as np
 
-        return np.exp(np.minimum(nll / tokens, LARGEST_LOSS)), tokens / tokens
+        return np.exp(np.minimum(above / below, LARGEST_LOSS)), below / below
 
     def figure(self, ratio: Floats) -> Floats:
         import numpy as np

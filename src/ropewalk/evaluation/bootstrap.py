@@ -16,31 +16,20 @@ from typing import Any, Literal
 import numpy as np
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.averages import Average, Floats, OverTokens
+from ropewalk.evaluation.averages import Average, Floats
+from ropewalk.evaluation.units import LOSS, Metric, Unit
 
 Drawn = Literal["documents", "windows"]
 
 RESAMPLES = 4_000
 NUMBERS_AT_ONCE = 2**22
-OVER_TOKENS = OverTokens()
 _ONCE = np.ones((1, 1))
 SEED = 20_230_831
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitSum:
-    """What one window of one document gave: nll in nats, tokens scored, their bytes."""
-
-    document: int
-    window: int
-    nll: float
-    tokens: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """95 % interval in nats per token, and what was drawn."""
+    """95 % interval of a figure, and what was drawn."""
 
     low: float
     high: float
@@ -49,51 +38,51 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Mean nll minus the baseline's, in nats per token: below zero is better."""
+    """A figure minus the baseline's."""
 
-    nll: float
+    value: float
     interval: Interval | None
 
 
-def mean_nll(units: Sequence[UnitSum], average: Average = OVER_TOKENS) -> float:
-    """Nats per token over all units; by default one division, never a mean of means."""
-    return float(_Sums.of(units, average, np.zeros(len(units), np.intp)).figures(_ONCE)[0])
+def figure(units: Sequence[Unit], metric: Metric = LOSS) -> float:
+    """A metric over all units; by default one division, never a mean of means."""
+    return float(_Sums.of(units, metric, np.zeros(len(units), np.intp)).figures(_ONCE)[0])
 
 
-def interval(units: Sequence[UnitSum], average: Average = OVER_TOKENS) -> Interval | None:
-    """Interval of ``mean_nll``; None for a single unit, which says nothing about spread."""
+def interval(units: Sequence[Unit], metric: Metric = LOSS) -> Interval | None:
+    """Interval of ``figure``; None for a single unit, which says nothing about spread."""
     drawn, group = _groups(units)
-    sums = _Sums.of(units, average, group)
+    sums = _Sums.of(units, metric, group)
     return _percentile_interval(drawn, len(sums.numerators), sums.figures)
 
 
 def paired_difference(
-    units: Sequence[UnitSum], baseline: Sequence[UnitSum], average: Average = OVER_TOKENS
+    units: Sequence[Unit], baseline: Sequence[Unit], metric: Metric = LOSS
 ) -> Difference:
     """Difference to a baseline over the same targets, both drawn together.
 
     Much narrower than the two intervals suggest, since what makes one text harder than
     another makes it harder for both.
 
-    Raises RopewalkError unless both have the same units with the same tokens.
+    Raises RopewalkError unless both have the same units with the same denominators.
     """
-    if [_targets(unit) for unit in units] != [_targets(unit) for unit in baseline]:
+    if _targets(units, metric) != _targets(baseline, metric):
         raise RopewalkError(
             "a paired difference of cells with other targets: expected the same protocol, "
             "documents and windows; measure both in one run"
         )
     drawn, group = _groups(units)
-    ours, theirs = (_Sums.of(each, average, group) for each in (units, baseline))
+    ours, theirs = (_Sums.of(each, metric, group) for each in (units, baseline))
     spread = _percentile_interval(
         drawn,
         len(ours.numerators),
         lambda times: ours.figures(times) - theirs.figures(times),
     )
-    return Difference(nll=mean_nll(units, average) - mean_nll(baseline, average), interval=spread)
+    return Difference(value=figure(units, metric) - figure(baseline, metric), interval=spread)
 
 
-def _targets(unit: UnitSum) -> tuple[int, int, int]:
-    return unit.document, unit.window, unit.tokens
+def _targets(units: Sequence[Unit], metric: Metric) -> list[tuple[int, int, float]]:
+    return [(u.document, u.window, u.values[metric.name].denominator) for u in units]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +95,12 @@ class _Sums:
 
     @classmethod
     def of(
-        cls, units: Sequence[UnitSum], average: Average, group: np.ndarray[Any, np.dtype[np.intp]]
+        cls, units: Sequence[Unit], metric: Metric, group: np.ndarray[Any, np.dtype[np.intp]]
     ) -> "_Sums":
-        nll = np.array([unit.nll for unit in units], dtype=np.float64)
-        tokens = np.array([unit.tokens for unit in units], dtype=np.float64)
-        numerators, denominators = average.terms(nll, tokens)
+        values = np.array([unit.values[metric.name] for unit in units], dtype=np.float64)
+        numerators, denominators = metric.average.terms(values[:, 0], values[:, 1])
         return cls(
-            average=average,
+            average=metric.average,
             numerators=np.bincount(group, weights=numerators).astype(np.float64),
             denominators=np.bincount(group, weights=denominators).astype(np.float64),
         )
@@ -139,7 +127,7 @@ def _percentile_interval(
     return Interval(low=float(low), high=float(high), drawn=drawn)
 
 
-def _groups(units: Sequence[UnitSum]) -> tuple[Drawn, np.ndarray[Any, np.dtype[np.intp]]]:
+def _groups(units: Sequence[Unit]) -> tuple[Drawn, np.ndarray[Any, np.dtype[np.intp]]]:
     """What is drawn, and for each unit the number of its group."""
     documents = np.unique([unit.document for unit in units], return_inverse=True)[1]
     if documents.max() > 0:

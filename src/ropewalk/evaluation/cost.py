@@ -8,9 +8,13 @@ step reads all weights for one token). One timed pass turns costs into seconds. 
 a dry run and a progress bar, to a factor of about two.
 """
 
+import time
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.language_model import LanguageModel
 from ropewalk.core.passes import FullPass, Pass
 
 ATTENTION_TOKENS = 4096
@@ -40,6 +44,14 @@ class CostModel:
                 f"a pass of {tokens} tokens in {seconds} s: expected both above zero"
             )
         return cls(seconds_per_token=seconds / pass_cost(tokens, FullPass()))
+
+    @classmethod
+    def timed(cls, model: LanguageModel, ids: Tensor) -> "CostModel":
+        """From the second of two full passes over ``ids`` ``[n]``."""
+        model.token_losses(ids, 1, FullPass())
+        started = time.perf_counter()
+        model.token_losses(ids, 1, FullPass())
+        return cls.calibrated(tokens=len(ids), seconds=time.perf_counter() - started)
 
     def seconds(self, cost: float) -> float:
         """Seconds of ``cost`` token equivalents."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from ropewalk.evaluation.bootstrap import paired_difference
-from ropewalk.evaluation.cells import Measured, Record, Result
+from ropewalk.evaluation.cells import Measured, Record, Result, Skipped
 
 
-def differences(results: Iterable[Result], baseline: str) -> list[Record]:
+def differences(results: Iterable[Result | Skipped], baseline: str) -> list[Record]:
     """One object for each measured cell that has a measured cell of ``baseline`` (a method
     as typed) in the same mode at the same length: its mean nll minus the baseline's.
     """
@@ -24,14 +24,14 @@ def _column(result: Measured) -> tuple[str, int]:
 
 
 def _difference(result: Measured, reference: Measured) -> Record:
-    difference = paired_difference(result.units, reference.units, result.average)
+    difference = paired_difference(result.units, reference.units, result.task.metric)
     spread = difference.interval
     return {
         "method": result.cell.method.text,
         "baseline": reference.cell.method.text,
         "mode": result.cell.split.name,
         "length": result.cell.length,
-        "nll": difference.nll,
+        "nll": difference.value,
         "ci95": [spread.low, spread.high] if spread else None,
         "ci95_over": spread.drawn if spread else None,
     }

@@ -7,6 +7,7 @@ be exact: the byte lengths of all tokens add up to the bytes of the text.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ropewalk.core.errors import RopewalkError
@@ -92,6 +93,33 @@ class Document:
             byte_lengths=torch.from_numpy(lengths),
             opening=() if bos is None else (bos,),
         )
+
+    @classmethod
+    def given(cls, name: str, content: "str | Tensor", tokenizer: Tokenizer | None) -> "Document":
+        """From a text, or from token ids int64 ``[n]``, whose bytes are unknown: 0.
+
+        Raises RopewalkError as ``encode``, and for a text without a tokenizer.
+        """
+        if not isinstance(content, str):
+            return cls(name=name, ids=content, byte_lengths=0 * content)
+        if tokenizer is None:
+            raise RopewalkError(f"{name} is text: expected token ids, or a tokenizer beside it")
+        return cls.encode(name, content, tokenizer)
+
+    @classmethod
+    def read(cls, path: Path, tokenizer: Tokenizer) -> "Document":
+        """Tokenise a UTF-8 file. Raises RopewalkError as ``encode``, and if it cannot be read."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RopewalkError(
+                f"{path} cannot be read ({error.strerror}): give another file"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise RopewalkError(
+                f"{path} is not UTF-8 (byte {error.start}): expected UTF-8 text; convert the file"
+            ) from error
+        return cls.encode(path.name, text, tokenizer)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,26 +1,25 @@
-"""Where jobs run. Jobs are independent and store their own results, so that an executor
-only has to run each once, in any order, anywhere.
-"""
+"""Where jobs run. Jobs are independent plain data: each may run once or several times, anywhere."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
-from ropewalk.evaluation.cells import Job, Result
+from ropewalk.evaluation.cells import Result
+from ropewalk.evaluation.jobs import Job
 from ropewalk.evaluation.progress import Progress
-
-Work = Callable[[Job, Progress], tuple[Result, ...]]
+from ropewalk.evaluation.worker import Worker
 
 
 class Executor(Protocol):
-    """Runs jobs."""
+    """Runs jobs. What they give is small; who asked keeps it."""
 
     def run(
-        self, jobs: Sequence[Job], work: Work, progress: Progress
-    ) -> Iterator[tuple[Result, ...]]:
-        """Yield the results of each job as it ends.
+        self, jobs: Iterable[Job], progress: Progress
+    ) -> Generator[tuple[Result, ...], None, None]:
+        """Yield the results of each job as it ends, in any order; close ends the run.
 
-        An executor that runs ``work`` elsewhere hands it ``Silent()``; the results that it
-        yields are reported by the caller.
+        jobs      taken one by one, each when it can begin: what another run has finished by then
+                  is not among them
+        progress  told of the passes of workers in this process; of others, nothing
         """
         ...
 
@@ -29,7 +28,8 @@ class SerialExecutor:
     """One job after the other, in this process."""
 
     def run(
-        self, jobs: Sequence[Job], work: Work, progress: Progress
-    ) -> Iterator[tuple[Result, ...]]:
-        for job in jobs:
-            yield work(job, progress)
+        self, jobs: Iterable[Job], progress: Progress
+    ) -> Generator[tuple[Result, ...], None, None]:
+        with Worker(progress) as worker:
+            for job in jobs:
+                yield worker.measure(job)

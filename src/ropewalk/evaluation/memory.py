@@ -19,7 +19,7 @@ SAMPLE_SECONDS = 0.01
 _STATM = Path("/proc/self/statm")
 
 
-class Reading:
+class Peak:
     """Filled while work runs: ``peak_bytes`` above the start, None where it is unknown."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class MemoryMeter(ABC):
 
     @abstractmethod
     @contextmanager
-    def watch(self) -> Iterator[Reading]:
+    def watch(self) -> Iterator[Peak]:
         """A reading that is complete when the block ends."""
 
 
@@ -45,8 +45,8 @@ class ResidentMemory(MemoryMeter):
     """
 
     @contextmanager
-    def watch(self) -> Iterator[Reading]:
-        reading = Reading()
+    def watch(self) -> Iterator[Peak]:
+        reading = Peak()
         before = _resident_bytes()
         if before is None:
             yield reading
@@ -72,8 +72,8 @@ class CudaMemory(MemoryMeter):
     device: torch.device
 
     @contextmanager
-    def watch(self) -> Iterator[Reading]:
-        reading = Reading()
+    def watch(self) -> Iterator[Peak]:
+        reading = Peak()
         torch.cuda.synchronize(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
         before = torch.cuda.memory_allocated(self.device)
@@ -89,7 +89,7 @@ def meter_of(device: torch.device) -> MemoryMeter:
     return CudaMemory(device) if device.type == "cuda" else ResidentMemory()
 
 
-def _sample(reading: Reading, before: int, done: Event) -> None:
+def _sample(reading: Peak, before: int, done: Event) -> None:
     finished = False
     while not finished:
         finished = done.wait(SAMPLE_SECONDS)

@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from ropewalk.evaluation.cells import Job, Result
+from ropewalk.evaluation.cells import Result
+from ropewalk.evaluation.jobs import Job
 
 
 class Progress(Protocol):

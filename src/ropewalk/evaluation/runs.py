@@ -8,26 +8,25 @@ again at once.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ropewalk.evaluation.averages import Average
-from ropewalk.evaluation.bootstrap import UnitSum
 from ropewalk.evaluation.cells import Cell, Measured, Result
 from ropewalk.evaluation.setting import Setting
-from ropewalk.storage.folders import Folder, Key
+from ropewalk.evaluation.units import Ratio, Unit
+from ropewalk.storage.folders import Folder
 
 
 class Store(ABC):
     """Where results are kept."""
 
     @abstractmethod
-    def load(self, key: Key, cell: Cell) -> Measured | None:
-        """The finished cell under ``key``; None if it is absent, failed or unreadable."""
+    def load(self, setting: Setting, cell: Cell) -> Measured | None:
+        """The finished cell; None if it is absent, failed or unreadable."""
 
     @abstractmethod
-    def save(self, key: Key, result: Result) -> None:
+    def save(self, setting: Setting, result: Result) -> None:
         """Keep a result. Raises RopewalkError if it cannot be written."""
 
 
@@ -35,10 +34,10 @@ class Store(ABC):
 class Unsaved(Store):
     """Keeps nothing: for a measurement without a folder."""
 
-    def load(self, key: Key, cell: Cell) -> Measured | None:
+    def load(self, setting: Setting, cell: Cell) -> Measured | None:
         return None
 
-    def save(self, key: Key, result: Result) -> None:
+    def save(self, setting: Setting, result: Result) -> None:
         return None
 
 
@@ -47,7 +46,6 @@ class RunFolder(Store):
     """A run on disk. Make one by ``open``."""
 
     folder: Folder
-    average: Average
 
     @classmethod
     def open(cls, path: Path, setting: Setting) -> "RunFolder":
@@ -56,31 +54,40 @@ class RunFolder(Store):
         Raises RopewalkError if ``path`` is a file, cannot be written, or holds a run of
         another version or another setting.
         """
-        return cls(Folder.open(path, setting.manifest()), setting.protocol.average)
+        return cls(Folder.open(path, setting.manifest()))
 
-    def load(self, key: Key, cell: Cell) -> Measured | None:
-        stored = self.folder.load(key)
+    def load(self, setting: Setting, cell: Cell) -> Measured | None:
+        stored = self.folder.load(setting.key(cell))
         try:
-            return None if stored is None else _measured(stored, cell, self.average)
+            return None if stored is None else _measured(stored, cell, setting)
         except (ValueError, KeyError, TypeError):
             return None
 
-    def save(self, key: Key, result: Result) -> None:
-        units = [asdict(unit) for unit in result.units]
-        self.folder.save(key, {"record": result.record(), "units": units})
+    def save(self, setting: Setting, result: Result) -> None:
+        units = [
+            {"document": unit.document, "window": unit.window, "values": dict(unit.values)}
+            for unit in result.units
+        ]
+        content = {"record": result.record(), "units": units}
+        self.folder.save(setting.key(result.cell), content)
 
 
-def _measured(stored: Mapping[str, Any], cell: Cell, average: Average) -> Measured | None:
+def _measured(stored: Mapping[str, Any], cell: Cell, setting: Setting) -> Measured | None:
     record = stored["record"]
-    if record["status"] != "ok":
+    if record["status"] != "ok" or not stored["units"]:
         return None
-    units = tuple(UnitSum(**unit) for unit in stored["units"])
-    if record["tokens_scored"] != sum(unit.tokens for unit in units):
-        return None
+    units = tuple(
+        Unit(
+            document=unit["document"],
+            window=unit["window"],
+            values={name: Ratio(*both) for name, both in unit["values"].items()},
+        )
+        for unit in stored["units"]
+    )
     return Measured(
         cell=cell,
+        task=setting.task,
         units=units,
         seconds=float(record["seconds"]),
         peak_memory_bytes=record["peak_memory_bytes"],
-        average=average,
     )

@@ -1,12 +1,14 @@
 """What all cells of a run have in common, and the name under which a cell is kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.cells import Cell
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.protocol import EvaluationProtocol
+from ropewalk.evaluation.tasks.loss import Loss
+from ropewalk.evaluation.tasks.task import Task
 from ropewalk.storage.folders import FORMAT, Key
 
 
@@ -30,15 +32,14 @@ class Setting:
     protocol: EvaluationProtocol
     documents: tuple[Document, ...]
     code_version: str
+    task: Task = field(init=False)
+    """What is measured: the loss of the documents as the protocol takes them."""
 
     def __post_init__(self) -> None:
         if not self.documents:
             raise RopewalkError("no document: expected at least one text to measure on")
-
-    @property
-    def texts(self) -> tuple[Document, ...]:
-        """The documents as the protocol takes them."""
-        return self.protocol.texts(self.documents)
+        loss = Loss(protocol=self.protocol, texts=self.protocol.texts(self.documents))
+        object.__setattr__(self, "task", loss)
 
     def manifest(self) -> dict[str, Any]:
         """What all cells have in common, for ``Folder.open``."""

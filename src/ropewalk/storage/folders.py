@@ -18,7 +18,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.storage.files import write_whole
 
 MANIFEST = "run.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the layout: raised when files of an older one can no longer be read."""
 
 

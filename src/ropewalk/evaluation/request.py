@@ -1,14 +1,13 @@
-"""What a comparison is asked for, from words to values."""
+"""What is asked for, from words to values."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass, Pass, StreamPass
-from ropewalk.data import demo_book
-from ropewalk.evaluation.documents import Document, Tokenizer
-from ropewalk.methods.spec import NATIVE, Spec, parse_spec
+from ropewalk.methods.spec import NATIVE, parse_spec
+from ropewalk.methods.unscaled import none
 
 DEFAULT_MULTIPLES = ("0.5x", "1x", "2x", "4x", "8x")
 DEFAULT_METHODS = (
@@ -29,25 +28,62 @@ DEFAULT_METHODS = (
 """Frequencies and distances that need no more than a factor, and one composition."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A method in one mode, over lengths of its own: tokens, or trained lengths as ``2x``."""
+
+    method: str
+    lengths: Sequence[int | str] = ()
+    mode: str = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be measured, in the words of ``ropewalk compare --help``.
+
+    lines  instead of methods, lengths and modes
+    """
+
+    methods: Sequence[str] = ()
+    lengths: Sequence[int | str] = ()
+    modes: Sequence[str] = ()
+    lines: Sequence[Line] = ()
+    protocol: str = "tail"
+    windows: int | None = None
+    tail_tokens: int | None = None
+    stride: int | None = None
+
+    def check(self) -> None:
+        """Raise RopewalkError for a mistyped word, before a model is loaded."""
+        check_words(
+            [*self.methods, *(line.method for line in self.lines)],
+            [*self.modes, *(line.mode for line in self.lines)],
+        )
+
+    def all_lines(self, native: Encoding) -> Sequence[Line]:
+        """A line for each mode and method; without a method, the default ones: ``native`` first
+        where it is not plain RoPE.
+
+        Raises RopewalkError for a method that is given twice.
+        """
+        shipped = () if native.frequencies == none(native.geometry).frequencies else (NATIVE,)
+        methods = list(self.methods) or [*shipped, *DEFAULT_METHODS]
+        for method in methods:
+            if methods.count(method) > 1:
+                raise RopewalkError(f"--method {method} is given twice; drop one")
+        return self.lines or [
+            Line(method=method, lengths=self.lengths, mode=mode)
+            for mode in self.modes or ("full",)
+            for method in methods
+        ]
+
+
 def check_words(methods: Sequence[str], modes: Sequence[str]) -> None:
     """Read what needs no model, so that a mistyped word is told before a model is loaded."""
     for method in methods:
         parse_spec(method)
     for mode in modes:
         read_mode(mode)
-
-
-def read_specs(methods: Sequence[str], native: Encoding, unscaled: Encoding) -> list[Spec]:
-    """The specs asked for, or the default ones: ``native`` first where it is not plain RoPE.
-
-    Raises RopewalkError for a spec that cannot be read or is given twice.
-    """
-    shipped = () if native.frequencies == unscaled.frequencies else (NATIVE,)
-    texts = list(methods) or [*shipped, *DEFAULT_METHODS]
-    for text in texts:
-        if texts.count(text) > 1:
-            raise RopewalkError(f"--method {text} is given twice; drop one")
-    return [parse_spec(text) for text in texts]
 
 
 def read_lengths(lengths: Sequence[int | str], trained_length: int) -> tuple[int, ...]:
@@ -94,26 +130,3 @@ def read_mode(word: str) -> Pass:
     raise RopewalkError(
         f"mode {word}: expected full, stream, decode or chunked:N, like chunked:512"
     )
-
-
-def read_documents(texts: Sequence[Path], tokenizer: Tokenizer) -> tuple[Document, ...]:
-    """Each file as a document; without files, the bundled book.
-
-    Raises RopewalkError for a file that cannot be read, is empty or is not UTF-8.
-    """
-    return tuple(
-        Document.encode(path.name, _read_text(path), tokenizer) for path in texts or [demo_book()]
-    )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RopewalkError(
-            f"{path} cannot be read ({error.strerror}): give another file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise RopewalkError(
-            f"{path} is not UTF-8 (byte {error.start}): expected UTF-8 text; convert the file"
-        ) from error

@@ -1,0 +1,1 @@
+"""Tasks, one a file: what is measured of a model at a length."""

@@ -1,0 +1,126 @@
+"""A transformers model into which methods are put in turn."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from ropewalk.configs.shape import ModelShape, read_model
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.passes import FullPass, Pass
+from ropewalk.integrations.extension import Extension
+from ropewalk.integrations.installation import Encode, install
+from ropewalk.integrations.layout import Native
+from ropewalk.integrations.scoring import TransformersScorer
+from ropewalk.methods.from_config import native_encoding
+from ropewalk.methods.spec import NATIVE, Spec
+
+
+class Session:
+    """A model that stays open. Equal methods in a row are installed once."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._shape = read_model(config_of(model))
+        self._extension: Extension | None = None
+        self._in_force: tuple[Spec, int | None, Pass] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def use(self, method: Spec, length: int, split: Pass) -> TransformersScorer:
+        """The model with a method, until the next call.
+
+        length  of the passes to come, which resolves ``factor=length``
+        split   the pass that the model is meant for
+
+        Raises RopewalkError for a method that cannot be put into the model.
+        """
+        wanted = (method, length if method.depends_on_length else None, split)
+        if wanted != self._in_force:
+            self.close()
+            encode, native = encoders(self._shape, method, context_length=length, split=split)
+            self._extension = install(self.model, encode, native)
+            self._in_force = wanted
+        return TransformersScorer(self.model)
+
+    def close(self) -> None:
+        """The model as it was opened."""
+        if self._extension is not None:
+            self._extension.remove()
+        self._extension = self._in_force = None
+
+
+def extend_with(
+    model: nn.Module,
+    spec: Spec,
+    *,
+    default_factor: float | None = None,
+    context_length: int | None = None,
+    split: Pass | None = None,
+) -> Extension:
+    """As ``rw.extend``, with what ``encoders`` needs for an omitted or symbolic factor."""
+    encode, native = encoders(
+        read_model(config_of(model)),
+        spec,
+        default_factor=default_factor,
+        context_length=context_length,
+        split=split,
+    )
+    return install(model, encode, native)
+
+
+def encoders(
+    shape: ModelShape,
+    spec: Spec,
+    *,
+    default_factor: float | None = None,
+    context_length: int | None = None,
+    split: Pass | None = None,
+) -> tuple[Encode, Native]:
+    """The encodings of a method and of the model itself by layer type, as ``install`` takes them.
+
+    default_factor, context_length  as in ``Spec.encoding``
+    split                           the pass that the model is meant for; by default one that
+                                    computes what it says
+
+    Raises RopewalkError for a model whose config has no rotary encoding.
+    """
+    shape.rope()  # a config without a rotary encoding is told before anything runs
+
+    def native(layer_type: str | None) -> Encoding:
+        # Families that scale their queries do so themselves, before attention is called.
+        return replace(native_encoding(shape.rope(layer_type)), score_mods=())
+
+    def wanted(layer_type: str | None) -> Encoding:
+        encoding = spec.encoding(
+            shape.rope(layer_type).geometry(),
+            default_factor=default_factor,
+            context_length=context_length,
+            native=native(layer_type),
+        )
+        policy = (split or FullPass()).policy(encoding.length_policy)
+        return replace(encoding, length_policy=policy)
+
+    def encode(layer_type: str | None) -> Encoding | None:
+        own = native(layer_type).length_policy
+        as_it_is = (split or FullPass()).policy(own) == own
+        shipped = [part.name for part in spec.parts] == [NATIVE] and as_it_is
+        return None if shipped else wanted(layer_type)
+
+    return encode, native
+
+
+def config_of(model: nn.Module) -> dict[str, Any]:
+    """The config of a transformers model as a dictionary; RopewalkError for anything else."""
+    config = getattr(model, "config", None)
+    to_dict = getattr(config, "to_dict", None)
+    if to_dict is None:
+        raise RopewalkError(
+            f"{type(model).__name__} has no config: expected a model of the transformers library"
+        )
+    return dict(to_dict())
