@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ropewalk.analysis.distances import relative_positions as relative_positions
     from ropewalk.api import audit as audit
     from ropewalk.api import compare as compare
     from ropewalk.api import export as export
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ropewalk.attention.reference import attend_reference as attend_reference
     from ropewalk.attention.tiled import attend as attend
     from ropewalk.configs.geometry import RopeGeometry as RopeGeometry
-    from ropewalk.core.encoding import relative_positions as relative_positions
     from ropewalk.core.errors import RopewalkError as RopewalkError
     from ropewalk.core.rotation import rotate as rotate
     from ropewalk.methods.build import encoding as encoding
@@ -38,7 +38,7 @@ _HOMES = {
     "inspect": "ropewalk.api",
     "perplexity": "ropewalk.api",
     "plan": "ropewalk.api",
-    "relative_positions": "ropewalk.core.encoding",
+    "relative_positions": "ropewalk.analysis.distances",
     "rotate": "ropewalk.core.rotation",
     "verify": "ropewalk.api",
 }

@@ -125,15 +125,16 @@ def test_nomic_v1_below_its_trained_length_is_no_rotation(served):
 def test_dynamic_ntk_before_pull_request_41277_is_one_constant(served):
     reading = Reading.of(NOMIC_V1_5, served, None)
     turned = dynamic_before_41277(reading, max_position=served)
-    assert base_of(turned.inv_freq.tolist()) == pytest.approx(3108.2236667168813, rel=1e-9)
+    theta = turned.frequencies.inv_freq(served).tolist()
+    assert base_of(theta) == pytest.approx(3108.2236667168813, rel=1e-9)
     assert turned.table_rows == 2 * served
 
 
 def test_dynamic_ntk_between_no_op_and_trained_length():
     """P = 3/4 T, a = 2: the inner term is 1/2, the base halves and more."""
     reading = Reading.of({**NOMIC, "max_position_embeddings": 4096}, 3072, None)
-    turned = dynamic(reading, max_position=3072)
-    assert base_of(turned.inv_freq.tolist()) == pytest.approx(1000 * 0.5 ** (64 / 62), rel=1e-9)
+    theta = dynamic(reading, max_position=3072).frequencies.inv_freq(3072).tolist()
+    assert base_of(theta) == pytest.approx(1000 * 0.5 ** (64 / 62), rel=1e-9)
     assert "dynamic-below-trained" in ids(
         rw.audit({**NOMIC, "max_position_embeddings": 4096}, 3072)
     )

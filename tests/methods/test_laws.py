@@ -34,7 +34,8 @@ from representative import (
     THETA,
     representative,
 )
-from ropewalk.core.encoding import Encoding, relative_positions
+from ropewalk.analysis.distances import relative_positions
+from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed
 from ropewalk.core.regions import Identity

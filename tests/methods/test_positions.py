@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from places import GOLDENS
+from ropewalk.analysis.distances import relative_positions
 from ropewalk.attention.reference import attend_reference
 from ropewalk.attention.tiled import attend
-from ropewalk.core.encoding import relative_positions
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed, PerQuery

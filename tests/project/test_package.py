@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from importlib.resources import files
 
 import pytest
 
@@ -53,6 +54,10 @@ def test_version_is_that_of_the_installed_package() -> None:
     except PackageNotFoundError:
         pytest.skip("runs from a source tree that is not installed")
     assert ropewalk.__version__ == expected
+
+
+def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+    assert (files(ropewalk) / "py.typed").is_file()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.sources import locate
 
 if TYPE_CHECKING:
-    from ropewalk.api.plotting import Subject
+    from ropewalk.api.pictures import Subject
 
 plot = typer.Typer(
     help="Pictures of what position encodings do: distances, angles, wavelengths, decay.",
@@ -75,8 +75,7 @@ Out = Annotated[
 class Picture:
     """One picture over methods: what it is of by default, and what collects and draws it.
 
-    drawn_by  module of ``ropewalk.report`` whose ``draw_NAME`` draws the record that
-              ``ropewalk.api.plotting.NAME`` collects
+    drawn_by  module of ``ropewalk.report`` whose ``draw_NAME`` draws the record
     """
 
     name: str
@@ -181,9 +180,9 @@ def sinusoidal(
 ) -> None:
     """The table of sinusoidal absolute positions."""
     files = _files(out, "sinusoidal", as_json=as_json)
-    from ropewalk.api import plotting
+    from ropewalk.analysis.sinusoidal import sinusoidal as table
 
-    _finish(plotting.sinusoidal(width, positions), "heatmaps", files, as_json=as_json)
+    _finish(table(width, positions), "heatmaps", files, as_json=as_json)
 
 
 def _files(out: Sequence[Path] | None, name: str, *, as_json: bool) -> list[Path]:
@@ -207,7 +206,7 @@ def _subject(
                 "numbers; drop one"
             )
         locate(source)  # a mistyped path is answered before the heavy imports
-    from ropewalk.api.plotting import Subject
+    from ropewalk.api.pictures import Subject
     from ropewalk.integrations.loading import load_config
 
     if source is not None:
@@ -221,20 +220,17 @@ def _subject(
 def _collect(
     picture: Picture, subject: "Subject", methods: Sequence[str], lengths: Sequence[int | str]
 ) -> dict[str, Any]:
-    from ropewalk.api import plotting
+    from ropewalk.api import pictures
     from ropewalk.evaluation.request import length_in_tokens
 
-    trained_length = subject.geometry.trained_length
+    trained_length = subject.section.trained_length
     tokens = [length_in_tokens(word, trained_length) for word in lengths]
-    collect: Callable[..., dict[str, Any]] = getattr(plotting, picture.name)
-    if len(picture.lengths) > 1:
-        return collect(subject, methods, tokens)
-    if len(tokens) > 1:
+    if len(tokens) > len(picture.lengths) == 1:
         raise RopewalkError(
             f"--length is given {len(tokens)} times: expected one length in this picture; drop the "
             "others"
         )
-    return collect(subject, methods, tokens[0])
+    return pictures.picture(picture.name, subject, methods, tokens)
 
 
 def _finish(

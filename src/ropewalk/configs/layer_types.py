@@ -85,7 +85,8 @@ def _everywhere(text: Mapping[str, Any]) -> Sequence[str]:
     count = _count(text)
     if not text.get("use_sliding_window", families.slides_unasked(model_type(text))):
         return [FULL] * count
-    windowed = CHUNKED if text.get("attention_chunk_size") else SLIDING
+    windows = ((CHUNKED, "attention_chunk_size"), (SLIDING, "sliding_window"))
+    windowed = next((name for name, key in windows if size(text, key)), FULL)
     full = (size(text, "max_window_layers") or 0) if "use_sliding_window" in text else 0
     return [FULL if i < full else windowed for i in range(count)]
 

@@ -165,15 +165,3 @@ class Encoding:
     def paired(self, pairing: Pairing) -> "Encoding":
         """The same over a checkpoint of another pairing."""
         return replace(self, geometry=replace(self.geometry, pairing=pairing))
-
-
-def relative_positions(encoding: Encoding, length: int) -> Tensor:
-    """The distance that each pair really sees: float64 ``[m, n]``, NaN above the diagonal."""
-    index = torch.arange(length)
-    rows, keys = index[:, None], index[None, :]
-    distances = torch.full((length, length), float("nan"), dtype=torch.float64)
-    for region in encoding.position_map.regions:
-        difference = region.query_positions(rows) - region.key_positions(keys)
-        covered = region.covers(rows, keys) & (keys <= rows)
-        distances = torch.where(covered, difference, distances)
-    return distances

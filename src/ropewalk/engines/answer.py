@@ -1,10 +1,18 @@
 """What one engine computes for a config, a served length and a layer type."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.frequencies import Frequencies
 from ropewalk.core.geometry import Pairing
+from ropewalk.core.lengths import LengthPolicy
+from ropewalk.frequencies.longrope import LongRoPE
+
+ENGINE_NAMES = TRANSFORMERS, VLLM, SGLANG, LLAMA_CPP = (
+    *("transformers", "vllm", "sglang", "llama.cpp"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,13 +24,31 @@ class TwoTables:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What a rope dict comes to in one engine.
+
+    lists       the same with both of LongRoPE's lists, where the engine holds two
+    table_rows  positions of the cos and sin table, where the type decides them
+    choice      the rule that decides among tables or lengths, where there is one
+    """
+
+    frequencies: Frequencies
+    lists: LongRoPE | None = None
+    table_rows: int | TwoTables | None = None
+    choice: str | None = None
+    keys_read: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineAnswer:
-    """Effective numbers of one release. Whatever an error leaves undecided is None.
+    """What one release computes. Whatever an error leaves undecided is None.
 
     engine                    "transformers", "vllm", "sglang" or "llama.cpp"
-    inv_freq                  radians a token of each pair, float64, at the served length
-    inv_freq_short, _long     the same of both lists, where the engine holds two
-    attention_factor          on cos and sin
+    encoding                  what it computes, for ``rw.attend``; its rotation comes before the
+                              softmax multiplier, which is the architecture's
+    context_length            L in tokens, at which the numbers below hold
+    lists                     both of LongRoPE's lists, where the engine holds two
     softmax_scale_multiplier  on qk_head_dim^-1/2: MLA's mscale squared, not what the config states
                               itself (query_pre_attn_scalar, attention_multiplier)
     table_rows                positions of the cos and sin table; None where there is no table
@@ -32,16 +58,16 @@ class EngineAnswer:
     notes                     what a number alone does not say
     table_dtype               dtype in which cos and sin are kept, or computed
     choice                    the rule that decides among tables or lengths
-    pairing                   which channels turn together in the weights as that engine keeps them
+    pairing                   which channels rotate together in the weights as that engine keeps
+                              them
     keys_read                 keys of the rope dict that change any of these numbers
     """
 
     engine: str
     version: str
-    inv_freq: tuple[float, ...] | None = None
-    inv_freq_short: tuple[float, ...] | None = None
-    inv_freq_long: tuple[float, ...] | None = None
-    attention_factor: float | None = None
+    encoding: Encoding | None = None
+    context_length: int | None = None
+    lists: LongRoPE | None = None
     softmax_scale_multiplier: float | None = None
     table_rows: int | TwoTables | None = None
     max_length: int | None = None
@@ -50,8 +76,57 @@ class EngineAnswer:
     table_dtype: str
     choice: str
     pairing: Pairing
-    keys_read: frozenset[str]
+    keys_read: frozenset[str] = frozenset()
+
+    @property
+    def inv_freq(self) -> tuple[float, ...] | None:
+        """Radians a token of each pair, float64, at ``context_length``."""
+        if self.encoding is None or self.context_length is None:
+            return None
+        return _listed(self.encoding.rotation, self.context_length)
+
+    @property
+    def inv_freq_short(self) -> tuple[float, ...] | None:
+        """The same of LongRoPE's short list, where the engine holds two."""
+        lists = self.lists
+        return None if lists is None else _listed(lists, lists.geometry.trained_length)
+
+    @property
+    def inv_freq_long(self) -> tuple[float, ...] | None:
+        """The same of the long list."""
+        lists = self.lists
+        return None if lists is None else _listed(lists, lists.geometry.trained_length + 1)
+
+    @property
+    def attention_factor(self) -> float | None:
+        """On cos and sin, at ``context_length``."""
+        if self.encoding is None or self.context_length is None:
+            return None
+        return self.encoding.rotation.attention_factor(self.context_length)
+
+    def rotating(
+        self, rotation: Rotation, policy: LengthPolicy, context_length: int
+    ) -> "EngineAnswer":
+        """The answer with a rotation under ``policy``, its numbers at ``context_length``."""
+        return replace(
+            self,
+            encoding=Encoding(
+                geometry=rotation.frequencies.geometry,
+                frequencies=rotation.frequencies,
+                length_policy=policy,
+            ),
+            context_length=context_length,
+            lists=rotation.lists,
+            table_rows=rotation.table_rows,
+            choice=self.choice if rotation.choice is None else rotation.choice,
+            keys_read=frozenset(rotation.keys_read),
+            notes=rotation.notes,
+        )
 
 
 EngineRule = Callable[[Mapping[str, Any], int | None, str | None], EngineAnswer]
 """(config, served_length, layer_type) -> EngineAnswer; None: nothing was asked for."""
+
+
+def _listed(frequencies: Frequencies, context_length: int) -> tuple[float, ...]:
+    return tuple(frequencies.inv_freq(context_length).tolist())

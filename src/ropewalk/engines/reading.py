@@ -1,7 +1,7 @@
 """A config as every engine rule reads it: normalised where engines agree, raw where they do not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ropewalk.configs.keys import ORIGINAL
@@ -9,6 +9,7 @@ from ropewalk.configs.numbers import LARGEST_LENGTH
 from ropewalk.configs.rope import TYPES_FROM_ORIGINAL, RopeSection
 from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.geometry import RopeGeometry
 
 
 class EngineRaises(Exception):
@@ -91,15 +92,15 @@ class Reading:
         """Whether this is multi-head latent attention."""
         return self.text.get("qk_rope_head_dim") is not None
 
+    def geometry(self, trained_length: int | None = None) -> RopeGeometry:
+        """What was trained; ``trained_length`` in tokens where a type names its own."""
+        geometry = self.section.geometry()
+        return (
+            geometry if trained_length is None else replace(geometry, trained_length=trained_length)
+        )
+
     def number(self, name: str) -> float | None:
         return self.section.number(name)
-
-    def required(self, name: str, error: str) -> float:
-        """A rope parameter; EngineRaises ``error`` where it is null or missing."""
-        value = self.number(name)
-        if value is None:
-            raise EngineRaises(error)
-        return value
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """A list of the rope dict; RopewalkError unless it holds numbers."""

@@ -18,7 +18,8 @@ from ropewalk.engines.export.request import (
 )
 from ropewalk.engines.export.served import ServedWriter
 from ropewalk.engines.reading import Reading
-from ropewalk.engines.vllm.release import LENGTH_KEYS, vllm_0_33
+from ropewalk.engines.vllm.lengths import LENGTH_KEYS
+from ropewalk.engines.vllm.release import vllm_0_33
 
 OVERRIDES, LENGTH = "--hf-overrides", "--max-model-len"
 

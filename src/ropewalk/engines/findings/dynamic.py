@@ -1,19 +1,11 @@
 """Findings about rope_type dynamic."""
 
 from ropewalk.configs.keys import ORIGINAL
-from ropewalk.engines.findings.finding import (
-    LLAMA_CPP,
-    SGLANG,
-    TRANSFORMERS,
-    VLLM,
-    Evidence,
-    Kind,
-    Severity,
-    Sighting,
-    number,
-)
-from ropewalk.engines.vllm.dynamic import TRAINED, inner_term, is_nomic, trained_positions
-from ropewalk.engines.vllm.release import max_model_len, through_transformers
+from ropewalk.engines.answer import LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM
+from ropewalk.engines.findings.finding import Evidence, Kind, Severity, Sighting, number
+from ropewalk.engines.vllm.dynamic import TRAINED, inner_term, trained_positions
+from ropewalk.engines.vllm.lengths import is_nomic, max_position
+from ropewalk.engines.vllm.rules import through_transformers
 
 
 def _factor(evidence: Evidence) -> float | None:
@@ -21,13 +13,6 @@ def _factor(evidence: Evidence) -> float | None:
     if evidence.rope_type != "dynamic" or evidence.has("alpha") or evidence.reading.latent:
         return None
     return evidence.number("factor")
-
-
-def _position(evidence: Evidence) -> int:
-    """P of vLLM's rule."""
-    reading = evidence.reading
-    served = reading.served_length or max_model_len(reading)
-    return served if is_nomic(reading) else reading.longest
 
 
 def _cache(evidence: Evidence) -> Sighting | None:
@@ -52,7 +37,7 @@ def _no_op(evidence: Evidence) -> Sighting | None:
     factor = _factor(evidence)
     if factor is None or not evidence.running(VLLM) or through_transformers(evidence.reading):
         return None
-    position = _position(evidence)
+    position = max_position(evidence.reading)
     if inner_term(factor, position, trained_positions(evidence.reading, position)) != 1:
         return None
     return Sighting(
@@ -68,7 +53,7 @@ def _shrinks(evidence: Evidence) -> Sighting | None:
     factor = _factor(evidence)
     if factor is None or not evidence.running(VLLM) or through_transformers(evidence.reading):
         return None
-    position = _position(evidence)
+    position = max_position(evidence.reading)
     trained = trained_positions(evidence.reading, position)
     inner = inner_term(factor, position, trained)
     if not inner < 1:
@@ -136,7 +121,7 @@ def _release(evidence: Evidence) -> Sighting | None:
     if factor is None or factor == 1 or through_transformers(evidence.reading):
         return None
     inner = factor * factor - (factor - 1)
-    rows = int(_position(evidence) * factor)
+    rows = int(max_position(evidence.reading) * factor)
     return Sighting(
         engines=(VLLM,),
         message="releases before pull request 41277 stretched the base by "

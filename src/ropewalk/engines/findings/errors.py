@@ -1,15 +1,8 @@
 """Findings about what an engine itself raises, or does not know."""
 
 from ropewalk.configs.keys import ORIGINAL
-from ropewalk.engines.findings.finding import (
-    LLAMA_CPP,
-    SGLANG,
-    Evidence,
-    Kind,
-    Severity,
-    Sighting,
-    raising,
-)
+from ropewalk.engines.answer import LLAMA_CPP, SGLANG
+from ropewalk.engines.findings.finding import Evidence, Kind, Severity, Sighting, raising
 
 _NOT_ITERABLE = "object is not iterable"
 _ZERO = "ZeroDivisionError"

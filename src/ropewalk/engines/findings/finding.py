@@ -5,15 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ropewalk.engines.answer import EngineAnswer, TwoTables
+from ropewalk.engines.answer import (
+    ENGINE_NAMES,
+    EngineAnswer,
+    TwoTables,
+)
 from ropewalk.engines.reading import Reading
 
-TRANSFORMERS, VLLM, SGLANG, LLAMA_CPP = ENGINE_NAMES = (
-    "transformers",
-    "vllm",
-    "sglang",
-    "llama.cpp",
-)
 SAME = 1e-4
 """Relative difference below which two engines compute the same."""
 

@@ -3,20 +3,10 @@
 from collections.abc import Mapping
 
 from ropewalk.configs.keys import THETAS
-from ropewalk.engines.findings.finding import (
-    ENGINE_NAMES,
-    LLAMA_CPP,
-    SGLANG,
-    TRANSFORMERS,
-    VLLM,
-    Evidence,
-    Kind,
-    Severity,
-    Sighting,
-    number,
-)
-from ropewalk.engines.transformers.release import OLMO3_THETA
-from ropewalk.engines.vllm.release import through_transformers
+from ropewalk.engines.answer import ENGINE_NAMES, LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM
+from ropewalk.engines.findings.finding import Evidence, Kind, Severity, Sighting, number
+from ropewalk.engines.transformers.rules import OLMO3_THETA
+from ropewalk.engines.vllm.rules import through_transformers
 
 _ELSEWHERE = frozenset({"partial_rotary_factor", "rope_dim"})
 _DEFAULTS = {"beta_fast": 32, "beta_slow": 1, "truncate": True}

@@ -1,15 +1,7 @@
 """Findings about multi-head latent attention."""
 
-from ropewalk.engines.findings.finding import (
-    SGLANG,
-    TRANSFORMERS,
-    VLLM,
-    Evidence,
-    Kind,
-    Severity,
-    Sighting,
-    number,
-)
+from ropewalk.engines.answer import SGLANG, TRANSFORMERS, VLLM
+from ropewalk.engines.findings.finding import Evidence, Kind, Severity, Sighting, number
 from ropewalk.engines.findings.magnitudes import listed_factors
 from ropewalk.engines.magnitudes import latent_multiplier
 

@@ -1,16 +1,8 @@
 """Findings about lengths: what is admitted, and what the tables hold."""
 
 from ropewalk.configs.keys import ORIGINAL
-from ropewalk.engines.findings.finding import (
-    ENGINE_NAMES,
-    LLAMA_CPP,
-    SGLANG,
-    VLLM,
-    Evidence,
-    Kind,
-    Severity,
-    Sighting,
-)
+from ropewalk.engines.answer import ENGINE_NAMES, LLAMA_CPP, SGLANG, VLLM
+from ropewalk.engines.findings.finding import Evidence, Kind, Severity, Sighting
 
 _ESCAPES = {
     VLLM: "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1",

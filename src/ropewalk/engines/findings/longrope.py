@@ -1,17 +1,8 @@
 """Findings about LongRoPE."""
 
-from ropewalk.engines.findings.finding import (
-    LLAMA_CPP,
-    SGLANG,
-    TRANSFORMERS,
-    VLLM,
-    Evidence,
-    Kind,
-    Severity,
-    Sighting,
-    number,
-)
-from ropewalk.engines.vllm.release import max_model_len
+from ropewalk.engines.answer import LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM
+from ropewalk.engines.findings.finding import Evidence, Kind, Severity, Sighting, number
+from ropewalk.engines.vllm.lengths import max_model_len
 
 _MAGNITUDES = ("factor", "attention_factor", "short_mscale", "long_mscale")
 _DROP_THE_CACHE = frozenset({"phi3", "phimoe", "phi4_multimodal"})

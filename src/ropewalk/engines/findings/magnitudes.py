@@ -1,17 +1,7 @@
 """Findings about attention factors and softmax scales."""
 
-from ropewalk.engines.findings.finding import (
-    ENGINE_NAMES,
-    LLAMA_CPP,
-    SGLANG,
-    TRANSFORMERS,
-    VLLM,
-    Evidence,
-    Kind,
-    Severity,
-    Sighting,
-    number,
-)
+from ropewalk.engines.answer import ENGINE_NAMES, LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM
+from ropewalk.engines.findings.finding import Evidence, Kind, Severity, Sighting, number
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
 OVERRIDE = "ARCH.rope.scaling.attn_factor"

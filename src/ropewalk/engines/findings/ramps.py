@@ -3,20 +3,11 @@
 from dataclasses import replace
 
 from ropewalk.configs.keys import ORIGINAL
-from ropewalk.engines.findings.finding import (
-    LLAMA_CPP,
-    SGLANG,
-    TRANSFORMERS,
-    VLLM,
-    Evidence,
-    Kind,
-    Severity,
-    Sighting,
-    number,
-)
-from ropewalk.engines.llama_cpp.release import READS_BETAS
-from ropewalk.engines.vllm.release import through_transformers
-from ropewalk.engines.vllm.rules import positions_factor
+from ropewalk.engines.answer import LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM
+from ropewalk.engines.findings.finding import Evidence, Kind, Severity, Sighting, number
+from ropewalk.engines.llama_cpp.rules import READS_BETAS
+from ropewalk.engines.vllm.lengths import positions_factor
+from ropewalk.engines.vllm.rules import through_transformers
 from ropewalk.frequencies.ramps import IndexRamp
 
 

@@ -26,10 +26,10 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.export.flags import value_of, values_of
 from ropewalk.engines.export.request import ConfigPatch
+from ropewalk.engines.llama_cpp.kernel import InKernel, KernelRamp
 from ropewalk.engines.llama_cpp.release import llama_cpp
 from ropewalk.engines.reading import Reading
 from ropewalk.frequencies.ntk_by_parts import NTKByParts
-from ropewalk.frequencies.ramps import IndexRamp
 
 BAKED_TYPES = frozenset({"llama3", "longrope", "proportional"})
 DEFAULT_BETAS = (32.0, 1.0)
@@ -73,7 +73,7 @@ def llama_cpp_with_flags(
     served = _number(flags, "-c")
     answer = llama_cpp(equivalent, served_length if served is None else int(served), layer_type)
     return FlaggedAnswer(
-        answer=_with_attn_factor(_with_betas(answer, reading, rope, flags), flags),
+        answer=_under_flags(answer, flags),
         trained_context=_trained_context(reading, rope, flags),
     )
 
@@ -113,34 +113,21 @@ def _rope(reading: Reading, flags: Sequence[str]) -> dict[str, Any]:
     return {**rope, **{key: value for key, value in numbers.items() if value is not None}}
 
 
-def _with_betas(
-    answer: EngineAnswer, reading: Reading, rope: Mapping[str, Any], flags: Sequence[str]
-) -> EngineAnswer:
-    """Cut-offs of the flags, which every architecture obeys, unlike those of the file."""
-    given = [flag for flag in ("--yarn-beta-fast", "--yarn-beta-slow") if flag in flags]
-    if not given or rope.get("rope_type") != "yarn" or answer.inv_freq is None:
+def _under_flags(answer: EngineAnswer, flags: Sequence[str]) -> EngineAnswer:
+    """Cut-offs of the flags, which every architecture obeys, unlike those of the file; and the
+    file's attn_factor, by which the context multiplies YaRN's magnitude."""
+    encoding = answer.encoding
+    if encoding is None or not isinstance(kernel := encoding.frequencies, InKernel):
         return answer
-    fast, slow = (
-        float(rope.get(key) or default)
-        for key, default in zip(("beta_fast", "beta_slow"), DEFAULT_BETAS, strict=True)
-    )
-    trained_length = rope.get(ORIGINAL) or reading.original
-    geometry = reading.section.geometry()
-    frequencies = NTKByParts(
-        geometry=replace(geometry, rope_theta=rope["rope_theta"], trained_length=trained_length),
-        factor=rope["factor"],
-        ramp=IndexRamp(beta_fast=fast, beta_slow=slow),
-    )
-    theta = frequencies.inv_freq(trained_length)
-    return replace(answer, inv_freq=tuple(theta.tolist()))
-
-
-def _with_attn_factor(answer: EngineAnswer, flags: Sequence[str]) -> EngineAnswer:
-    """The context multiplies YaRN's magnitude by the file's attn_factor."""
-    factor = override(flags, "rope.scaling.attn_factor")
-    if factor is None or answer.attention_factor is None:
-        return answer
-    return replace(answer, attention_factor=answer.attention_factor * factor)
+    betas = {"beta_fast": _number(flags, "--yarn-beta-fast")}
+    betas["beta_slow"] = _number(flags, "--yarn-beta-slow")
+    given = {key: value for key, value in betas.items() if value is not None}
+    inner = kernel.inner
+    if isinstance(inner, NTKByParts) and isinstance(ramp := inner.ramp, KernelRamp):
+        inner = replace(inner, ramp=replace(ramp, **given))
+    multiplier = override(flags, "rope.scaling.attn_factor")
+    kernel = replace(kernel, inner=inner, multiplier=1.0 if multiplier is None else multiplier)
+    return replace(answer, encoding=replace(encoding, frequencies=kernel))
 
 
 def _trained_context(reading: Reading, rope: Mapping[str, Any], flags: Sequence[str]) -> int:

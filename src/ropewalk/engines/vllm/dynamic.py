@@ -15,16 +15,17 @@ Source: vLLM pull request 41277 (issue 41236); 0.33.0, rotary_embedding/__init__
 """
 
 import math
+from dataclasses import replace
 
+from ropewalk.engines.answer import Rotation
 from ropewalk.engines.reading import EngineRaises, Reading, length
-from ropewalk.engines.turning import Turning, stretched, unscaled
+from ropewalk.engines.rows import UnscaledRow, stretched
+from ropewalk.engines.served import FIXED_BASE, constant_dynamic
+from ropewalk.engines.stated import Stated, required
+from ropewalk.engines.vllm.lengths import is_nomic
 
 TRAINED = "max_trained_positions"
-_NULL_FACTOR = "TypeError: unsupported operand type(s) for *: 'NoneType' and 'int'"
-
-
-def is_nomic(reading: Reading) -> bool:
-    return reading.model_type == "nomic_bert" or reading.architecture == "NomicBertModel"
+_FACTOR = required("factor", "TypeError: unsupported operand type(s) for *: 'NoneType' and 'int'")
 
 
 def trained_positions(reading: Reading, max_position: int) -> int:
@@ -40,37 +41,30 @@ def inner_term(factor: float, max_position: int, trained: int) -> float:
     return factor * max_position / trained - (factor - 1)
 
 
-def dynamic(reading: Reading, max_position: int) -> Turning:
+def dynamic(reading: Reading, max_position: int) -> Rotation:
     """The rule of 0.33.0; ``rope_parameters`` may be null, which is type default.
 
     EngineRaises where P is so far below T that the base is no longer a real number. vLLM itself
     raises nothing there: it casts complex angles to real ones and serves what comes out.
     """
-    factor = reading.required("factor", _NULL_FACTOR)
+    factor = _FACTOR(reading).value
     inner = inner_term(factor, max_position, trained_positions(reading, max_position))
     if inner <= 0:
         raise EngineRaises(_not_a_rotation(reading, inner, max_position))
-    keys = ("factor", TRAINED)
-    theta = unscaled(reading) if inner == 1 else stretched(reading, inner)
-    return Turning(
-        inv_freq=theta, table_rows=max_position, choice="one base for every length", keys_read=keys
+    rotation = UnscaledRow()(reading) if inner == 1 else stretched(reading, Stated(inner))
+    return replace(
+        rotation, table_rows=max_position, choice=FIXED_BASE, keys_read=("factor", TRAINED)
     )
 
 
-def dynamic_before_41277(reading: Reading, max_position: int) -> Turning:
+def dynamic_before_41277(reading: Reading, max_position: int) -> Rotation:
     """The rule of the releases before that pull request."""
-    factor = reading.required("factor", _NULL_FACTOR)
-    return Turning(
-        inv_freq=stretched(reading, factor * factor - (factor - 1)),
-        table_rows=math.ceil(max_position * factor),
-        choice="one base for every length",
-        keys_read=("factor",),
-    )
+    return constant_dynamic(reading, max_position, _FACTOR(reading))
 
 
 def _not_a_rotation(reading: Reading, inner: float, rows: int) -> str:
     """vLLM casts cos and sin of complex angles x + iy to real: cos^2 + sin^2 = cosh(y)^2."""
-    geometry = reading.section.geometry()
+    geometry = reading.geometry()
     d = geometry.rotary_dim
     if inner == 0 or d <= 2:
         return "not a rotation: the effective base is 0"
