@@ -5,6 +5,9 @@ from typing import Any
 from ropewalk.configs.rope import RopeSection
 from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
+from ropewalk.engines.answer import EngineAnswer
+from ropewalk.engines.reading import Reading
+from ropewalk.engines.table import ENGINES
 from ropewalk.methods import from_config
 from ropewalk.methods.inspection import inspect_model
 from ropewalk.planning import kv_cache as planning
@@ -28,3 +31,13 @@ def inspect_config(config: Any, **asked: Any) -> dict[str, Any]:
 
 def kv_cache(config: Any, length: Any, **asked: Any) -> dict[str, Any]:
     return planning.kv_cache(read_model(config), length, **asked)
+
+
+def reading_of(config: Any, served_length: Any = None, layer_type: str | None = None) -> Reading:
+    return Reading.of(read_model(config), served_length, layer_type)
+
+
+def answer_of(
+    engine: str, config: Any, served_length: Any = None, layer_type: str | None = None
+) -> EngineAnswer:
+    return ENGINES[engine](reading_of(config, served_length, layer_type))

@@ -14,8 +14,8 @@ from torch.testing import assert_close
 
 import ropewalk as rw
 from places import GOLDENS
+from readings import answer_of, reading_of
 from ropewalk.engines.answer import TwoTables
-from ropewalk.engines.reading import Reading
 from ropewalk.engines.table import ENGINES
 from ropewalk.engines.vllm.dynamic import dynamic, dynamic_before_41277
 
@@ -32,8 +32,8 @@ RECORDS = [pytest.param(record, id=name_of(record)) for record in RECORDED["reco
 
 
 def answer_to(record):
-    rule = ENGINES[record["engine"]]
-    return rule(CONFIGS[record["id"]], record["served_length"], record["layer_type"])
+    config = CONFIGS[record["id"]]
+    return answer_of(record["engine"], config, record["served_length"], record["layer_type"])
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -106,7 +106,7 @@ def base_of(theta, d=64):
     ],
 )
 def test_dynamic_ntk_of_nomic_after_pull_request_41277(config, served, base):
-    answer = ENGINES["vllm"](config, served, None)
+    answer = answer_of("vllm", config, served, None)
     assert base_of(answer.inv_freq) == pytest.approx(base, rel=1e-9)
     assert answer.table_rows == served
 
@@ -114,7 +114,7 @@ def test_dynamic_ntk_of_nomic_after_pull_request_41277(config, served, base):
 @pytest.mark.parametrize("served", [2048, 4096])
 def test_nomic_v1_below_its_trained_length_is_no_rotation(served):
     """v1 states 8,192 trained positions: the inner term is -0.5 at 2,048 and 0 at 4,096."""
-    answer = ENGINES["vllm"](NOMIC_V1, served, None)
+    answer = answer_of("vllm", NOMIC_V1, served, None)
     assert answer.error.startswith("not a rotation")
     assert answer.inv_freq is None
     findings = rw.audit(NOMIC_V1, served)["findings"]
@@ -123,7 +123,7 @@ def test_nomic_v1_below_its_trained_length_is_no_rotation(served):
 
 @pytest.mark.parametrize("served", [2048, 4096, 8192])
 def test_dynamic_ntk_before_pull_request_41277_is_one_constant(served):
-    reading = Reading.of(NOMIC_V1_5, served, None)
+    reading = reading_of(NOMIC_V1_5, served, None)
     turned = dynamic_before_41277(reading, max_position=served)
     theta = turned.frequencies.inv_freq(served).tolist()
     assert base_of(theta) == pytest.approx(3108.2236667168813, rel=1e-9)
@@ -132,7 +132,7 @@ def test_dynamic_ntk_before_pull_request_41277_is_one_constant(served):
 
 def test_dynamic_ntk_between_no_op_and_trained_length():
     """P = 3/4 T, a = 2: the inner term is 1/2, the base halves and more."""
-    reading = Reading.of({**NOMIC, "max_position_embeddings": 4096}, 3072, None)
+    reading = reading_of({**NOMIC, "max_position_embeddings": 4096}, 3072, None)
     theta = dynamic(reading, max_position=3072).frequencies.inv_freq(3072).tolist()
     assert base_of(theta) == pytest.approx(1000 * 0.5 ** (64 / 62), rel=1e-9)
     assert "dynamic-below-trained" in ids(
@@ -141,7 +141,7 @@ def test_dynamic_ntk_between_no_op_and_trained_length():
 
 
 def test_rope_parameters_of_nomic_may_be_null():
-    answer = ENGINES["vllm"]({**NOMIC_V1_5, "rope_parameters": None}, None, None)
+    answer = answer_of("vllm", {**NOMIC_V1_5, "rope_parameters": None}, None, None)
     assert answer.error is None
     assert base_of(answer.inv_freq) == pytest.approx(1000, rel=1e-9)
     assert answer.table_rows == answer.max_length == 2048
@@ -149,11 +149,11 @@ def test_rope_parameters_of_nomic_may_be_null():
 
 def test_without_max_trained_positions_nothing_is_scaled():
     config = CONFIGS["dynamic-internlm3"]
-    answer = ENGINES["vllm"](config, None, None)
+    answer = answer_of("vllm", config, None, None)
     assert base_of(answer.inv_freq, 128) == pytest.approx(5e7, rel=1e-9)
     assert "dynamic-no-op" in ids(rw.audit(config))
     stated = {**config, "rope_scaling": {**config["rope_scaling"], "max_trained_positions": 8192}}
-    scaled = ENGINES["vllm"](stated, None, None)
+    scaled = answer_of("vllm", stated, None, None)
     # a P / T - (a - 1) = 6 * 4 - 5
     assert base_of(scaled.inv_freq, 128) == pytest.approx(5e7 * 19 ** (128 / 126), rel=1e-9)
     assert "dynamic-no-op" not in ids(rw.audit(stated))
@@ -185,7 +185,7 @@ def deepseek(**rope):
     ],
 )
 def test_softmax_scale_of_latent_attention(config, multipliers):
-    answers = [rule(config, None, None) for rule in ENGINES.values()]
+    answers = [answer_of(name, config, None, None) for name in ENGINES]
     found = [answer.softmax_scale_multiplier for answer in answers]
     assert found == pytest.approx(multipliers, rel=1e-12)
 
@@ -193,7 +193,7 @@ def test_softmax_scale_of_latent_attention(config, multipliers):
 def test_a_compressed_config_has_neither_mscale_nor_qk_width():
     """DeepSeek-V4: head_dim^-1/2 and attention factor 1, whatever mscale says."""
     config = {**deepseek(), "compress_ratios": [1, 4], "head_dim": 512}
-    answer = ENGINES["vllm"](config, None, None)
+    answer = answer_of("vllm", config, None, None)
     assert (answer.attention_factor, answer.softmax_scale_multiplier) == (1, 1)
     assert rw.inspect(config)["softmax_scale"] == pytest.approx(512**-0.5)
 
@@ -202,7 +202,7 @@ def test_mscale_without_its_partner_in_latent_attention():
     """A of the four: transformers ignores it, vLLM and SGLang take m(s, 0.707) / m(s, 0)."""
     config = CONFIGS["mla-deepseek-v2-lite"]
     rope = {k: v for k, v in config["rope_scaling"].items() if k != "mscale_all_dim"}
-    answers = [rule({**config, "rope_scaling": rope}, None, None) for rule in ENGINES.values()]
+    answers = [answer_of(name, {**config, "rope_scaling": rope}, None, None) for name in ENGINES]
     half = 0.0707 * math.log(40) + 1
     assert [a.attention_factor for a in answers] == pytest.approx([M_40, half, half, M_40])
     assert answers[3].softmax_scale_multiplier == pytest.approx(M_40**2)
@@ -217,13 +217,13 @@ def test_the_ramp_of_qwen_vl_in_vllm_takes_four_times_the_length():
             "mrope_section": [16, 24, 24],
         },
     }
-    theta = ENGINES["vllm"](config, None, None).inv_freq
+    theta = answer_of("vllm", config, None, None).inv_freq
     plain = [1e6 ** (-2 * i / 128) for i in range(64)]
     # 30..47 in place of 23..40
     assert theta[30] == pytest.approx(plain[30], rel=1e-12)
     assert theta[31] < plain[31] * (1 - 1e-3)
     assert theta[47] == pytest.approx(plain[47] / 4, rel=1e-12)
-    ours = ENGINES["transformers"](config, None, None).inv_freq
+    ours = answer_of("transformers", config, None, None).inv_freq
     worst = max(abs(a - b) / b for a, b in zip(theta, ours, strict=True))
     assert worst == pytest.approx(1.24, abs=0.01)
     assert "mrope-ramp" in ids(rw.audit(config))
@@ -235,7 +235,7 @@ def test_a_nested_truncate_is_ignored_by_transformers():
     inner = {**flat["rope_scaling"], "rope_theta": 150000}
     nested = {k: v for k, v in flat.items() if k not in ("rope_scaling", "rope_theta")}
     nested["rope_parameters"] = {"full_attention": inner, "sliding_attention": dict(inner)}
-    rounded, kept = (ENGINES[n](nested, None, None).inv_freq for n in ("transformers", "vllm"))
+    rounded, kept = (answer_of(n, nested, None, None).inv_freq for n in ("transformers", "vllm"))
     assert kept[16] == pytest.approx(0.000456483919223241, rel=1e-9)
     assert rounded[16] == pytest.approx(0.000580947497, rel=1e-6)
     worst = max(abs(a - b) / b for a, b in zip(rounded, kept, strict=True))

@@ -14,7 +14,7 @@ from transformers.models.olmo3.modeling_olmo3 import Olmo3RotaryEmbedding
 from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding
 
 from places import GOLDENS
-from ropewalk.engines.table import ENGINES
+from readings import answer_of
 
 CONFIGS = json.loads((GOLDENS / "engines.json").read_text("utf-8"))["configs"]
 QWEN = CONFIGS["yarn-qwen25"]
@@ -31,7 +31,7 @@ LISTS = {"short_factor": [1.0 + i / 8 for i in range(16)], "long_factor": [4.0] 
 
 def released(engine):
     """Whether the installed release is the one that the rules are written for."""
-    answer = ENGINES[engine]({**TINY, "model_type": "llama"}, None, None)
+    answer = answer_of(engine, {**TINY, "model_type": "llama"}, None, None)
     try:
         return version(engine) == answer.version
     except PackageNotFoundError:
@@ -89,7 +89,7 @@ def test_transformers_functions_compute_the_same(name, length):
     config = library_config(FLAT[name])
     rope_type = config.rope_parameters["rope_type"]
     inv_freq, factor = ROPE_INIT_FUNCTIONS[rope_type](config, torch.device("cpu"), seq_len=length)
-    assert_same(ENGINES["transformers"](FLAT[name], length, None), inv_freq, factor)
+    assert_same(answer_of("transformers", FLAT[name], length, None), inv_freq, factor)
 
 
 @needs_transformers
@@ -102,7 +102,7 @@ def test_transformers_ignores_a_nested_truncate(layer_type):
         "rope_parameters": {"full_attention": inner, "sliding_attention": dict(inner)},
     }
     inv_freq, factor = ROPE_INIT_FUNCTIONS["yarn"](library_config(config), layer_type=layer_type)
-    assert_same(ENGINES["transformers"](config, None, layer_type), inv_freq, factor)
+    assert_same(answer_of("transformers", config, None, layer_type), inv_freq, factor)
 
 
 @needs_transformers
@@ -110,7 +110,7 @@ def test_transformers_ignores_a_nested_truncate(layer_type):
 def test_transformers_loses_the_base_of_olmo3s_sliding_layers(layer_type):
     config = {**TINY, "model_type": "olmo3", "rope_theta": 2e5, "rope_scaling": dict(YARN)}
     module = Olmo3RotaryEmbedding(library_config(config))
-    answer = ENGINES["transformers"](config, None, layer_type)
+    answer = answer_of("transformers", config, None, layer_type)
     factor = getattr(module, f"{layer_type}_attention_scaling")
     assert_same(answer, getattr(module, f"{layer_type}_inv_freq"), factor)
 
@@ -127,7 +127,7 @@ def test_transformers_never_uses_phimoes_long_list(length):
     module = PhimoeRotaryEmbedding(library_config(config))
     cos, sin = module(torch.zeros(1), torch.arange(length)[None])
     radius = (cos[0, -1] ** 2 + sin[0, -1] ** 2).sqrt()
-    answer = ENGINES["transformers"](config, length, None)
+    answer = answer_of("transformers", config, length, None)
     assert answer.attention_factor == pytest.approx(radius[0].item(), rel=1e-5)
     # Position 1 lies below every half turn, so that its angle is the frequency.
     angles = torch.atan2(sin[0, 1], cos[0, 1])[:16]
@@ -151,7 +151,7 @@ def test_transformers_never_uses_phimoes_long_list(length):
 def test_transformers_refuses_the_same_configs(config, error):
     with pytest.raises(error) as raised:
         library_config(config)
-    answer = ENGINES["transformers"](config, None, None)
+    answer = answer_of("transformers", config, None, None)
     assert answer.error == " ".join(f"{error.__name__}: {raised.value}".split())
     assert answer.inv_freq is None
 
@@ -160,7 +160,7 @@ def test_transformers_refuses_the_same_configs(config, error):
 @pytest.mark.parametrize("model_type", ["qwen2", "llama"])
 def test_transformers_takes_a_null_head_dim_where_the_class_fills_it_in(model_type):
     config = {**TINY, "model_type": model_type, "head_dim": None, "rope_scaling": dict(YARN)}
-    answer = ENGINES["transformers"](config, None, None)
+    answer = answer_of("transformers", config, None, None)
     if answer.error is None:
         inv_freq, factor = ROPE_INIT_FUNCTIONS["yarn"](library_config(config))
         assert_same(answer, inv_freq, factor)
@@ -188,7 +188,7 @@ def rotary(engine, config):
 def test_tables_of_serving_engines_hold_the_same(engine, name):
     if not released(engine):
         pytest.skip(f"{engine}: the release that the rules are written for is not installed")
-    answer = ENGINES[engine](FLAT[name], None, None)
+    answer = answer_of(engine, FLAT[name], None, None)
     cos, sin = rotary(engine, FLAT[name]).cos_sin_cache.double().chunk(2, dim=-1)
     assert cos.shape[0] == answer.table_rows
     assert (cos[0].square() + sin[0].square()).sqrt().tolist() == pytest.approx(

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,15 +13,15 @@ from hypothesis import strategies as st
 import ropewalk as rw
 from config_strategies import CONFIGS
 from places import GOLDENS
-from readings import encoding_from_config, read_rope_section
+from readings import answer_of, encoding_from_config, read_rope_section, reading_of
 from representative import PARAMETERS
 from ropewalk.cli.main import main
 from ropewalk.configs.gguf_names import gguf_architecture
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export import document as export_module
-from ropewalk.engines.export.flags import value_of
+from ropewalk.engines.export.dialects import DIALECTS
 from ropewalk.engines.llama_cpp.flags import llama_cpp_with_flags
 from ropewalk.engines.table import ENGINES
+from ropewalk.engines.words import value_of
 
 L0, LONG = 32768, 131072
 QWEN = {
@@ -135,9 +136,9 @@ def answered(config, document, length):
     """(answer, admitted tokens) of the engine under what was exported."""
     if document["engine"] == "llama.cpp":
         words = shlex.split(document["command"])
-        back = llama_cpp_with_flags(config, words, None, None)
+        back = llama_cpp_with_flags(reading_of(config), words)
         return back.answer, back.trained_context
-    answer = ENGINES[document["engine"]](applied(config, document), length, None)
+    answer = answer_of(document["engine"], applied(config, document), length, None)
     return answer, answer.max_length
 
 
@@ -295,22 +296,17 @@ def test_windows_beside_a_flat_dict_are_noted():
 @pytest.mark.parametrize("wrong", ["rope_theta", "factor"])
 def test_an_export_that_computes_something_else_is_not_handed_out(engine, wrong, monkeypatch):
     """A writer with a bug: the audit stands between it and the reader."""
-    exporter = export_module.EXPORTERS[engine]
+    kind = type(DIALECTS[engine])
+    write = kind.write
 
-    def write(request):
+    def wrong_write(dialect, request):
         block = request.block
         changed = {"rope_theta": block.rope_theta * 1.001} if wrong == "rope_theta" else {}
         parameters = dict(block.parameters) | ({"factor": 4.01} if wrong == "factor" else {})
-        fields = {name: getattr(block, name) for name in type(block).__slots__}
-        block = type(block)(**{**fields, "parameters": parameters, **changed})
-        request = type(request)(
-            **{**{n: getattr(request, n) for n in type(request).__slots__}, "block": block}
-        )
-        return exporter.write(request)
+        block = replace(block, parameters=parameters, **changed)
+        return write(dialect, replace(request, block=block))
 
-    fields = {name: getattr(exporter, name) for name in type(exporter).__slots__}
-    broken = type(exporter)(**{**fields, "write": write})
-    monkeypatch.setattr(export_module, "EXPORTERS", {engine: broken})
+    monkeypatch.setattr(kind, "write", wrong_write)
     with pytest.raises(RopewalkError, match=r"differ|attention factor"):
         rw.export(QWEN, "yarn:factor=4", engine)
 
@@ -325,7 +321,9 @@ FLAGGED = [record for record in RECORDED["records"] if record.get("extra_flag")]
 def test_a_flag_does_what_the_executed_release_did(record):
     config = RECORDED["configs"][record["id"]]
     words = shlex.split(record["extra_flag"])
-    found = llama_cpp_with_flags(config, words, record["served_length"], record["layer_type"])
+    found = llama_cpp_with_flags(
+        reading_of(config, record["served_length"], record["layer_type"]), words
+    )
     expected = record["expected"]
     # Recorded in float32, from a kernel that walks from pair to pair in float32.
     assert found.answer.attention_factor == pytest.approx(expected["attention_factor"], rel=1e-6)
@@ -341,7 +339,7 @@ YARN_FLAGS = ["--rope-scaling", "yarn", "--rope-scale", "4", "--yarn-orig-ctx", 
 
 
 def flagged(*flags, config=QWEN):
-    return llama_cpp_with_flags(config, flags, L0, None)
+    return llama_cpp_with_flags(reading_of(config, L0), flags)
 
 
 def test_yarn_s_flags_raise_the_context_that_a_slot_may_have():

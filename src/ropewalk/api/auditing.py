@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.engines.audit import audit_config
+from ropewalk.configs.shape import read_model
+from ropewalk.engines.audit import audit_model
 from ropewalk.integrations.loading import load_config
 
 
@@ -17,7 +18,7 @@ def audit(
 
     config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
 
-    The other arguments and the result: see ``ropewalk.engines.audit.audit_config``.
+    The other arguments and the result: see ``ropewalk.engines.audit.audit_model``.
     """
     parsed = load_config(config) if isinstance(config, str | Path) else config
-    return audit_config(parsed, served_length, layer_type)
+    return audit_model(read_model(parsed), served_length, layer_type)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.engines.export.document import export_config
+from ropewalk.configs.shape import read_model
+from ropewalk.engines.export.document import export_model
 from ropewalk.integrations.loading import load_config
 
 
@@ -18,7 +19,7 @@ def export(
     config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
 
     The other arguments, the result and the errors: see
-    ``ropewalk.engines.export.document.export_config``.
+    ``ropewalk.engines.export.document.export_model``.
     """
     parsed = config if isinstance(config, Mapping) else load_config(config)
-    return export_config(parsed, spec, engine, length=length)
+    return export_model(read_model(parsed), spec, engine, length=length)

@@ -1,13 +1,13 @@
 """What one engine computes for a config, a served length and a layer type."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.frequencies import Frequencies
 from ropewalk.core.geometry import Pairing
 from ropewalk.core.lengths import LengthPolicy
+from ropewalk.engines.reading import Reading
 from ropewalk.frequencies.longrope import LongRoPE
 
 ENGINE_NAMES = TRANSFORMERS, VLLM, SGLANG, LLAMA_CPP = (
@@ -124,8 +124,8 @@ class EngineAnswer:
         )
 
 
-EngineRule = Callable[[Mapping[str, Any], int | None, str | None], EngineAnswer]
-"""(config, served_length, layer_type) -> EngineAnswer; None: nothing was asked for."""
+EngineRule = Callable[[Reading], EngineAnswer]
+"""What one release computes for a config, a served length and a layer type."""
 
 
 def _listed(frequencies: Frequencies, context_length: int) -> tuple[float, ...]:

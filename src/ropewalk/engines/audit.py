@@ -1,8 +1,8 @@
 """The audit of a config: four answers and what is to be said about them."""
 
-from collections.abc import Mapping
 from typing import Any
 
+from ropewalk.configs.shape import ModelShape
 from ropewalk.engines.answer import EngineAnswer, TwoTables
 from ropewalk.engines.findings.finding import Evidence, Finding
 from ropewalk.engines.findings.table import findings
@@ -10,10 +10,10 @@ from ropewalk.engines.reading import Reading
 from ropewalk.engines.table import ENGINES
 
 
-def audit_config(
-    config: Mapping[str, Any], served_length: int | None = None, layer_type: str | None = None
+def audit_model(
+    shape: ModelShape, served_length: int | None = None, layer_type: str | None = None
 ) -> dict[str, Any]:
-    """What each engine computes for a parsed config.json, and where they differ, as a document.
+    """What each engine computes for a model, and where they differ, as a document.
 
     served_length  tokens: vLLM --max-model-len, llama.cpp n_ctx, SGLang and transformers the
                    longest sequence of a call; None: what each engine takes by default
@@ -22,8 +22,8 @@ def audit_config(
     Returns ``{"engines": {name: {...}}, "findings": [...]}``, JSON-serialisable but for
     infinities. Raises RopewalkError for a config or a length that no engine could be asked about.
     """
-    answers = {name: rule(config, served_length, layer_type) for name, rule in ENGINES.items()}
-    reading = Reading.of(config, served_length, layer_type)
+    reading = Reading.of(shape, served_length, layer_type)
+    answers = {name: rule(reading) for name, rule in ENGINES.items()}
     evidence = Evidence(reading=reading, answers=answers)
     found = findings(evidence)
     reference = next((n for n, answer in answers.items() if answer.inv_freq is not None), None)

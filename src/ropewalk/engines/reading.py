@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ropewalk.configs.keys import ORIGINAL
+from ropewalk.configs.keys import ORIGINAL, SLIDING
 from ropewalk.configs.numbers import LARGEST_LENGTH
 from ropewalk.configs.rope import TYPES_FROM_ORIGINAL, RopeSection
-from ropewalk.configs.shape import read_model
+from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 
@@ -20,39 +20,41 @@ class EngineRaises(Exception):
 class Reading:
     """One config for one layer type.
 
-    text           the text model's keys
     rope           the rope dict in force, as written
-    nested         whether the config has one rope dict for each layer type
-    text_section   name of the section that holds the text model's keys, or None
     section        the same, normalised and checked
     served_length  tokens asked for, or None
     """
 
-    text: Mapping[str, Any]
+    shape: ModelShape
     rope: Mapping[str, Any]
-    nested: bool
-    text_section: str | None
     section: RopeSection
     served_length: int | None
 
     @classmethod
     def of(
-        cls, config: Mapping[str, Any], served_length: int | None, layer_type: str | None
+        cls, shape: ModelShape, served_length: int | None = None, layer_type: str | None = None
     ) -> "Reading":
         """Raises RopewalkError for a config or length that no engine could be asked about."""
-        shape = read_model(config)
         section = shape.rope(layer_type)
         rope = section.written
-        if section.layer_type == "sliding_attention" and section.rope_type == "default":
+        if section.layer_type == SLIDING and section.rope_type == "default":
             rope = {**rope, "rope_type": "default"}
         return cls(
-            text=shape.text,
+            shape=shape,
             rope=rope,
-            nested=section.nested,
-            text_section=shape.text_section,
             section=section,
-            served_length=_checked(served_length),
+            served_length=None if served_length is None else length(served_length, "served_length"),
         )
+
+    @property
+    def text(self) -> Mapping[str, Any]:
+        """The text model's keys."""
+        return self.shape.text
+
+    @property
+    def nested(self) -> bool:
+        """Whether the config has one rope dict for each layer type."""
+        return self.section.nested
 
     @property
     def written_type(self) -> str:
@@ -116,7 +118,3 @@ def length(value: object, name: str) -> int:
     if not whole or not 2 <= value <= LARGEST_LENGTH or value != int(value):  # type: ignore[operator, call-overload]
         raise RopewalkError(f"{name}={value!r:.40}: expected 2 to 2^40 tokens")
     return int(value)  # type: ignore[call-overload, no-any-return]
-
-
-def _checked(served_length: int | None) -> int | None:
-    return None if served_length is None else length(served_length, "served_length")

@@ -5,7 +5,8 @@ from typing import Any
 
 from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export.document import EXPORTERS, export_config
+from ropewalk.engines.export.document import export_model
+from ropewalk.engines.table import ENGINES
 from ropewalk.methods.spec import NATIVE
 from ropewalk.planning.candidates import CANDIDATES, Candidate
 from ropewalk.planning.kv_cache import check_request, kv_cache
@@ -138,12 +139,12 @@ def _replacing(target: Target, candidate: Candidate) -> str:
 
 
 def _engines(shape: ModelShape, spec: str, length: int) -> dict[str, dict[str, Any]]:
-    return {engine: _exported(shape, spec, engine, length) for engine in EXPORTERS}
+    return {engine: _exported(shape, spec, engine, length) for engine in ENGINES}
 
 
 def _exported(shape: ModelShape, spec: str, engine: str, length: int) -> dict[str, Any]:
     try:
-        found = export_config(shape.config, spec, engine, length=length)
+        found = export_model(shape, spec, engine, length=length)
     except RopewalkError as error:
         return {"error": str(error)}
     return {key: found[key] for key in ("config", "remove", "flags", "command", "notes")}

@@ -5,7 +5,8 @@ from typing import Any
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.export.request import Exporter, ExportRequest, Written
+from ropewalk.engines.export.dialect import Dialect, Directions
+from ropewalk.engines.export.request import ExportRequest
 
 MAGNITUDE_TOLERANCE = 1e-6
 """Relative, of the attention factor and the softmax multiplier."""
@@ -15,8 +16,8 @@ class NotTheSame(Exception):
     """What an engine computes otherwise than asked; caught where exports are made."""
 
 
-def checked(written: Written, exporter: Exporter, request: ExportRequest) -> dict[str, Any]:
-    """The largest differences between what ``written`` computes and what was asked.
+def checked(directions: Directions, dialect: Dialect, request: ExportRequest) -> dict[str, Any]:
+    """The largest differences between what the directions computes and what was asked.
 
     Where the engine follows the sequence so far, at L0 and at the length asked for; else at the
     length alone. NotTheSame where something differs by more than its tolerance, or the length is
@@ -25,16 +26,15 @@ def checked(written: Written, exporter: Exporter, request: ExportRequest) -> dic
     lengths = [request.length]
     if request.block.follows_length and request.block.trained_length < request.length:
         lengths = [request.block.trained_length, request.length]
-    found = [_at(written, exporter, request, length) for length in lengths]
+    found = [_at(directions, dialect, request, length) for length in lengths]
     worst = {key: max(at[key] for at in found) for key in found[0]}
-    return {**worst, "admitted": _admitted(written, exporter, request), "lengths": lengths}
+    return {**worst, "admitted": _admitted(directions, dialect, request), "lengths": lengths}
 
 
 def _at(
-    written: Written, exporter: Exporter, request: ExportRequest, length: int
+    directions: Directions, dialect: Dialect, request: ExportRequest, length: int
 ) -> dict[str, float]:
-    layer_type = request.section.layer_type
-    back = exporter.read_back(written, request.config, length, layer_type)
+    back = dialect.read_back(directions, request, length)
     answer = back.answer
     if answer.inv_freq is None or answer.attention_factor is None:
         raise NotTheSame(answer.error or "; ".join(answer.notes) or "it says nothing")
@@ -49,7 +49,7 @@ def _at(
     if back.positions is not None and back.positions < length:
         raise NotTheSame(f"its table has {back.positions:,} rows, fewer than {length:,} positions")
     for name, difference in differences.items():
-        allowed = exporter.tolerance if name == "inv_freq" else MAGNITUDE_TOLERANCE
+        allowed = dialect.tolerance if name == "inv_freq" else MAGNITUDE_TOLERANCE
         if not difference <= allowed:
             raise NotTheSame(_said(name, difference, answer, magnitude, request))
     return differences
@@ -75,10 +75,10 @@ def _wanted(encoding: Encoding, length: int) -> tuple[list[float], float]:
     return frequencies.inv_freq(at).tolist(), frequencies.attention_factor(at)
 
 
-def _admitted(written: Written, exporter: Exporter, request: ExportRequest) -> int | None:
+def _admitted(directions: Directions, dialect: Dialect, request: ExportRequest) -> int | None:
     """Tokens that the engine admits, at least as many as asked for; None where it does not ask."""
-    layer_type, length = request.section.layer_type, request.length
-    admitted = exporter.read_back(written, request.config, length, layer_type).admitted
+    length = request.length
+    admitted = dialect.read_back(directions, request, length).admitted
     if admitted is not None and admitted < length:
         raise NotTheSame(f"it admits {admitted:,} tokens, asked were {length:,}")
     return admitted

@@ -1,78 +1,38 @@
 """A method as what one engine is given: keys of a config, or flags of a command line.
 
-Every export is audited before it is handed out: what was written is read again as the engine
+Every export is audited before it is handed out: what was directions is read again as the engine
 reads it, and the engine's answer must have the frequencies, the attention factor and the softmax
 scale that were asked for, and admit the length.
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from math import ceil
-from types import MappingProxyType
 from typing import Any
 
 from ropewalk.configs.attention import Chunked, Sliding
 from ropewalk.configs.numbers import LARGEST_LENGTH
 from ropewalk.configs.rope import RopeSection
-from ropewalk.configs.shape import read_model
+from ropewalk.configs.shape import ModelShape
 from ropewalk.configs.unknown import Unknown
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export import llama_cpp, sglang, transformers, vllm
 from ropewalk.engines.export.block import rope_block
 from ropewalk.engines.export.check import NotTheSame, checked
-from ropewalk.engines.export.request import Exporter, ExportRequest, Written
+from ropewalk.engines.export.dialect import Dialect, Directions
+from ropewalk.engines.export.dialects import DIALECTS
+from ropewalk.engines.export.request import ExportRequest
+from ropewalk.engines.patch import is_flat
 from ropewalk.methods.from_config import native_encoding, softmax_scale
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 
-LLAMA_CPP_TOLERANCE = 1e-5
-"""llama.cpp's kernel multiplies a float32 constant from pair to pair, by itself up to 8e-6."""
 
-EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
-    {
-        "transformers": Exporter(
-            command=(),
-            decided_by=None,
-            write=transformers.write,
-            unchanged=transformers.write,
-            read_back=transformers.read_back,
-            limits=transformers.limits,
-        ),
-        "vllm": Exporter(
-            command=("vllm", "serve", "MODEL"),
-            decided_by=vllm.LENGTH,
-            write=vllm.write,
-            unchanged=vllm.unchanged,
-            read_back=vllm.read_back,
-            limits=vllm.limits,
-        ),
-        "sglang": Exporter(
-            command=("python", "-m", "sglang.launch_server", "--model-path", "MODEL"),
-            decided_by=sglang.LENGTH,
-            write=sglang.write,
-            unchanged=sglang.unchanged,
-            read_back=sglang.read_back,
-            limits=sglang.limits,
-        ),
-        "llama.cpp": Exporter(
-            command=("llama-server", "-m", "MODEL.gguf"),
-            decided_by=llama_cpp.LENGTH,
-            write=llama_cpp.write,
-            unchanged=llama_cpp.unchanged,
-            read_back=llama_cpp.read_back,
-            limits=llama_cpp.limits,
-            tolerance=LLAMA_CPP_TOLERANCE,
-        ),
-    }
-)
-
-
-def export_config(
-    config: Mapping[str, Any], spec: str, engine: str, *, length: int | None = None
+def export_model(
+    shape: ModelShape, spec: str, engine: str, *, length: int | None = None
 ) -> dict[str, Any]:
-    """What to give ``engine`` so that it computes ``spec`` over a checkpoint's config.
+    """What to give ``engine`` so that it computes ``spec`` over a checkpoint.
 
     engine  transformers, vllm, sglang or llama.cpp
     length  N, in tokens, to be admitted; by default factor * L0 or the fixed length of the spec,
@@ -86,33 +46,33 @@ def export_config(
     Raises RopewalkError for a bad config, spec, engine or length, and where the engine cannot
     express the method: which part it cannot, and what comes nearest.
     """
-    exporter = _exporter(engine)
-    request = _request(config, spec, engine, length)
+    dialect = _dialect(engine)
+    request = _request(shape, spec, engine, length)
     with _about(spec, engine):
-        written, differences = _audited(exporter, request)
-    back = exporter.read_back(written, config, request.length, request.section.layer_type)
-    words = (*exporter.command, *written.flags) if written.flags else ()
-    replaced = ("rope_scaling",) if "rope_scaling" in request.text else ()
+        directions, differences = _audited(dialect, request)
+    back = dialect.read_back(directions, request, request.length)
+    words = (*dialect.command, *directions.flags) if directions.flags else ()
+    replaced = ("rope_scaling",) if "rope_scaling" in request.shape.text else ()
     return {
         "engine": engine,
         "version": back.answer.version,
         "method": spec,
         "length": request.length,
-        "config": written.patch.document(),
-        "remove": list(replaced if "rope_parameters" in written.patch.keys else ()),
-        "flags": list(written.flags),
+        "config": directions.patch.document,
+        "remove": list(replaced if "rope_parameters" in directions.patch.keys else ()),
+        "flags": list(directions.flags),
         "command": shlex.join(words),
         "checked": differences,
-        "notes": [*back.answer.notes, *_notes(request, written)],
+        "notes": [*back.answer.notes, *_notes(request, directions)],
     }
 
 
-def _exporter(engine: str) -> Exporter:
-    if engine in EXPORTERS:
-        return EXPORTERS[engine]
-    near = get_close_matches(str(engine), EXPORTERS, n=1)
+def _dialect(engine: str) -> Dialect:
+    if engine in DIALECTS:
+        return DIALECTS[engine]
+    near = get_close_matches(str(engine), DIALECTS, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise RopewalkError(f"engine {engine!s:.40}: expected one of {', '.join(EXPORTERS)}{hint}")
+    raise RopewalkError(f"engine {engine!s:.40}: expected one of {', '.join(DIALECTS)}{hint}")
 
 
 @contextmanager
@@ -124,10 +84,7 @@ def _about(spec: str, engine: str) -> Iterator[None]:
         raise RopewalkError(f"{spec} on {engine}: {error}") from error
 
 
-def _request(
-    config: Mapping[str, Any], spec: str, engine: str, length: int | None
-) -> ExportRequest:
-    shape = read_model(config)
+def _request(shape: ModelShape, spec: str, engine: str, length: int | None) -> ExportRequest:
     section = shape.rope()
     parsed = parse_spec(spec)
     tokens = _length(parsed, section) if length is None else length
@@ -163,27 +120,27 @@ def _length(spec: Spec, section: RopeSection) -> int:
     return section.max_position_embeddings
 
 
-def _audited(exporter: Exporter, request: ExportRequest) -> tuple[Written, dict[str, Any]]:
-    """The config's own encoding where it is what was asked for, else the written block."""
-    if exporter.decided_by is not None:
+def _audited(dialect: Dialect, request: ExportRequest) -> tuple[Directions, dict[str, Any]]:
+    """The config's own encoding where it is what was asked for, else the block."""
+    if dialect.length is not None:
         try:
-            written = exporter.unchanged(request)
-            return written, checked(written, exporter, request)
+            directions = dialect.unchanged(request)
+            return directions, checked(directions, dialect, request)
         except (NotTheSame, RopewalkError):
             pass  # it is not: the block says what is
-    _check_follows(exporter, request)
-    written = exporter.write(request)
+    _check_follows(dialect, request)
+    directions = dialect.write(request)
     try:
-        return written, checked(written, exporter, request)
+        return directions, checked(directions, dialect, request)
     except NotTheSame as difference:
         raise RopewalkError(
-            f"{difference} ({exporter.limits(request)}); nearest: rw.extend in transformers, "
+            f"{difference} ({dialect.limits(request)}); nearest: rw.extend in transformers, "
             "which computes it, or a method that ropewalk plan lists for this engine"
         ) from difference
 
 
-def _check_follows(exporter: Exporter, request: ExportRequest) -> None:
-    flag = exporter.decided_by
+def _check_follows(dialect: Dialect, request: ExportRequest) -> None:
+    flag = dialect.length
     if flag is not None and request.block.follows_length:
         own = (
             f", or for the config's own lists {flag} {request.length} alone, with which every "
@@ -197,11 +154,11 @@ def _check_follows(exporter: Exporter, request: ExportRequest) -> None:
         )
 
 
-def _notes(request: ExportRequest, written: Written) -> list[str]:
+def _notes(request: ExportRequest, directions: Directions) -> list[str]:
     """What a flat rope dict, or flags, do to layers with a window."""
-    rope = written.patch.keys.get("rope_parameters")
-    is_flat = rope is not None and not any(isinstance(v, Mapping) for v in rope.values())
-    if not is_flat and "--rope-scale" not in written.flags:
+    rope = directions.patch.keys.get("rope_parameters")
+    flat = rope is not None and is_flat(rope)
+    if not flat and "--rope-scale" not in directions.flags:
         return []
     kinds = request.shape.kinds
     windows = () if isinstance(kinds, Unknown) else kinds
@@ -214,7 +171,7 @@ def _notes(request: ExportRequest, written: Written) -> list[str]:
     if not shorter or request.spec == NATIVE:
         return []
     said = f"{len(shorter)} layers see a window of {max(shorter):,} tokens: "
-    if not is_flat:
+    if not flat:
         return [f"{said}flags may not reach them, or reach them too; it depends on the graph"]
     return [
         f"{said}a flat rope dict turns them as the others, while rw.extend leaves windows within "

@@ -6,43 +6,65 @@ to L0 * s and nothing else but ``--override-kv ARCH.context_length``.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 from ropewalk.configs.gguf_names import gguf_architecture
 from ropewalk.configs.keys import ORIGINAL
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export.magnitudes import latent_keys
-from ropewalk.engines.export.request import ExportRequest, ReadBack, Written
-from ropewalk.engines.llama_cpp.flags import BAKED_TYPES, DEFAULT_BETAS, llama_cpp_with_flags
+from ropewalk.engines.export.dialect import Dialect, Directions, ReadBack
+from ropewalk.engines.export.request import ExportRequest
+from ropewalk.engines.llama_cpp.flags import (
+    BAKED_TYPES,
+    DEFAULT_BETAS,
+    FlaggedAnswer,
+    llama_cpp_with_flags,
+)
+from ropewalk.engines.reading import Reading
 
-LENGTH = "-c"
 _FLAG_TYPES = ("default", "linear", "yarn")
 
 
-def write(request: ExportRequest) -> Written:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaCppDialect(Dialect):
     """Type, scale, base and cut-offs; then what the context would compute otherwise."""
-    block = request.block
-    if block.rope_type not in _FLAG_TYPES:
-        raise RopewalkError(
-            f"no flag says {block.rope_type}; nearest: yarn, or convert from a config.json with "
-            "the rope block of --engine transformers, where the converter knows it for the "
-            "architecture"
-        )
-    flags = (*_scaling(request), *_latent(request))
-    return _complete(request, flags)
 
+    command: tuple[str, ...] = ("llama-server", "-m", "MODEL.gguf")
+    length: str | None = "-c"
+    tolerance: ClassVar[float] = 1e-5
+    """The kernel multiplies a float32 constant from pair to pair, by itself up to 8e-6."""
 
-def unchanged(request: ExportRequest) -> Written:
-    """The file's own scaling, and a length."""
-    return _complete(request, ())
+    def write(self, request: ExportRequest) -> Directions:
+        block = request.block
+        if block.rope_type not in _FLAG_TYPES:
+            raise RopewalkError(
+                f"no flag says {block.rope_type}; nearest: yarn, or convert from a config.json "
+                "with the rope block of --engine transformers, where the converter knows it for "
+                "the architecture"
+            )
+        return _completed(request, (*_scaling(request), *_latent(request)))
+
+    def unchanged(self, request: ExportRequest) -> Directions:
+        return _completed(request, ())
+
+    def read_back(self, directions: Directions, request: ExportRequest, length: int) -> ReadBack:
+        back = _flagged(request, directions.flags, length)
+        return ReadBack(answer=back.answer, admitted=back.trained_context)
+
+    def limits(self, request: ExportRequest) -> str:
+        if request.section.rope_type in BAKED_TYPES:
+            return f"{request.section.rope_type} is baked into the file at conversion"
+        if request.block.parameters.get("truncate") is False:
+            return "llama.cpp always rounds YaRN's cut-offs; nearest: truncate=true"
+        if ORIGINAL in request.block.parameters and request.section.latent_attention:
+            return "llama.cpp makes the attention factor of latent attention 1"
+        return "the file's own keys may decide"
 
 
 def _scaling(request: ExportRequest) -> tuple[str, ...]:
     block, old = request.block, request.section
-    base = (
-        () if block.rope_theta == old.rope_theta else ("--rope-freq-base", _text(block.rope_theta))
-    )
+    same_base = block.rope_theta == old.rope_theta
+    base = () if same_base else ("--rope-freq-base", _text(block.rope_theta))
     if block.rope_type == "default":
         return (*(() if old.rope_type == "default" else ("--rope-scaling", "none")), *base)
     scale = ("--rope-scaling", block.rope_type, "--rope-scale", _text(block.factor))
@@ -56,14 +78,14 @@ def _betas(request: ExportRequest) -> tuple[str, ...]:
     words: list[str] = []
     for key, default in zip(("beta_fast", "beta_slow"), DEFAULT_BETAS, strict=True):
         value = request.block.parameters[key]
-        if value != default or key in request.old_rope:
+        if value != default or key in request.section.written:
             words += [f"--yarn-{key.replace('_', '-')}", _text(value)]
     return tuple(words)
 
 
 def _latent(request: ExportRequest) -> tuple[str, ...]:
     """The log multiplier, where the new factor needs another one for the same softmax scale."""
-    all_dim = latent_keys(request).get("mscale_all_dim")
+    all_dim = request.latent_keys.get("mscale_all_dim")
     stated = request.section.number("mscale_all_dim")
     if request.block.rope_type != "yarn" or not all_dim:
         return ()
@@ -72,42 +94,28 @@ def _latent(request: ExportRequest) -> tuple[str, ...]:
     return _override(request, "rope.scaling.yarn_log_multiplier", "float", _text(0.1 * all_dim))
 
 
-def _complete(request: ExportRequest, flags: tuple[str, ...]) -> Written:
+def _completed(request: ExportRequest, flags: tuple[str, ...]) -> Directions:
     """With the attention factor corrected, n_ctx_train raised and the length asked for."""
-    length = request.length
-    back = llama_cpp_with_flags(request.config, flags, length, request.section.layer_type)
-    found, wanted = back.answer.attention_factor, request.block.attention_factor
+    length, wanted = request.length, request.block.attention_factor
+    back = _flagged(request, flags, length)
+    found = back.answer.attention_factor
     latent = request.section.latent_attention  # its softmax scale would be multiplied too
     if found and not latent and not math.isclose(found, wanted, rel_tol=1e-7):
         word = _text(wanted / found)
         flags = (*flags, *_override(request, "rope.scaling.attn_factor", "float", word))
     if back.trained_context < length:
         flags = (*flags, *_override(request, "context_length", "int", str(length)))
-    return Written(patch=request.patch(None), flags=(*flags, LENGTH, str(length)))
+    return Directions(patch=request.patch(None), flags=(*flags, "-c", str(length)))
+
+
+def _flagged(request: ExportRequest, flags: tuple[str, ...], length: int) -> FlaggedAnswer:
+    reading = Reading.of(request.shape, length, request.section.layer_type)
+    return llama_cpp_with_flags(reading, flags)
 
 
 def _override(request: ExportRequest, key: str, kind: str, value: str) -> tuple[str, ...]:
     name = gguf_architecture(request.section.model_type)
     return ("--override-kv", f"{name}.{key}={kind}:{value}")
-
-
-def read_back(
-    written: Written, config: Mapping[str, Any], length: int, layer_type: str | None
-) -> ReadBack:
-    """The flags, read as llama.cpp reads them."""
-    back = llama_cpp_with_flags(config, written.flags, length, layer_type)
-    return ReadBack(answer=back.answer, admitted=back.trained_context)
-
-
-def limits(request: ExportRequest) -> str:
-    """What has no flag."""
-    if request.section.rope_type in BAKED_TYPES:
-        return f"{request.section.rope_type} is baked into the file at conversion"
-    if request.block.parameters.get("truncate") is False:
-        return "llama.cpp always rounds YaRN's cut-offs; nearest: truncate=true"
-    if ORIGINAL in request.block.parameters and request.section.latent_attention:
-        return "llama.cpp makes the attention factor of latent attention 1"
-    return "the file's own keys may decide"
 
 
 def _text(value: float) -> str:

@@ -134,7 +134,7 @@ def _dual_chunk(evidence: Evidence) -> Sighting | None:
 
 
 def _text_section(evidence: Evidence) -> Sighting | None:
-    name = evidence.reading.text_section
+    name = evidence.reading.shape.text_section
     if name is None:
         return None
     return Sighting(

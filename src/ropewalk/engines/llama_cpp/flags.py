@@ -24,11 +24,11 @@ from ropewalk.configs.keys import ORIGINAL
 from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.export.flags import value_of, values_of
-from ropewalk.engines.export.request import ConfigPatch
 from ropewalk.engines.llama_cpp.kernel import InKernel, KernelRamp
 from ropewalk.engines.llama_cpp.release import llama_cpp
+from ropewalk.engines.patch import ConfigPatch
 from ropewalk.engines.reading import Reading
+from ropewalk.engines.words import value_of, values_of
 from ropewalk.frequencies.ntk_by_parts import NTKByParts
 
 BAKED_TYPES = frozenset({"llama3", "longrope", "proportional"})
@@ -47,20 +47,14 @@ class FlaggedAnswer:
     trained_context: int
 
 
-def llama_cpp_with_flags(
-    config: Mapping[str, Any],
-    flags: Sequence[str],
-    served_length: int | None,
-    layer_type: str | None,
-) -> FlaggedAnswer:
-    """What llama.cpp computes for a checkpoint converted from ``config`` under ``flags``.
+def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswer:
+    """What llama.cpp computes for a checkpoint converted from a config under ``flags``.
 
-    flags  words of the command line; ``-c`` wins over ``served_length``
+    flags  words of the command line; ``-c`` wins over the reading's ``served_length``
 
     Raises RopewalkError for flags that stack with baked divisors, or with values that are no
     numbers.
     """
-    reading = Reading.of(config, served_length, layer_type)
     baked = reading.section.rope_type in BAKED_TYPES
     if baked and any(flag in flags for flag in _SCALING_FLAGS):
         raise RopewalkError(
@@ -68,17 +62,18 @@ def llama_cpp_with_flags(
             "stack with it; nearest: convert again from a config.json with the wanted rope dict"
         )
     rope = _rope(reading, flags)
-    patch = ConfigPatch.of(read_model(config), reading.section, rope, {})
-    equivalent = patch.applied(config)
-    served = _number(flags, "-c")
-    answer = llama_cpp(equivalent, served_length if served is None else int(served), layer_type)
+    patch = ConfigPatch.of(reading.shape, reading.section, rope, {})
+    equivalent = read_model(patch.applied(reading.shape.config))
+    asked = _number(flags, "-c")
+    served = reading.served_length if asked is None else int(asked)
+    answer = llama_cpp(Reading.of(equivalent, served, reading.section.layer_type))
     return FlaggedAnswer(
         answer=_under_flags(answer, flags),
         trained_context=_trained_context(reading, rope, flags),
     )
 
 
-def override(flags: Sequence[str], key: str) -> float | None:
+def _override(flags: Sequence[str], key: str) -> float | None:
     """The value of ``--override-kv ARCH.key=type:value``, None where it is not given."""
     found = None
     for word in values_of(flags, "--override-kv"):
@@ -103,7 +98,7 @@ def _rope(reading: Reading, flags: Sequence[str]) -> dict[str, Any]:
         stated = reading.rope.get("factor") if scale is None else scale
         rope |= {} if kind == "none" else {"factor": 1.0 if stated is None else stated}
     original = _number(flags, "--yarn-orig-ctx")
-    log_multiplier = override(flags, "rope.scaling.yarn_log_multiplier")
+    log_multiplier = _override(flags, "rope.scaling.yarn_log_multiplier")
     numbers = {
         ORIGINAL: None if original is None else int(original),
         "mscale_all_dim": None if log_multiplier is None else log_multiplier / 0.1,
@@ -125,13 +120,13 @@ def _under_flags(answer: EngineAnswer, flags: Sequence[str]) -> EngineAnswer:
     inner = kernel.inner
     if isinstance(inner, NTKByParts) and isinstance(ramp := inner.ramp, KernelRamp):
         inner = replace(inner, ramp=replace(ramp, **given))
-    multiplier = override(flags, "rope.scaling.attn_factor")
+    multiplier = _override(flags, "rope.scaling.attn_factor")
     kernel = replace(kernel, inner=inner, multiplier=1.0 if multiplier is None else multiplier)
     return replace(answer, encoding=replace(encoding, frequencies=kernel))
 
 
 def _trained_context(reading: Reading, rope: Mapping[str, Any], flags: Sequence[str]) -> int:
-    stated = override(flags, "context_length")
+    stated = _override(flags, "context_length")
     if stated is not None:
         return int(stated)
     if value_of(flags, "--rope-scaling") == "yarn":

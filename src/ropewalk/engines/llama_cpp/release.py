@@ -4,9 +4,7 @@ Source: llama.cpp 0c1e57098, convert_hf_to_gguf.py, src/llama-context.cpp, src/l
     (llama_model_rope_type), src/models/deepseek2.cpp.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ropewalk.core.geometry import Pairing
 from ropewalk.core.lengths import Fixed
@@ -27,11 +25,8 @@ _NEIGHBOURING_PAIRS = frozenset(
 )
 
 
-def llama_cpp(
-    config: Mapping[str, Any], served: int | None, layer_type: str | None
-) -> EngineAnswer:
-    """What llama.cpp computes after conversion, at ``-c served`` (default n_ctx_train)."""
-    reading = Reading.of(config, served, layer_type)
+def llama_cpp(reading: Reading) -> EngineAnswer:
+    """What llama.cpp computes after conversion, at ``-c served_length`` (default n_ctx_train)."""
     answer = EngineAnswer(
         engine=LLAMA_CPP,
         version=VERSION,

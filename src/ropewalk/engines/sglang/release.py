@@ -3,9 +3,7 @@
 Source: SGLang 0.5.23, srt/configs/model_config.py, srt/utils/hf_transformers/common.py.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ropewalk.core.lengths import WholeSequence
 from ropewalk.engines.answer import SGLANG, EngineAnswer
@@ -25,12 +23,9 @@ _LENGTH_WITHOUT_KEYS = 2048
 _ONE_TABLE = "one table for every length"
 
 
-def sglang_0_5_23(
-    config: Mapping[str, Any], served: int | None, layer_type: str | None
-) -> EngineAnswer:
-    """What SGLang computes for a batch whose longest sequence has ``served`` tokens (default:
-    the context length that it derives)."""
-    reading = Reading.of(config, served, layer_type)
+def sglang_0_5_23(reading: Reading) -> EngineAnswer:
+    """What SGLang computes for a batch whose longest sequence has ``served_length`` tokens
+    (default: the context length that it derives)."""
     answer = EngineAnswer(
         engine=SGLANG,
         version=VERSION,

@@ -1,8 +1,6 @@
 """transformers 5.23.0: frequencies computed on every forward pass, from the sequence so far."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ropewalk.core.lengths import WholeSequence
 from ropewalk.engines.answer import TRANSFORMERS, EngineAnswer
@@ -13,11 +11,8 @@ from ropewalk.engines.transformers.rules import hf_rotation, served_length
 VERSION = "5.23.0"
 
 
-def transformers_5_23(
-    config: Mapping[str, Any], served: int | None, layer_type: str | None
-) -> EngineAnswer:
-    """What transformers computes in one call over ``served`` tokens (default M)."""
-    reading = Reading.of(config, served, layer_type)
+def transformers_5_23(reading: Reading) -> EngineAnswer:
+    """What transformers computes in one call over ``served_length`` tokens (default M)."""
     answer = EngineAnswer(
         engine=TRANSFORMERS,
         version=VERSION,

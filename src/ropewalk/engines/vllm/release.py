@@ -1,8 +1,6 @@
 """vLLM 0.33.0: static tables, built when the model is loaded."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ropewalk.core.lengths import Fixed, LengthPolicy, WholeSequence
 from ropewalk.engines.answer import VLLM, EngineAnswer
@@ -14,11 +12,8 @@ from ropewalk.engines.vllm.rules import through_transformers, vllm_rotation, vll
 VERSION = "0.33.0"
 
 
-def vllm_0_33(
-    config: Mapping[str, Any], served: int | None, layer_type: str | None
-) -> EngineAnswer:
-    """What vLLM computes with ``--max-model-len served`` (default: what it derives)."""
-    reading = Reading.of(config, served, layer_type)
+def vllm_0_33(reading: Reading) -> EngineAnswer:
+    """What vLLM computes with ``--max-model-len served_length`` (default: what it derives)."""
     answer = EngineAnswer(
         engine=VLLM,
         version=VERSION,
