@@ -388,21 +388,25 @@ def test_a_gguf_file_is_loaded_with_config_and_tokenizer(
 
 
 @pytest.mark.parametrize(
-    ("scaling", "factors", "named"),
+    ("scaling", "factors", "named", "factor"),
     [
-        ({"type": "yarn", "factor": 4.0}, None, "yarn"),
-        ({"type": "linear", "factor": 4.0}, None, "linear"),
-        ({}, np.full(4, 8.0, dtype=np.float32), "rope_freqs.weight"),
+        ({"type": "yarn", "factor": 4.0}, None, "yarn", 4.0),
+        ({"type": "linear", "factor": 4.0}, None, "linear", 4.0),
+        ({}, np.full(4, 8.0, dtype=np.float32), "rope_freqs.weight", None),
     ],
 )
-def test_a_gguf_file_whose_scaling_would_be_dropped_is_refused(
-    tmp_path: Path, scaling: dict[str, object], factors: np.ndarray | None, named: str
+def test_a_gguf_file_whose_scaling_would_be_dropped_is_not_loaded_and_its_header_is_read(
+    tmp_path: Path,
+    scaling: dict[str, object],
+    factors: np.ndarray | None,
+    named: str,
+    factor: float | None,
 ) -> None:
     path = tmp_path / "tiny.gguf"
     write_gguf(path, scaling, factors)
     assert f"its rope scaling ({named}) is dropped by transformers" in refusal(path)
-    with pytest.raises(RopewalkError, match="is dropped by transformers"):
-        load_config(path)
+    rope = load_config(path)["rope_scaling"]
+    assert (rope["rope_type"], rope.get("factor")) == (scaling.get("type", "longrope"), factor)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Names of architectures in GGUF files, which ``--override-kv`` keys begin with."""
+"""Names of architectures in GGUF files: the keys of a header begin with them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,6 +12,8 @@ _SAME = (
     *("minicpm", "minicpm3", "mistral3", "nemotron", "olmo", "olmo2", "olmoe", "phi3", "phimoe"),
     *("qwen2", "qwen3", "seed_oss", "smollm3", "stablelm", "starcoder2", "ernie4_5", "laguna"),
 )
+_TEXT_MODELS = ("gemma3", "gemma3n", "gemma4")
+"""Architectures that hold the text model of a multimodal one."""
 _OTHERS: Mapping[str, str] = MappingProxyType(
     {
         "cohere": "command-r",
@@ -56,3 +58,14 @@ def gguf_architecture(model_type: str) -> str:
         f"model_type={model_type or 'not stated'}: its name in GGUF files is not known, and this "
         "export needs --override-kv NAME.key; read general.architecture of the file"
     )
+
+
+def model_type_of(architecture: str) -> str | None:
+    """The ``model_type`` whose rotation a file of that architecture has, None where unknown.
+
+    Several types share an architecture: the first in the table speaks for them.
+    """
+    if architecture in _TEXT_MODELS:
+        return f"{architecture}_text"
+    others = (name for name, theirs in _OTHERS.items() if theirs == architecture)
+    return next(others, architecture if architecture in ("llama", *_SAME) else None)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ropewalk.configs.gguf import config_of, dropped_scaling, read_header
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
 from ropewalk.integrations.sources import (
@@ -91,13 +92,14 @@ def load_model(
 def load_config(source: str | Path) -> dict[str, Any]:
     """The config of a config.json, a folder, a .gguf file or a hub id, without its weights.
 
-    A config.json is returned as it stands. Raises RopewalkError as ``load_model`` does.
+    A config.json is returned as it stands, a .gguf file's header in the keys of one. Raises
+    RopewalkError as ``load_model`` does.
     """
     place = locate(source)
     if not isinstance(place, Checkpoint) or place.gguf_file is None:
         return read_config(config_file(place))
-    with _quiet(), _explained(str(source)):
-        return _config(place).to_dict()
+    with _explained(str(source)):
+        return config_of(read_header(place.folder / place.gguf_file))
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -215,23 +217,16 @@ def _stored_numbers(path: Path) -> int:
 def _refuse_dropped_scaling(path: Path) -> None:
     """Refuse rope scaling that transformers would drop without a word.
 
-    transformers 5.23 reads ``rope.scaling.*`` for gpt-oss alone and never the tensors with
-    Llama 3 or LongRoPE factors. Parsing takes seconds, so the header's bytes are searched first.
+    Parsing takes seconds, so the header's bytes are searched first.
     """
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if b"rope.scaling.type" not in header and b"rope_f" not in header:
         return
-    from gguf import GGUFReader
-
-    reader = GGUFReader(path)
-    found = [f.contents() for key, f in reader.fields.items() if key.endswith("rope.scaling.type")]
-    found += [t.name for t in reader.tensors if t.name.startswith(("rope_freqs", "rope_factors"))]
-    kept = "gpt-oss.rope.scaling.type" in reader.fields
-    dropped = [name for name in found if name != "none"]
-    if dropped and not kept:
+    dropped = dropped_scaling(read_header(path))
+    if dropped is not None:
         raise RopewalkError(
-            f"{path}: its rope scaling ({dropped[0]}) is dropped by transformers, which would "
+            f"{path}: its rope scaling ({dropped}) is dropped by transformers, which would "
             "compute plain RoPE; expected a file without; use the model's safetensors folder"
         )
 
