@@ -37,6 +37,7 @@ Examples:
 
 ProtocolName = Enum("ProtocolName", {name.upper(): name for name in PROTOCOLS})  # type: ignore[misc]
 """Names of the protocols."""
+TAIL = ProtocolName("tail")
 
 
 def _flag(flag: Flag) -> Any:
@@ -132,7 +133,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     method: Methods = None,
     length: Lengths = None,
     text: Texts = None,
-    protocol: Protocol = ProtocolName.TAIL,
+    protocol: Protocol = TAIL,
     mode: Modes = None,
     out: Out = None,
     windows: Windows = None,

@@ -1,7 +1,7 @@
 """``ropewalk generate``: text from a model under any method."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,8 +56,9 @@ def generate(
         raise RopewalkError("--prompt: no tokens in it; expected text")
     streamer = None if as_json else TextStreamer(tokenizer, skip_prompt=True)
     torch.manual_seed(seed)
+    writer: Any = loaded.model  # the library's base class has no generate
     with _extended(loaded, method):
-        output = loaded.model.generate(
+        output = writer.generate(
             ids.to(loaded.model.device),
             generation_config=_settings(loaded, max_new_tokens, temperature),
             streamer=streamer,

@@ -106,7 +106,7 @@ class Turn:
 
         Raises RopewalkError for more pairs than channels.
         """
-        lead = torch.broadcast_tensors(x[..., 0], self.cos[..., 0])[0]  # type: ignore[no-untyped-call]
+        lead = torch.broadcast_tensors(x[..., 0], self.cos[..., 0])[0]
         x = x.expand(*lead.shape, -1)
         if torch.is_grad_enabled() and (x.requires_grad or self.cos.requires_grad):
             return self._joined(x)

@@ -5,7 +5,7 @@ import hashlib
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +80,9 @@ def load_model(
         model = _weights(checkpoint, config, dtype)
         tokenizer = _tokenizer(checkpoint)
     default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    place: Any = device or default  # the library's decorator hides what .to takes
     return LoadedModel(
-        model=model.to(device or default),
+        model=model.to(place),
         tokenizer=tokenizer,
         name=checkpoint.name,
         config=model.config.to_dict(),
@@ -125,7 +126,10 @@ def _config(checkpoint: Checkpoint) -> "PretrainedConfig":
         _refuse_dropped_scaling(checkpoint.folder / checkpoint.gguf_file)
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(checkpoint.folder, **_arguments(checkpoint))
+    config: PretrainedConfig = AutoConfig.from_pretrained(
+        checkpoint.folder, **_arguments(checkpoint)
+    )
+    return config
 
 
 def _weights(
@@ -137,7 +141,7 @@ def _weights(
         _check_parameter_count(checkpoint.folder, config, loader)
     # The grouped matrix product of mixture-of-experts layers has no float64 kernel.
     experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
-    model, report = loader.from_pretrained(
+    loaded: tuple[PreTrainedModel, Mapping[str, Any]] = loader.from_pretrained(
         checkpoint.folder,
         config=config,
         dtype=dtype,
@@ -146,6 +150,7 @@ def _weights(
         **experts,
         **_arguments(checkpoint),
     )
+    model, report = loaded
     missing = sorted(report["missing_keys"])
     if missing:
         raise RopewalkError(
