@@ -289,6 +289,19 @@ def test_windows_beside_a_flat_dict_are_noted():
     assert note.startswith("28 layers see a window of 4,096 tokens")
 
 
+def test_lists_that_follow_the_sequence_are_not_what_vllm_serves():
+    """At max_model_len above L every request takes the long list, short ones too."""
+    config = {**QWEN, "max_position_embeddings": LONG}
+    lists = {"short_factor": SHORT_LIST, "long_factor": LONG_LIST}
+    config["rope_scaling"] = {
+        **{"rope_type": "longrope", "original_max_position_embeddings": L0},
+        **lists,
+    }
+    with pytest.raises(RopewalkError, match="decided once, by --max-model-len"):
+        rw.export(config, "native", "vllm")
+    assert rw.export(config, "native", "vllm", L0)["flags"] == ["--max-model-len", str(L0)]
+
+
 # The audit of its own output.
 
 

@@ -88,6 +88,7 @@ class ConfigDialect(Dialect):
     rope         the rope dict, magnitudes in the keys that the engine reads for each type
     stated       other keys that are always set
     applied      the config under a patch
+    decides      (tokens of a sequence, served length) -> the length that decides its frequencies
     admitted     tokens that the engine admits
     positions    that its table holds, where it does not grow
     known        what its classes do not read
@@ -103,6 +104,7 @@ class ConfigDialect(Dialect):
     applied: Callable[[ConfigPatch, ModelShape], Mapping[str, Any]] = lambda patch, shape: (
         patch.applied(shape.config)
     )
+    decides: Callable[[int, int], int] = lambda sequence, served: sequence
     admitted: Callable[[EngineAnswer, Reading], int | None] = lambda answer, reading: (
         answer.max_length
     )
@@ -116,11 +118,12 @@ class ConfigDialect(Dialect):
         return self._directions(request, None)
 
     def read_back(self, directions: Directions, request: ExportRequest, length: int) -> ReadBack:
-        patch = directions.patch
-        if self.overrides is not None:
+        patch, served = directions.patch, length
+        if self.overrides is not None and self.length is not None:
             patch = patch.read_again(value_of(directions.flags, self.overrides))
+            served = int(value_of(directions.flags, self.length) or length)
         shape = read_model(self.applied(patch, request.shape))
-        reading = Reading.of(shape, length, request.section.layer_type)
+        reading = Reading.of(shape, self.decides(length, served), request.section.layer_type)
         answer = self.rule(reading)
         return ReadBack(
             answer=answer,

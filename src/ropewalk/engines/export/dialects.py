@@ -123,6 +123,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             length="--max-model-len",
             length_keys=VLLM_LENGTH_KEYS,
             rope=_vllm_rope,
+            decides=lambda sequence, served: served,
             admitted=_vllm_admitted,
             positions=longest_table,
             known=_vllm_limits,
