@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import typer
 
-from recipes.pages import RESULTS, Record, cell_at
+from recipes.pages import Record, cell_at, result
 from ropewalk.data import measured_methods
 
 MULTIPLES = (1, 2, 4, 8)
-FILES = ("demo.json", "maps-demo.json")
+FILES = ("demo", "maps-demo")
 """The first that holds a method speaks for it."""
 
 
@@ -27,7 +27,7 @@ def main() -> None:
 
 def _rows(file: str) -> Iterator[tuple[str, Record]]:
     """Methods under their default parameters, but for the step, which shows in the third digit."""
-    document = json.loads((RESULTS / file).read_text("utf-8"))
+    document = result(file)
     trained = document["trained_length"]
     before = cell_at(document, "none", "full", trained)
     for spec in dict.fromkeys(cell["method"] for cell in document["cells"]):
@@ -47,8 +47,8 @@ def _rows(file: str) -> Iterator[tuple[str, Record]]:
 def _source(file: str, document: Record) -> str:
     tokens = document["cells"][0]["tokens_scored"]
     return (
-        f"docs/results/{file}: demo model, trained length {document['trained_length']}, factor "
-        f"{MULTIPLES[-1]}, {tokens} tokens a cell"
+        f"docs/results/{file}.json: demo model, trained length {document['trained_length']}, "
+        f"factor {MULTIPLES[-1]}, {tokens} tokens a cell"
     )
 
 

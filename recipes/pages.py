@@ -1,11 +1,21 @@
-"""What the recipes that write pages share: parts of a results document, text between markers."""
+"""The one writer of pages: text made of committed results, between markers.
 
+    python -m recipes.pages            all pages
+    python -m recipes.pages maps seed  those of two recipes
+
+``recipes/NAME/page.py`` has ``blocks()``: for each page what stands between its markers. The marker
+of a block is ``<!-- WORDS -->``, its end ``<!-- /FIRST WORD -->``.
+"""
+
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib
+import typer
 
 from ropewalk.report.plots import draw_curves
 
@@ -14,8 +24,42 @@ EVIDENCE = ROOT / "docs" / "evidence.md"
 README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "docs" / "results"
+RECIPES = (
+    "audit", "demo", "families", "maps", "protocols", "seed", "smollm2", "speed", "verify",
+)  # fmt: skip
 
 Record = Mapping[str, Any]
+Blocks = Mapping[Path, Mapping[str, str]]
+"""By page, the text of each marker."""
+
+
+def main(recipes: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """RECIPES: whose pages are written; without any, all."""
+    for name in recipes or RECIPES:
+        write(import_module(f"recipes.{name}.page").blocks())
+
+
+def write(blocks: Blocks) -> None:
+    """Put each block in its place."""
+    for page, texts in blocks.items():
+        page.write_text(filled(page.read_text("utf-8"), texts), "utf-8")
+
+
+def filled(page: str, texts: Mapping[str, str]) -> str:
+    """The page with these texts between their markers."""
+    for marker, text in texts.items():
+        start, end = re.escape(marker), re.escape(marker.split()[0])
+        block = re.compile(rf"(<!-- {start} -->\n).*?(<!-- /{end} -->)", re.DOTALL)
+        page, found = block.subn(lambda match, text=text: match[1] + text + match[2], page)
+        if found != 1:
+            raise ValueError(f"{found} blocks <!-- {marker} -->: expected one")
+    return page
+
+
+def result(name: str) -> dict[str, Any]:
+    """A committed results document."""
+    document: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    return document
 
 
 def chosen(
@@ -75,10 +119,5 @@ def draw(document: Record, path: Path) -> None:
         figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
 
 
-def fill(page: Path, marker: str, text: str) -> None:
-    """Put text between ``<!-- marker -->`` and ``<!-- /marker -->`` of a page."""
-    marked = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
-    old = page.read_text("utf-8")
-    if not marked.search(old):
-        raise SystemExit(f"{page} has no <!-- {marker} --> block")
-    page.write_text(marked.sub(lambda match: match[1] + text + match[2], old), "utf-8")
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,10 +1,6 @@
-"""Put what `ropewalk audit` says about published configs, and all kinds of findings, on the page.
+"""What ``ropewalk audit`` says of published configs, and all findings, for docs/audit.md.
 
-    python recipes/audit/page.py
-
-Fills the blocks of docs/audit.md between ``<!-- audit NAME ARGUMENTS -->`` and ``<!-- /audit -->``
-with the output for recipes/audit/configs/NAME.json, and the table between ``<!-- findings -->``
-and ``<!-- /findings -->``.
+A block ``<!-- audit NAME ARGUMENTS -->`` holds the output for recipes/audit/configs/NAME.json.
 """
 
 import io
@@ -15,28 +11,23 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+from recipes.pages import ROOT, Blocks
 from ropewalk.cli.main import main as command_line
 from ropewalk.engines.findings.table import FINDINGS
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "audit.md"
 WIDTH = "100"
 CONFIGS = Path("recipes") / "audit" / "configs"
-AUDIT = re.compile(r"(<!-- audit (\w+)([^>]*) -->\n).*?(<!-- /audit -->)", re.DOTALL)
-TABLE = re.compile(r"(<!-- findings -->\n).*?(<!-- /findings -->)", re.DOTALL)
+AUDIT = re.compile(r"<!-- audit (.+?) -->")
 
 
-def main() -> None:
-    PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
+def blocks() -> Blocks:
+    asked = AUDIT.findall(PAGE.read_text("utf-8"))
+    audits = {f"audit {words}": audited(*shlex.split(words)) for words in asked}
+    return {PAGE: {**audits, "findings": kinds()}}
 
 
-def filled(page: str) -> str:
-    """The page with fresh blocks."""
-    page = AUDIT.sub(lambda m: m[1] + audited(m[2], shlex.split(m[3])) + m[4], page)
-    return TABLE.sub(lambda m: m[1] + kinds() + m[2], page)
-
-
-def audited(name: str, arguments: list[str]) -> str:
+def audited(name: str, *arguments: str) -> str:
     """The command and its output, as two blocks."""
     config = CONFIGS / f"{name}.json"
     printed = io.StringIO()
@@ -64,7 +55,3 @@ def kinds() -> str:
 def cell(text: str) -> str:
     """Text as a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,9 @@
-"""Fill the tables of docs/families.md from docs/results/families.json.
+"""Every family of the library put to the proof, for docs/families.md."""
 
-python recipes/families/page.py
-"""
-
-import json
-import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "docs" / "results" / "families.json"
+from recipes.pages import ROOT, Blocks, Record, result
+
 PAGE = ROOT / "docs" / "families.md"
 HEAD = (
     "family",
@@ -25,16 +18,9 @@ HEAD = (
 )
 NO_ROPE = ("no rope fields", "no layer turns")
 
-Record = Mapping[str, Any]
 
-
-def main() -> None:
-    document = json.loads(RESULTS.read_text("utf-8"))
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), document), "utf-8")
-
-
-def filled(page: str, document: Mapping[str, Any]) -> str:
-    """The page with the document's tables between its markers."""
+def blocks() -> Blocks:
+    document = result("families")
     tested, swept = document["tested"], document["swept"]
     unproven = of_result(swept, "unproven")
     parts = {
@@ -46,12 +32,7 @@ def filled(page: str, document: Mapping[str, Any]) -> str:
         "not-built": reasons(of_result(swept, "not built")),
         "versions": f"transformers {document['transformers']}, torch {document['torch']}\n",
     }
-    for name, text in parts.items():
-        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        page, found = marked.subn(lambda match, text=text: match[1] + text + match[2], page)
-        if found != 1:
-            raise ValueError(f"{PAGE.name}: expected one pair of markers {name}")
-    return page
+    return {PAGE: parts}
 
 
 def of_result(records: Mapping[str, Record], result: str) -> dict[str, Record]:
@@ -124,7 +105,3 @@ def reasons(records: Mapping[str, Record]) -> str:
 
 def names(records: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in records) + "\n"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,6 @@
 """Put every family of the installed transformers to the proof.
 
-    python recipes/families/run.py
-    python recipes/families/page.py
+    python -m recipes.families.run
 
 Writes docs/results/families.json: the families of `sharpened.py` as tests build them, and every
 causal family of the library besides, shrunk by one table of sizes. Each runs in a process of

@@ -1,19 +1,10 @@
-"""Put the results of position maps into docs/evidence.md.
+"""Position maps on the demo model, for docs/evidence.md."""
 
-    python -m recipes.maps.page
-
-Reads docs/results/maps-demo.json; writes a table between markers.
-"""
-
-import json
-
-import typer
-
-from recipes.pages import EVIDENCE, RESULTS, Record, cell_at, fill, table
+from recipes.pages import EVIDENCE, Blocks, Record, cell_at, result, table
 
 
-def main() -> None:
-    document = json.loads((RESULTS / "maps-demo.json").read_text("utf-8"))
+def blocks() -> Blocks:
+    document = result("maps-demo")
     trained = document["trained_length"]
     lengths = sorted({cell["length"] for cell in document["cells"]})
     rows = (
@@ -27,7 +18,7 @@ def main() -> None:
         f"it is beyond ({document['protocol']}; {where['device']}, torch {where['torch']}, "
         f"{where['dtype']}).\n\n{table(header, rows)}"
     )
-    fill(EVIDENCE, "maps-demo", text)
+    return {EVIDENCE: {"maps-demo": text}}
 
 
 def _row(document: Record, method: str, trained: int, lengths: list[int]) -> list[str]:
@@ -43,7 +34,3 @@ def _row(document: Record, method: str, trained: int, lengths: list[int]) -> lis
 
 def _percent(share: float) -> str:
     return f"{100 * (round(share, 3) or 0.0):+.1f} %"
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,21 +1,11 @@
-"""Put the results of all rules side by side into docs/evidence.md.
+"""All rules side by side, for docs/evidence.md."""
 
-    python -m recipes.protocols.page
-
-Reads docs/results/protocols.json; writes a table between markers.
-"""
-
-import json
-
-import typer
-
-from recipes.pages import EVIDENCE, RESULTS, Record, fill, table
+from recipes.pages import EVIDENCE, Blocks, Record, result, table
 from ropewalk.report.table import perplexity_text
 
 
-def main() -> None:
-    document = json.loads((RESULTS / "protocols.json").read_text("utf-8"))
-    fill(EVIDENCE, "protocols", page(document))
+def blocks() -> Blocks:
+    return {EVIDENCE: {"protocols": page(result("protocols"))}}
 
 
 def page(document: Record) -> str:
@@ -75,7 +65,3 @@ def _cell(cells: list[Record], method: str, length: int) -> Record | None:
 def _perplexity(cells: list[Record], method: str, length: int) -> str:
     cell = _cell(cells, method, length)
     return "-" if cell is None or cell["ppl"] is None else perplexity_text(cell["ppl"])
-
-
-if __name__ == "__main__":
-    typer.run(main)

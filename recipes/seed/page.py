@@ -1,18 +1,9 @@
-"""Put the results just past the trained length into docs/evidence.md.
+"""Just past the trained length, for docs/evidence.md; with docs/images/seed-*.svg."""
 
-    python -m recipes.seed.page
-
-Reads docs/results/seed-demo.json and docs/results/smollm2.json, where they are there; writes
-tables between markers, and docs/images/seed-demo.svg and seed-smollm2.svg.
-"""
-
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import typer
-
-from recipes.pages import EVIDENCE, IMAGES, RESULTS, Record, cell_at, draw, fill, table
+from recipes.pages import EVIDENCE, IMAGES, Blocks, Record, cell_at, draw, result, table
 from recipes.seed.findings import findings, frozen_against_nothing
 from recipes.seed.plan import ALPHA_ONE, AT_BIRTH, DYNAMIC, SIMULATED, WHOLE_SEQUENCE, prompt_mode
 from recipes.smollm2.plan import per_query as steps_of
@@ -59,14 +50,12 @@ def _row_by_row(method: str) -> str:
     return f"one base: {step} rows at a time" if step else "one base: row by row"
 
 
-def main() -> None:
-    for name in ("seed-demo", "smollm2"):
-        path = RESULTS / f"{name}.json"
-        if path.exists():
-            page(json.loads(path.read_text("utf-8")), name.replace("smollm2", "seed-smollm2"))
+def blocks() -> Blocks:
+    files = {"seed-demo": "seed-demo", "seed-smollm2": "smollm2"}
+    return {EVIDENCE: {marker: page(result(file), marker) for marker, file in files.items()}}
 
 
-def page(document: Record, name: str) -> None:
+def page(document: Record, name: str) -> str:
     """Table and picture of one model."""
     named = renamed(document)
     lengths = sorted({cell["length"] for cell in named["cells"]})
@@ -85,7 +74,7 @@ def page(document: Record, name: str) -> None:
         f"is said.\n\n{table(['line', *(f'{n:,}' for n in shown)], rows)}\n"
         f"![Perplexity just past the trained length](images/{name}.svg)\n"
     )
-    fill(EVIDENCE, name, text + _findings(named, trained))
+    return text + _findings(named, trained)
 
 
 def _findings(named: Record, trained: int) -> str:
@@ -136,7 +125,3 @@ def _thinned(lengths: Sequence[int]) -> list[int]:
 def _perplexity(document: Record, name: str, length: int) -> str:
     cell = cell_at(document, name, "full", length)
     return "-" if cell is None or cell["ppl"] is None else perplexity_text(cell["ppl"])
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,28 +1,19 @@
-"""Put the results on a real model into docs/evidence.md and the README.
+"""A real model, for docs/evidence.md and the README; with docs/images/smollm2.svg."""
 
-    python -m recipes.smollm2.page
-
-Reads docs/results/smollm2.json; writes tables between markers, and docs/images/smollm2.svg.
-"""
-
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import typer
 
 from recipes.pages import (
     EVIDENCE,
     IMAGES,
     README,
-    RESULTS,
+    Blocks,
     Record,
     cell_at,
     chosen,
     difference_at,
     draw,
-    fill,
+    result,
     table,
 )
 from recipes.seed.plan import AT_BIRTH, WHOLE_SEQUENCE
@@ -32,8 +23,8 @@ from ropewalk.report.markdown import markdown_table
 from ropewalk.report.takeaway import takeaway
 
 
-def main(results: Path = RESULTS / "smollm2.json") -> None:
-    document = json.loads(results.read_text("utf-8"))
+def blocks() -> Blocks:
+    document = result("smollm2")
     trained = document["trained_length"]
     lengths = read_lengths(LENGTHS, trained)
     first = chosen(document, headline(trained), lengths=lengths)
@@ -43,12 +34,15 @@ def main(results: Path = RESULTS / "smollm2.json") -> None:
         f"{_setting(document)} {takeaway(first)}\n\n{markdown_table(first)}\n"
         "![Perplexity against length](images/smollm2.svg)\n"
     )
-    fill(EVIDENCE, "smollm2-headline", head)
-    fill(EVIDENCE, "smollm2-methods", _methods(every, lengths))
-    fill(EVIDENCE, "smollm2-gap", _gaps(document, lengths))
-    fill(EVIDENCE, "smollm2-cost", _costs(every, lengths[-1]))
     readme = head.replace("(images/", "(docs/images/")
-    fill(README, "smollm2", f"{readme}\nAll methods: [docs/evidence.md](docs/evidence.md).\n")
+    evidence = {
+        "smollm2-headline": head,
+        "smollm2-methods": _methods(every, lengths),
+        "smollm2-gap": _gaps(document, lengths),
+        "smollm2-cost": _costs(every, lengths[-1]),
+    }
+    more = "\nAll methods: [docs/evidence.md](docs/evidence.md).\n"
+    return {EVIDENCE: evidence, README: {"smollm2": readme + more}}
 
 
 def _setting(document: Record) -> str:
@@ -135,7 +129,3 @@ def _costs(document: Record, length: int) -> str:
 
 def _mebibytes(peak: int | None) -> str:
     return "-" if peak is None else f"{peak / 2**20:,.0f}"
-
-
-if __name__ == "__main__":
-    typer.run(main)

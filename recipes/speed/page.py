@@ -1,4 +1,4 @@
-"""Put the figures of ``ropewalk bench rotate``, ``decode``, ``stream``, ``perplexity`` into docs.
+"""The figures of ``ropewalk bench``, for docs/speed.md.
 
     ropewalk bench rotate --json > docs/results/bench-rotate.json
     ropewalk bench decode SmolLM2-135M-Instruct.Q4_1.gguf --json > docs/results/bench-decode.json
@@ -8,27 +8,25 @@
         --json > docs/results/bench-decode-8192.json
     ropewalk bench stream --json > docs/results/bench-stream.json
     ropewalk bench perplexity --repeats 5 --json > docs/results/bench-perplexity-demo.json
-    python -m recipes.speed.page
-
-Fills the tables of docs/speed.md between their markers, from those of the files that are there.
+    ropewalk bench attention --json > docs/results/bench-attention.json
 """
 
-import json
 from collections.abc import Callable
 
-import typer
-
-from recipes.pages import RESULTS, ROOT, Record, fill, table
+from recipes.pages import ROOT, Blocks, Record, result, table
 
 SPEED = ROOT / "docs" / "speed.md"
 
 
-def main() -> None:
-    for marker, (name, page) in PAGES.items():
-        path = RESULTS / name
-        if path.is_file():
-            document = json.loads(path.read_text("utf-8"))
-            fill(SPEED, marker, f"{page(document)}\n{_taken_with(document, name)}")
+def blocks() -> Blocks:
+    return {SPEED: {marker: _page(name, show) for marker, (name, show) in PAGES.items()}}
+
+
+def _page(name: str, show: Callable[[Record], str]) -> str:
+    document = result(name)
+    taken = _taken_with(document, name)
+    spread = "Taken" if show is attention else "Medians, and quartiles in brackets; taken"
+    return f"{show(document)}\n{spread} {taken}"
 
 
 def rotate(document: Record) -> str:
@@ -87,6 +85,31 @@ def perplexity(document: Record) -> str:
     )
 
 
+def attention(document: Record) -> str:
+    """A row for each contender: time over causal attention, and peak memory, at each length."""
+    lengths = document["lengths"]
+    names = list(dict.fromkeys(n for length in lengths for n in document["ratios"][str(length)]))
+    header = ["", *(f"{length:,} tokens" for length in lengths)]
+    times = [[f"`{n}`", *(_time(document, str(length), n) for length in lengths)] for n in names]
+    peaks = [[f"`{n}`", *(_peak(document, str(length), n) for length in lengths)] for n in names]
+    return (
+        "Time over causal attention: medians, and quartiles in brackets.\n\n"
+        f"{table(header, times)}\n"
+        "Peak memory above inputs and output, MiB.\n\n"
+        f"{table(header, peaks)}"
+    )
+
+
+def _time(document: Record, length: str, name: str) -> str:
+    ratio = document["ratios"][length].get(name)
+    return "-" if ratio is None else _spread(ratio)
+
+
+def _peak(document: Record, length: str, name: str) -> str:
+    peak = document["memory"][length].get(name)
+    return "-" if peak is None else f"{peak / 2**20:,.0f}"
+
+
 def _spread(ratio: Record) -> str:
     first, third = ratio["quartiles"]
     return f"{ratio['median']:.2f} ({first:.2f} to {third:.2f})"
@@ -95,21 +118,17 @@ def _spread(ratio: Record) -> str:
 def _taken_with(document: Record, name: str) -> str:
     machine = document["machine"]
     return (
-        f"Medians, and quartiles in brackets; taken with torch {machine['torch']}, "
-        f"{machine['threads']} threads, {machine['instructions']}, {machine['allocator']}; from "
-        f"[docs/results/{name}](results/{name}), which `ropewalk bench {document['bench']} --json` "
-        "wrote.\n"
+        f"with torch {machine['torch']}, {machine['threads']} threads, "
+        f"{machine['instructions']}, {machine['allocator']}; from [docs/results/{name}.json]"
+        f"(results/{name}.json), which `ropewalk bench {document['bench']} --json` wrote.\n"
     )
 
 
 PAGES: dict[str, tuple[str, Callable[[Record], str]]] = {
-    "rotate": ("bench-rotate.json", rotate),
-    "decode": ("bench-decode.json", decode),
-    "decode-8192": ("bench-decode-8192.json", decode),
-    "stream": ("bench-stream.json", stream),
-    "perplexity": ("bench-perplexity-demo.json", perplexity),
+    "rotate": ("bench-rotate", rotate),
+    "decode": ("bench-decode", decode),
+    "decode-8192": ("bench-decode-8192", decode),
+    "stream": ("bench-stream", stream),
+    "perplexity": ("bench-perplexity-demo", perplexity),
+    "attention": ("bench-attention", attention),
 }
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""Put the figures of ``ropewalk verify`` on a real model into docs/verify.md.
+"""``ropewalk verify`` on a real model, for docs/verify.md.
 
     ropewalk verify SmolLM2-135M-Instruct.Q4_1.gguf --out runs/verify-smollm2 --json \\
         --method dynamic_ntk --method string --method inverse_leaky_rerope \\
@@ -6,25 +6,24 @@
     python -m recipes.verify.shorten SmolLM2-135M-Instruct.Q4_1.gguf runs/smollm2-1024
     ropewalk verify runs/smollm2-1024 --out runs/verify-smollm2-1024 --json \\
         > docs/results/verify-smollm2-1024.json
-    python -m recipes.verify.page
 """
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
 
-import typer
-
-from recipes.pages import RESULTS, ROOT, Record, fill, table
+from recipes.pages import ROOT, Blocks, Record, result, table
 
 VERIFY = ROOT / "docs" / "verify.md"
 MOST_SHARE = 100
 
 
-def main() -> None:
-    for name in ("verify-smollm2", "verify-smollm2-1024"):
-        document = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
-        fill(VERIFY, name, f"{_setting(document)}\n\n{_table(document['records'])}")
+def blocks() -> Blocks:
+    names = ("verify-smollm2", "verify-smollm2-1024")
+    return {VERIFY: {name: _page(result(name)) for name in names}}
+
+
+def _page(document: Record) -> str:
+    return f"{_setting(document)}\n\n{_table(document['records'])}"
 
 
 def _setting(document: Record) -> str:
@@ -68,7 +67,3 @@ def _figure(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.1e}" if value else "0"
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,12 +1,13 @@
 """``ropewalk audit`` and the page that shows it."""
 
 import json
-import runpy
 
 import pytest
 
 import ropewalk as rw
 from places import ROOT
+from recipes.audit import page as audit_page
+from recipes.pages import filled
 from ropewalk.cli.main import main
 from ropewalk.engines.findings.table import FINDINGS
 
@@ -78,9 +79,9 @@ def test_a_config_without_rope_is_one_line(tmp_path, capsys):
 
 
 def test_the_page_shows_what_the_command_prints():
-    page = runpy.run_path(str(ROOT / "recipes" / "audit" / "page.py"))
-    written = page["PAGE"].read_text("utf-8")
-    assert page["filled"](written) == written, "run python recipes/audit/page.py"
+    ((page, texts),) = audit_page.blocks().items()
+    written = page.read_text("utf-8")
+    assert filled(written, texts) == written, "run python -m recipes.pages audit"
 
 
 def test_the_page_explains_every_kind_of_finding_once():

@@ -6,38 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from places import RESULTS, ROOT
+from recipes import pages
 from recipes.seed.findings import findings, frozen_against_nothing
 
-PAGES = {
-    "recipes.smollm2.page": "smollm2.json",
-    "recipes.seed.page": "seed-demo.json",
-    "recipes.maps.page": "maps-demo.json",
-    "recipes.protocols.page": "protocols.json",
-    "recipes.verify.page": "verify-smollm2.json",
-}
 
-
-WRITTEN = {
-    "EVIDENCE": ROOT / "docs" / "evidence.md",
-    "VERIFY": ROOT / "docs" / "verify.md",
-    "README": ROOT / "README.md",
-}
-
-
-@pytest.mark.parametrize("script", PAGES)
-def test_the_page_is_what_the_script_makes_of_the_results(script, tmp_path, monkeypatch):
-    if not (RESULTS / PAGES[script]).exists():
-        pytest.skip(f"docs/results/{PAGES[script]} is not there")
-    module = importlib.import_module(script)
-    copies = {}
-    for name, page in WRITTEN.items():
-        copies[page] = Path(shutil.copy(page, tmp_path / page.name))
-        monkeypatch.setattr(module, name, copies[page], raising=False)
+@pytest.mark.parametrize("recipe", pages.RECIPES)
+def test_the_page_is_what_the_recipe_makes_of_the_results(recipe, tmp_path, monkeypatch):
+    module = importlib.import_module(f"recipes.{recipe}.page")
     monkeypatch.setattr(module, "IMAGES", tmp_path / "images", raising=False)
-    module.main()
+    blocks = module.blocks()
+    copies = {page: Path(shutil.copy(page, tmp_path / page.name)) for page in blocks}
+    pages.write({copies[page]: texts for page, texts in blocks.items()})
     for page, copy in copies.items():
-        assert copy.read_text("utf-8") == page.read_text("utf-8"), f"run python -m {script}"
+        assert copy.read_text("utf-8") == page.read_text("utf-8"), f"recipes.pages {recipe}"
 
 
 FLAT = {256: 100.0, 288: 101.0, 512: 110.0}

@@ -1,14 +1,14 @@
 """docs/families.md: its tables are those of its results, and its script works on one family."""
 
-import json
 import time
 
 import pytest
 
 from recipes.families.limits import within_limit
-from recipes.families.page import PAGE, RESULTS, cells, filled, table
+from recipes.families.page import blocks, cells, table
 from recipes.families.sharpened import ENCODERS, FAMILIES, MORE_FAMILIES, tiny
 from recipes.families.shrunk import refusal, shrunk
+from recipes.pages import filled, result
 
 IN_A_PROCESS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 """Python 3.12 warns of threads; these children only compute."""
@@ -16,12 +16,13 @@ IN_A_PROCESS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 @pytest.fixture(scope="module")
 def results():
-    return json.loads(RESULTS.read_text("utf-8"))
+    return result("families")
 
 
-def test_the_page_is_that_of_its_results(results):
-    page = PAGE.read_text("utf-8")
-    assert filled(page, results) == page
+def test_the_page_is_that_of_its_results():
+    ((page, texts),) = blocks().items()
+    written = page.read_text("utf-8")
+    assert filled(written, texts) == written
 
 
 def test_every_family_of_the_tests_passes(results):

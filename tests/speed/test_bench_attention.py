@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from benchmarks import attention
 from benchmarks.attention import CAUSAL, DENSE, bench_attention
-from recipes.speed.attention import page
+from recipes.speed.page import attention as page
 from ropewalk.attention.tiled import attend
 from ropewalk.cli.main import app
 from ropewalk.methods.build import encoding

@@ -1,0 +1,22 @@
+"""The comparison of the demo model, for the README.
+
+ropewalk compare --out runs/demo-compare
+cp runs/demo-compare/results.json docs/results/demo.json
+cp runs/demo-compare/curve.* docs/images/
+"""
+
+from recipes.pages import README, Blocks, result
+from ropewalk.report.markdown import markdown_table
+from ropewalk.report.takeaway import takeaway
+
+
+def blocks() -> Blocks:
+    document = result("demo")
+    text = (
+        f"Perplexity of the demo model by context length ({document['protocol']}: "
+        f"{document['cells'][0]['tokens_scored']:,} tokens scored in each cell). "
+        f"{takeaway(document)}\n\n{markdown_table(document)}\n"
+        "From [docs/results/demo.json](docs/results/demo.json), which "
+        "`ropewalk compare` wrote.\n"
+    )
+    return {README: {"results": text}}
