@@ -5,7 +5,7 @@ What a verification needs of the other rooms: a model that predicts, and methods
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.request import check_words, length_in_tokens
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.extension import EXTENSION, Extension
+from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.predictor import TransformersPredictor
 from ropewalk.integrations.session import config_of, extend_with
@@ -26,7 +27,7 @@ from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 from ropewalk.storage.folders import Folder
 from ropewalk.storage.version import code_version
-from ropewalk.verification.checks import CHECKS, WITHOUT_A_CACHE, Checks, Sample, default_length
+from ropewalk.verification.checks import CHECKS, WITHOUT_A_CACHE, Sample, default_length
 from ropewalk.verification.listening import Document, Keeping, Listener, Nowhere, Silent
 from ropewalk.verification.run import STOCK, Method, Verification
 from ropewalk.verification.verdicts import Record, dtype_name
@@ -86,7 +87,7 @@ def verify(
     """
     check_words(specs, ())
     subject = _Subject.of(model, length)
-    records: list[Record] = subject.verified(specs, listener or Silent())["records"]
+    records: list[Record] = subject.verified(specs, listener or Silent(), Nowhere())["records"]
     return records
 
 
@@ -107,23 +108,20 @@ def verify_checkpoint(
     *,
     methods: Sequence[str] = (),
     out: str | Path | None = None,
-    length: int | str | None = None,
     listener: Listener | None = None,
-    dtype: str = "float32",
-    device: str | None = None,
+    **request: Any,
 ) -> Document:
     """``verify`` of a checkpoint: the document that ``ropewalk verify --json`` prints.
 
-    source         a transformers folder, a .gguf file or a hub id; None for the demo model
-    out            the run folder: what is measured is kept there at once, and taken from there
-                   if it was measured before; without it nothing is kept
-    dtype, device  by name
+    source   a transformers folder, a .gguf file or a hub id; None for the demo model
+    out      the run folder: what is measured is kept there at once, and taken from there if it
+             was measured before; without it nothing is kept
+    request  length as in ``verify``; dtype and device by name
 
     Raises RopewalkError as ``verify`` does, and for a run folder of another model or setting.
     """
     check_words(methods, ())
-    loaded = open_checkpoint(source, dtype=dtype, device=device)
-    subject = _Subject.of(loaded.model, length, loaded.name)
+    loaded, subject = _opened(source, **request)
     keeping: Keeping = Nowhere()
     if out is not None:
         keeping = Folder.open(Path(out), subject.manifest(identity(loaded)))
@@ -131,16 +129,21 @@ def verify_checkpoint(
 
 
 def verify_stock_checkpoint(
-    source: str | Path | None = None,
-    *,
-    length: int | str | None = None,
-    listener: Listener | None = None,
-    dtype: str = "float32",
-    device: str | None = None,
+    source: str | Path | None = None, *, listener: Listener | None = None, **request: Any
 ) -> Document:
     """``verify_stock`` of a checkpoint: what ``ropewalk verify --stock --json`` prints."""
+    return _opened(source, **request)[1].verified_stock(listener or Silent())
+
+
+def _opened(
+    source: str | Path | None,
+    *,
+    length: int | str | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+) -> "tuple[LoadedModel, _Subject]":
     loaded = open_checkpoint(source, dtype=dtype, device=device)
-    return _Subject.of(loaded.model, length, loaded.name).verified_stock(listener or Silent())
+    return loaded, _Subject.of(loaded.model, length, loaded.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,39 +178,39 @@ class _Subject:
         """What all records have in common; ``weights`` is their fingerprint."""
         return {"command": "verify", "version": code_version(), "weights": weights, **self._facts}
 
-    def verified(
-        self, specs: Sequence[str], listener: Listener, keeping: Keeping | None = None
-    ) -> Document:
+    def verified(self, specs: Sequence[str], listener: Listener, keeping: Keeping) -> Document:
         """The document of methods; without any, of ``DEFAULT_SPECS``."""
         methods = [self._method(parse_spec(text)) for text in specs or DEFAULT_SPECS]
         with at_rest(self.model):
             with extend(self.model, NATIVE) as native:
-                layout, checks = native.describe(), _checks(native)
+                run = self._verification(native, listener, keeping)
                 # A yardstick that itself depends on the path would excuse what does.
-                static = _promises(native)
-            run = self._verification(layout, checks, listener)
-            run = replace(run, keeping=keeping or Nowhere())
-            return run.of_methods(methods, self._stock if static else self._static)
+                yardstick = self._stock if _promises(native) else self._static
+            return run.of_methods(methods, yardstick)
 
     def verified_stock(self, listener: Listener) -> Document:
         """The document of the library's own path."""
         with at_rest(self.model):
             try:
                 with extend(self.model, NATIVE) as native:
-                    layout, checks = native.describe(), _checks(native)
+                    run = self._verification(native, listener)
             except RopewalkError:  # a family that only the library may run
-                return self._verification(None, CHECKS, listener).of_stock(None)
-            return self._verification(layout, checks, listener).of_stock(self._static)
+                return self._verification(None, listener).of_stock(None)
+            return run.of_stock(self._static)
 
     def _verification(
-        self, layout: dict[str, Any] | None, checks: Checks, listener: Listener
+        self, native: Extension | None, listener: Listener, keeping: Keeping | None = None
     ) -> Verification:
+        """native  the model's own encoding, installed; None for a family that is refused"""
+        both_ways = native is not None and native.layout.horizon is Horizon.BOTH_WAYS
+        layout = None if native is None else native.describe()
         return Verification(
             model=self.predictor,
             sample=self.sample,
-            checks=checks,
+            checks=WITHOUT_A_CACHE if both_ways else CHECKS,
             facts={**self._facts, "layout": layout},
             listener=listener,
+            keeping=keeping or Nowhere(),
         )
 
     def _method(self, spec: Spec) -> Method:
@@ -249,8 +252,3 @@ class _Subject:
 def _promises(extension: Extension) -> bool:
     """Whether all checks must agree."""
     return all(each.path_independent for each in extension.wanted.values())
-
-
-def _checks(native: Extension) -> Checks:
-    """Those that a model of this kind can be put to."""
-    return WITHOUT_A_CACHE if native.layout.horizon is Horizon.BOTH_WAYS else CHECKS

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from ropewalk.evaluation.cells import Job, Result
+    from ropewalk.evaluation.cells import Result
+    from ropewalk.evaluation.jobs import Job
 
 
 class Bars:
