@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.timing import Told, machine, part_of, race, silent
+from benchmarks.timing import Progress, machine, part_of, race, silent
 from ropewalk.attention.tiled import attend
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
@@ -41,7 +41,7 @@ def bench_attention(
     lengths: Sequence[int] = LENGTHS,
     methods: Sequence[str] = METHODS,
     rounds: int = 5,
-    told: Told = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Time and peak memory of one layer's full pass in float32, on the CPU.
 
@@ -50,7 +50,7 @@ def bench_attention(
     rounds   in each, every contender runs once
 
     ``ratios`` are times over that of causal ``scaled_dot_product_attention``, which gets queries
-    and keys as they are; the others turn theirs within the time. ``dense rerope`` is what public
+    and keys as they are; the others rotate theirs within the time. ``dense rerope`` is what public
     ReRoPE code does: two whole score matrices, joined by a mask. ``memory`` is the peak above
     inputs and output, in bytes (None where the system does not say). What all layers of a model
     share is worked out in a round that is not timed.
@@ -63,9 +63,9 @@ def bench_attention(
         work = {name: partial(way, *inputs) for name, way in contenders.items()}
         if 3 * 4 * QUERY_HEADS * length**2 > DENSE_SHARE * _memory_of_the_machine():
             del work[DENSE]
-        told_here = part_of(told, number, len(lengths), f"{length:,} tokens")
+        part = part_of(progress, number, len(lengths), f"{length:,} tokens")
         memory[str(length)] = {name: _peak(run) for name, run in work.items()}
-        timings[str(length)] = race(work, rounds=rounds, told=told_here)
+        timings[str(length)] = race(work, rounds=rounds, progress=part)
     return {
         "bench": "attention",
         "ratios": {length: each.ratios(CAUSAL) for length, each in timings.items()},

@@ -45,15 +45,15 @@ def rotate(
     rounds: Rounds = 30,
     as_json: Json = False,
 ) -> None:
-    """Turning queries and keys on the CPU, beside copying them and beside other libraries.
+    """Rotating queries and keys on the CPU, beside copying them and beside other libraries.
 
     32 query heads and 8 key heads of 128 channels, in float32 and bfloat16. x-transformers and
     rotary-embedding-torch take part where they are installed.
     """
     from benchmarks.rotate import bench_rotate
 
-    with bar() as told:
-        document = bench_rotate(tokens=tokens, rounds=rounds, told=told)
+    with bar() as progress:
+        document = bench_rotate(tokens=tokens, rounds=rounds, progress=progress)
     print_bench(document, _rotate_fields, as_json=as_json)
 
 
@@ -75,9 +75,9 @@ def attention(
     """
     from benchmarks.attention import LENGTHS, METHODS, bench_attention
 
-    with bar() as told:
+    with bar() as progress:
         document = bench_attention(
-            lengths=length or LENGTHS, methods=method or METHODS, rounds=rounds, told=told
+            lengths=length or LENGTHS, methods=method or METHODS, rounds=rounds, progress=progress
         )
     print_bench(document, _attention_fields, as_json=as_json)
 
@@ -92,23 +92,23 @@ def decode(
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Tokens a second of methods that turn keys as they are read, beside the model as it is.
+    """Tokens a second of methods that rotate keys as they are read, beside the model as it is.
 
     LENGTH is the number of cached keys; without it, 1.5 times the trained length. Without
-    --method: dynamic_ntk at step 1 and step 64, rerope, dual_chunk.
+    --method: dynamic_ntk at its default step and at step 64, rerope, dual_chunk.
     """
     wanted = None if length is None else read_length(length)
     locate(model)
     from benchmarks.decode import METHODS, bench_decode
 
-    with bar() as told:
+    with bar() as progress:
         document = bench_decode(
             model,
             methods=method or METHODS,
             length=wanted,
             tokens=tokens,
             device=device,
-            told=told,
+            progress=progress,
         )
     print_bench(document, _decode_fields, as_json=as_json)
 
@@ -126,22 +126,22 @@ def stream(
     """What decoding computes in one pass (mode stream), beside really decoding token by token.
 
     LENGTH is that of the sequence; without it, eight times the trained length. Without --method:
-    none, yarn, and dynamic_ntk at_birth, at step 32 and at step 1. An omitted factor is the length
-    over the trained length.
+    none, yarn, and dynamic_ntk at_birth, at step 32 and at its default step. An omitted factor is
+    the length over the trained length.
     """
     wanted = None if length is None else read_length(length)
     if model is not None:
         locate(model)
     from benchmarks.stream import METHODS, bench_stream
 
-    with bar() as told:
+    with bar() as progress:
         document = bench_stream(
             model,
             methods=method or METHODS,
             length=wanted,
             rounds=rounds,
             device=device,
-            told=told,
+            progress=progress,
         )
     print_bench(document, _stream_fields, as_json=as_json)
 
@@ -164,8 +164,10 @@ def perplexity(
         locate(model)
     from benchmarks.perplexity import bench_perplexity
 
-    with bar() as told:
-        document = bench_perplexity(model, length=wanted, repeats=repeats, device=device, told=told)
+    with bar() as progress:
+        document = bench_perplexity(
+            model, length=wanted, repeats=repeats, device=device, progress=progress
+        )
     print_bench(document, _perplexity_fields, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""Decoding with methods that turn keys as they are read, beside the model as it is."""
+"""Decoding with methods that rotate keys as they are read, beside the model as it is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from benchmarks.models import extended_copy, trained_length_of
-from benchmarks.timing import Told, machine, race, silent
+from benchmarks.timing import Progress, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.evaluation.request import check_words, read_lengths
 
@@ -24,7 +24,7 @@ def bench_decode(
     length: int | str | None = None,
     tokens: int = 64,
     device: str | None = None,
-    told: Told = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Tokens a second of greedy decoding, each contender one token a round.
 
@@ -48,7 +48,7 @@ def bench_decode(
         {name: decoder.step for name, decoder in decoders.items()},
         rounds=tokens,
         warmups=WARM_UP_TOKENS,
-        told=told,
+        progress=progress,
     )
     return {
         "bench": "decode",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from benchmarks.models import random_ids, trained_length_of, vocabulary_of
-from benchmarks.timing import Race, Told, machine, race, silent
+from benchmarks.timing import Progress, Race, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.extending import extend
 from ropewalk.api.measuring import perplexity
@@ -26,7 +26,7 @@ def bench_perplexity(
     length: int | str | None = None,
     repeats: int = 3,
     device: str | None = None,
-    told: Told = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """What measuring costs: ``curve`` over seven lengths, and the memory of a long pass.
 
@@ -47,7 +47,7 @@ def bench_perplexity(
     )
     with extend(loaded.model, STATIC_METHOD):
         memory = _memory(loaded, ids)
-    timings = _race(loaded, ids, lengths, repeats, told)
+    timings = _race(loaded, ids, lengths, repeats, progress)
     peak = memory["peak_bytes"]
     return {
         "bench": "perplexity",
@@ -65,7 +65,7 @@ def bench_perplexity(
 
 
 def _race(
-    loaded: LoadedModel, ids: torch.Tensor, lengths: list[int], repeats: int, told: Told
+    loaded: LoadedModel, ids: torch.Tensor, lengths: list[int], repeats: int, progress: Progress
 ) -> Race:
     def curve() -> object:
         return perplexity(
@@ -82,7 +82,9 @@ def _race(
         with extend(loaded.model, STATIC_METHOD):
             return TransformersScorer(loaded.model).token_losses(ids, 1, FullPass())
 
-    return race({"curve": curve, "one pass": one_pass}, rounds=repeats, warmups=0, told=told)
+    return race(
+        {"curve": curve, "one pass": one_pass}, rounds=repeats, warmups=0, progress=progress
+    )
 
 
 def _memory(loaded: LoadedModel, ids: torch.Tensor) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.timing import Told, Work, machine, part_of, race, silent
+from benchmarks.timing import Progress, Work, machine, part_of, race, silent
 from ropewalk.core.geometry import rope_inv_freq
 from ropewalk.core.rotation import Turn
 
@@ -37,8 +37,10 @@ class _Case:
         return cls(q=q, k=k, angles=positions[:, None] * rope_inv_freq(HEAD_DIM, ROPE_THETA))
 
 
-def bench_rotate(*, tokens: int = 4096, rounds: int = 30, told: Told = silent) -> dict[str, Any]:
-    """``q`` ``[1, 32, n, 128]`` and ``k`` ``[1, 8, n, 128]`` turned, in float32 and bfloat16.
+def bench_rotate(
+    *, tokens: int = 4096, rounds: int = 30, progress: Progress = silent
+) -> dict[str, Any]:
+    """``q`` ``[1, 32, n, 128]`` and ``k`` ``[1, 8, n, 128]`` rotated, in float32 and bfloat16.
 
     tokens  n
     rounds  in each, every contender runs once
@@ -53,9 +55,9 @@ def bench_rotate(*, tokens: int = 4096, rounds: int = 30, told: Told = silent) -
     timings = {}
     for number, dtype in enumerate(DTYPES):
         name = str(dtype).removeprefix("torch.")
-        tell = part_of(told, number, len(DTYPES), name)
+        part = part_of(progress, number, len(DTYPES), name)
         contenders = dict(_contenders(_Case.of(tokens, dtype)))
-        timings[name] = race(contenders, rounds=rounds, warmups=3, told=tell)
+        timings[name] = race(contenders, rounds=rounds, warmups=3, progress=part)
     return {
         "bench": "rotate",
         "ratios": {name: each.ratios(COPY) for name, each in timings.items()},
@@ -71,9 +73,9 @@ def bench_rotate(*, tokens: int = 4096, rounds: int = 30, told: Told = silent) -
 
 def _contenders(case: _Case) -> Iterator[tuple[str, Work]]:
     yield COPY, lambda: (case.q.clone(), case.k.clone())
-    yield OURS, lambda: _turned(case, _turn(case))
+    yield OURS, lambda: _rotated(case, _turn(case))
     turn = _turn(case)
-    yield AT_HAND, lambda: _turned(case, turn)
+    yield AT_HAND, lambda: _rotated(case, turn)
     yield TRANSFORMERS, _transformers(case)
     for name, make in _OTHERS.items():
         try:
@@ -86,7 +88,7 @@ def _turn(case: _Case) -> Turn:
     return Turn.by(case.angles, dtype=case.q.dtype)
 
 
-def _turned(case: _Case, turn: Turn) -> tuple[Tensor, Tensor]:
+def _rotated(case: _Case, turn: Turn) -> tuple[Tensor, Tensor]:
     return turn.of(case.q), turn.of(case.k)
 
 

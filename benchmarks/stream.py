@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.models import extended_copy, random_ids, trained_length_of
-from benchmarks.timing import Race, Told, Work, machine, race, silent
+from benchmarks.timing import Progress, Race, Work, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.core.passes import DecodePass, Pass, StreamPass
 from ropewalk.evaluation.request import check_words, read_lengths
@@ -32,7 +32,7 @@ def bench_stream(
     length: int | str | None = None,
     rounds: int = 3,
     device: str | None = None,
-    told: Told = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """What decoding computes, in one pass and really token by token.
 
@@ -58,7 +58,7 @@ def bench_stream(
             twin = extended_copy(loaded.model, method, split=split, factor=factor)
             name = _name(method, split)
             contenders[name] = partial(_score, TransformersScorer(twin), ids, split, losses, name)
-    timings = race(contenders, rounds=rounds, warmups=0, told=told)
+    timings = race(contenders, rounds=rounds, warmups=0, progress=progress)
     return {
         "bench": "stream",
         "ratios": {method: _ratios(timings, method) for method in methods},

@@ -16,17 +16,17 @@ from typing import Any
 import torch
 
 Work = Callable[[], object]
-Told = Callable[[str, float], None]
-"""Told what begins, and the share of the whole that is done (0 to 1)."""
+Progress = Callable[[str, float], None]
+"""Progress what begins, and the share of the whole that is done (0 to 1)."""
 
 
 def silent(work: str, share: float) -> None:
     """Tells nothing."""
 
 
-def part_of(told: Told, part: int, parts: int, name: str) -> Told:
+def part_of(progress: Progress, part: int, parts: int, name: str) -> Progress:
     """Tells of one of several pieces of work as its share of them all."""
-    return lambda work, share: told(f"{name}, {work}", (part + share) / parts)
+    return lambda work, share: progress(f"{name}, {work}", (part + share) / parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Race:
 
 
 def race(
-    contenders: Mapping[str, Work], *, rounds: int, warmups: int = 1, told: Told = silent
+    contenders: Mapping[str, Work], *, rounds: int, warmups: int = 1, progress: Progress = silent
 ) -> Race:
     """Run each contender once a round, in the order given, after ``warmups`` untimed rounds.
 
@@ -92,7 +92,7 @@ def race(
     for number in range(warmups + rounds):
         order = list(contenders)
         for name in order if number % 2 == 0 else reversed(order):
-            told(name, done / total)
+            progress(name, done / total)
             elapsed = _timed(contenders[name])
             done += 1
             if number >= warmups:

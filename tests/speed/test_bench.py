@@ -25,7 +25,7 @@ from ropewalk.data import demo_model
 def test_each_contender_runs_once_a_round_and_the_order_turns():
     ran, told = [], []
     contenders = {name: lambda name=name: ran.append(name) for name in "abc"}
-    timings = race(contenders, rounds=3, warmups=1, told=lambda *what: told.append(what))
+    timings = race(contenders, rounds=3, warmups=1, progress=lambda *what: told.append(what))
     assert "".join(ran) == "abccbaabccba"
     assert {name: len(seconds) for name, seconds in timings.seconds.items()} == dict.fromkeys(
         "abc", 3

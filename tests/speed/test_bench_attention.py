@@ -28,7 +28,7 @@ def test_the_dense_way_computes_what_the_tiled_one_does():
 def test_every_length_and_contender_is_in_the_document():
     told = []
     document = bench_attention(
-        lengths=[64, 128], methods=[SPEC], rounds=2, told=lambda *each: told.append(each)
+        lengths=[64, 128], methods=[SPEC], rounds=2, progress=lambda *each: told.append(each)
     )
     assert document["bench"] == "attention"
     assert list(document["ratios"]) == ["64", "128"]

@@ -17,7 +17,7 @@ ROUNDED = 1 - 1e-12
 def angles(*cases: Case) -> Record:
     """One panel a length and method: ``angles`` ``[position][pair]`` in radians.
 
-    ``out_of_range``: a pair that never completed a turn in training is turned as far as L0 of its
+    ``out_of_range``: a pair that never completed a turn in training is rotated as far as L0 of its
     trained steps or farther. Raises RopewalkError for a table that is too large to show.
     """
     return {"panels": [panel for case in cases for panel in case.each(partial(_panel, case))]}
@@ -27,10 +27,10 @@ def _panel(case: Case, encoding: Encoding) -> Record:
     length = case.context_length
     at_most(length, LARGEST_TABLE // encoding.geometry.rotary_dim)
     bound = 2 * math.pi * turns_in_training(case.trained, case.trained_length)
-    turned = encoding.rotation.angles(torch.arange(length), last_row_length(encoding, length))
-    outside = (bound < 2 * math.pi) & (turned >= bound * ROUNDED) & (turned > 0)
+    rotated = encoding.rotation.angles(torch.arange(length), last_row_length(encoding, length))
+    outside = (bound < 2 * math.pi) & (rotated >= bound * ROUNDED) & (rotated > 0)
     return {
         "context_length": length,
-        "angles": turned.tolist(),
+        "angles": rotated.tolist(),
         "out_of_range": outside.tolist(),
     }

@@ -19,7 +19,7 @@ Record = dict[str, Any]
 class Case:
     """Encodings of one checkpoint, by the specs that make them.
 
-    trained         what training up to ``trained_length`` turned with, radians a token, ``[f]``
+    trained         frequencies of training up to ``trained_length``, radians a token, ``[f]``
     context_length  in tokens
     """
 

@@ -1,6 +1,6 @@
-"""How fast each pair of channels turns, and which pairs see angles that training never showed.
+"""How fast each pair of channels rotates, and which pairs see angles that training never showed.
 
-``trained`` is what training up to L0 turned with, in radians a token, float64 ``[f]``.
+``trained`` are the frequencies of training up to L0, in radians a token, float64 ``[f]``.
 """
 
 import math
@@ -71,7 +71,7 @@ def pair_facts(encoding: Encoding, trained: Tensor, length: int) -> list[Record]
 
 
 def wavelengths(case: Case) -> Record:
-    """Tokens that each pair takes for a turn, with each method; None: it never turns.
+    """Tokens that each pair takes for a turn, with each method; None: it does not rotate.
 
     ``turns_in_training`` counts the turns of each pair inside the trained length, unscaled.
     """
@@ -135,5 +135,5 @@ def _turns(case: Case) -> list[float]:
 
 
 def _ratio(angle: float, turns: float) -> float | None:
-    """None for a pair that never turned in training."""
+    """None for a pair that did not rotate in training."""
     return angle / (2 * math.pi * turns) if turns > 0 else None

@@ -21,6 +21,6 @@ def sinusoidal(width: int, length: int) -> Record:
         raise RopewalkError(f"width={width}: expected an even number of channels, at least 2")
     at_most(length, LARGEST_TABLE // width)
     speeds = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    turned = torch.arange(length, dtype=torch.float64)[:, None] * speeds
-    table = torch.stack([turned.sin(), turned.cos()], dim=-1).flatten(1)
+    angles = torch.arange(length, dtype=torch.float64)[:, None] * speeds
+    table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
     return {"plot": "sinusoidal", "width": width, "context_length": length, "table": table.tolist()}

@@ -28,8 +28,8 @@ from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 from ropewalk.storage.folders import Folder
 from ropewalk.storage.version import code_version
 from ropewalk.verification.checks import CHECKS, WITHOUT_A_CACHE, Sample, default_length
-from ropewalk.verification.listening import Document, Keeping, Listener, Nowhere, Silent
-from ropewalk.verification.run import STOCK, Method, Verification
+from ropewalk.verification.listening import Document, Listener, NoStore, Silent, Store
+from ropewalk.verification.run import STOCK, Candidate, Verification
 from ropewalk.verification.verdicts import Record, dtype_name
 
 STATIC = "none"
@@ -87,7 +87,7 @@ def verify(
     """
     check_words(specs, ())
     subject = _Subject.of(model, length)
-    records: list[Record] = subject.verified(specs, listener or Silent(), Nowhere())["records"]
+    records: list[Record] = subject.verified(specs, listener or Silent(), NoStore())["records"]
     return records
 
 
@@ -122,10 +122,10 @@ def verify_checkpoint(
     """
     check_words(methods, ())
     loaded, subject = _opened(source, **request)
-    keeping: Keeping = Nowhere()
+    store: Store = NoStore()
     if out is not None:
-        keeping = Folder.open(Path(out), subject.manifest(identity(loaded)))
-    return subject.verified(methods, listener or Silent(), keeping)
+        store = Folder.open(Path(out), subject.manifest(identity(loaded)))
+    return subject.verified(methods, listener or Silent(), store)
 
 
 def verify_stock_checkpoint(
@@ -178,12 +178,12 @@ class _Subject:
         """What all records have in common; ``weights`` is their fingerprint."""
         return {"command": "verify", "version": code_version(), "weights": weights, **self._facts}
 
-    def verified(self, specs: Sequence[str], listener: Listener, keeping: Keeping) -> Document:
+    def verified(self, specs: Sequence[str], listener: Listener, store: Store) -> Document:
         """The document of methods; without any, of ``DEFAULT_SPECS``."""
         methods = [self._method(parse_spec(text)) for text in specs or DEFAULT_SPECS]
         with at_rest(self.model):
             with extend(self.model, NATIVE) as native:
-                run = self._verification(native, listener, keeping)
+                run = self._verification(native, listener, store)
                 # A yardstick that itself depends on the path would excuse what does.
                 yardstick = self._stock if _promises(native) else self._static
             return run.of_methods(methods, yardstick)
@@ -199,7 +199,7 @@ class _Subject:
             return run.of_stock(self._static)
 
     def _verification(
-        self, native: Extension | None, listener: Listener, keeping: Keeping | None = None
+        self, native: Extension | None, listener: Listener, store: Store | None = None
     ) -> Verification:
         """native  the model's own encoding, installed; None for a family that is refused"""
         both_ways = native is not None and native.layout.horizon is Horizon.BOTH_WAYS
@@ -210,10 +210,10 @@ class _Subject:
             checks=WITHOUT_A_CACHE if both_ways else CHECKS,
             facts={**self._facts, "layout": layout},
             listener=listener,
-            keeping=keeping or Nowhere(),
+            store=store or NoStore(),
         )
 
-    def _method(self, spec: Spec) -> Method:
+    def _method(self, spec: Spec) -> Candidate:
         """Raises RopewalkError for a spec with which there is no encoding."""
         length = len(self.sample.long)
         factor = max(1.0, length / self.predictor.trained_length)
@@ -226,14 +226,16 @@ class _Subject:
             with extend_with(self.model, spec, **given) as extension:
                 yield _promises(extension)
 
-        return Method(name=spec.text, canonical=spec.canonical, applied=applied)
+        return Candidate(name=spec.text, canonical=spec.canonical, applied=applied)
 
     @property
-    def _stock(self) -> Method:
-        return Method(name=STOCK, canonical=STOCK, applied=lambda: nullcontext(enter_result=True))
+    def _stock(self) -> Candidate:
+        return Candidate(
+            name=STOCK, canonical=STOCK, applied=lambda: nullcontext(enter_result=True)
+        )
 
     @property
-    def _static(self) -> Method:
+    def _static(self) -> Candidate:
         return self._method(parse_spec(STATIC))
 
     @property

@@ -79,7 +79,7 @@ def _checked(length: int) -> int:
 
 
 def trained_encoding(section: RopeSection) -> Encoding:
-    """What training turned with: no scaling, except where it belongs to the model."""
+    """The encoding of training: no scaling, except where it belongs to the model."""
     if section.rope_type == "proportional":
         return native_encoding(section)
     return none(section.geometry())

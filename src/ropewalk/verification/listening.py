@@ -38,7 +38,7 @@ class Silent:
         return None
 
 
-class Keeping(Protocol):
+class Store(Protocol):
     """Where records are kept: a ``Folder``, or nowhere."""
 
     def load(self, key: Key) -> Mapping[str, Any] | None: ...
@@ -46,7 +46,7 @@ class Keeping(Protocol):
     def save(self, key: Key, content: Mapping[str, Any]) -> None: ...
 
 
-class Nowhere:
+class NoStore:
     """Keeps nothing."""
 
     def load(self, key: Key) -> Mapping[str, Any] | None:

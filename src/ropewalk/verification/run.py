@@ -14,7 +14,7 @@ import torch
 from ropewalk.core.errors import RopewalkError
 from ropewalk.storage.folders import Key
 from ropewalk.verification.checks import Checks, Reference, Sample, rounding
-from ropewalk.verification.listening import Document, Keeping, Listener, Nowhere
+from ropewalk.verification.listening import Document, Listener, NoStore, Store
 from ropewalk.verification.predictor import LocalPredictor
 from ropewalk.verification.verdicts import (
     DECLARED,
@@ -32,7 +32,7 @@ _YARDSTICK = Key.of({"yardstick": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
+class Candidate:
     """What is put into the model for the length of a block.
 
     name       as typed
@@ -62,9 +62,9 @@ class Verification:
     checks: Checks
     facts: Mapping[str, Any]
     listener: Listener
-    keeping: Keeping = field(default_factory=Nowhere)
+    store: Store = field(default_factory=NoStore)
 
-    def of_methods(self, methods: Sequence[Method], yardstick: Method) -> Document:
+    def of_methods(self, methods: Sequence[Candidate], yardstick: Candidate) -> Document:
         """The document of ``methods``, each allowed what the yardstick needs.
 
         Raises RopewalkError if no method could run.
@@ -85,7 +85,7 @@ class Verification:
             raise RopewalkError(f"no method could run: {records[0]['sentence']}")
         return self._document(records)
 
-    def of_stock(self, yardstick: Method | None) -> Document:
+    def of_stock(self, yardstick: Candidate | None) -> Document:
         """The document of the library's own path. Nothing is kept: it is one method.
 
         Its own gaps would excuse whatever it does, so the yardstick is another method; without
@@ -103,18 +103,18 @@ class Verification:
         self.listener.begun(self._document([]))
         return self._document(self._told(tolerances.records(STOCK, gaps, FAILED)))
 
-    def _allowed_by(self, yardstick: Method, meter: "_Meter", dtype: torch.dtype) -> Tolerances:
+    def _allowed_by(self, yardstick: Candidate, meter: "_Meter", dtype: torch.dtype) -> Tolerances:
         with yardstick.applied():
             gaps = self._gaps(yardstick.name, meter)
             return Tolerances.of(gaps, dtype, self.model.trained_length)
 
     def _noted(self, allowed: Tolerances) -> Tolerances:
         kept = {"allowed": dict(allowed.by_check), "rounding": allowed.rounding}
-        self.keeping.save(_YARDSTICK, kept)
+        self.store.save(_YARDSTICK, kept)
         return allowed
 
     def _kept_tolerances(self) -> Tolerances | None:
-        found = self.keeping.load(_YARDSTICK)
+        found = self.store.load(_YARDSTICK)
         if found is None:
             return None
         return Tolerances(
@@ -123,15 +123,15 @@ class Verification:
             trained_length=self.model.trained_length,
         )
 
-    def _kept(self, methods: Sequence[Method]) -> dict[str, list[Record]]:
-        found = {method.name: self.keeping.load(method.key) for method in methods}
+    def _kept(self, methods: Sequence[Candidate]) -> dict[str, list[Record]]:
+        found = {method.name: self.store.load(method.key) for method in methods}
         return {
             name: [{**record, "method": name} for record in stored["records"]]
             for name, stored in found.items()
             if stored is not None
         }
 
-    def _measured(self, method: Method, tolerances: Tolerances, meter: "_Meter") -> list[Record]:
+    def _measured(self, method: Candidate, tolerances: Tolerances, meter: "_Meter") -> list[Record]:
         """The records of a method, kept if it ran and all its figures are numbers."""
         with ExitStack() as stack:
             try:
@@ -142,7 +142,7 @@ class Verification:
             beyond = FAILED if promised else DECLARED
             records = tolerances.records(method.name, self._gaps(method.name, meter), beyond)
         if all(math.isfinite(record["max_logit_difference"]) for record in records):
-            self.keeping.save(method.key, {"records": records})
+            self.store.save(method.key, {"records": records})
         return records
 
     def _told(self, records: list[Record]) -> list[Record]:

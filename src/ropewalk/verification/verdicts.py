@@ -22,7 +22,7 @@ FLOOR_OF_16_BITS = 5e-2
 """The least that is allowed, as a share of the largest logit."""
 
 MEANINGS = {
-    "chunked": "keys of earlier calls were turned under another length or position than one call "
+    "chunked": "keys of earlier calls were rotated under another length or position than one call "
     "uses: prefill in chunks is not what a full pass measures",
     "decode": "cached keys keep the rotation of the call that wrote them, or the length of a row "
     "depends on its call: generation is not what a full pass measures",
