@@ -24,13 +24,13 @@ def audit_model(
     """
     reading = Reading.of(shape, served_length, layer_type)
     answers = {name: rule(reading) for name, rule in ENGINES.items()}
-    evidence = Evidence(reading=reading, answers=answers)
+    evidence = Evidence.of(reading, answers)
     found = findings(evidence)
-    reference = next((n for n, answer in answers.items() if answer.inv_freq is not None), None)
+    reference = next((name for name, theta in evidence.inv_freq.items() if theta is not None), None)
     return {
         "engines": {
             name: {
-                **_engine(answer),
+                **_engine(answer, evidence.inv_freq[name]),
                 "inv_freq_difference": reference and evidence.difference(name, reference),
             }
             for name, answer in answers.items()
@@ -39,10 +39,10 @@ def audit_model(
     }
 
 
-def _engine(answer: EngineAnswer) -> dict[str, Any]:
+def _engine(answer: EngineAnswer, inv_freq: tuple[float, ...] | None) -> dict[str, Any]:
     return {
         "version": answer.version,
-        "inv_freq": _listed(answer.inv_freq),
+        "inv_freq": _listed(inv_freq),
         "inv_freq_short": _listed(answer.inv_freq_short),
         "inv_freq_long": _listed(answer.inv_freq_long),
         "attention_factor": answer.attention_factor,

@@ -1,16 +1,21 @@
-"""A finding, the kinds of findings, and what they look at."""
+"""A finding, the kinds of findings, and what they look at.
+
+A kind of finding is a function that looks at evidence and yields what it sees:
+
+    @error("dynamic-dropped", "what it means", "what to write instead")
+    def dropped(evidence: Evidence) -> Iterator[Sighting]: ...
+"""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
+from typing import NamedTuple
 
-from ropewalk.engines.answer import (
-    ENGINE_NAMES,
-    EngineAnswer,
-    TwoTables,
-)
+from ropewalk.engines.answer import ENGINE_NAMES, TRANSFORMERS, VLLM, EngineAnswer, TwoTables
 from ropewalk.engines.reading import Reading
+from ropewalk.engines.vllm.rules import through_transformers
 
 SAME = 1e-4
 """Relative difference below which two engines compute the same."""
@@ -41,10 +46,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A config and what each engine computes for it."""
+    """A config and what each engine computes for it.
+
+    inv_freq  of each answer, None where there is none
+    """
 
     reading: Reading
     answers: Mapping[str, EngineAnswer]
+    inv_freq: Mapping[str, tuple[float, ...] | None]
+
+    @classmethod
+    def of(cls, reading: Reading, answers: Mapping[str, EngineAnswer]) -> "Evidence":
+        inv_freq = {name: answer.inv_freq for name, answer in answers.items()}
+        return cls(reading=reading, answers=answers, inv_freq=inv_freq)
 
     def has(self, key: str) -> bool:
         """Whether the rope dict states ``key`` with a value."""
@@ -58,8 +72,22 @@ class Evidence:
         """The normalised rope type."""
         return self.reading.section.rope_type
 
+    @property
+    def library(self) -> tuple[str, ...]:
+        """Engines that run transformers' own rotary module for this model."""
+        return (TRANSFORMERS, VLLM) if self.in_vllms_backend else (TRANSFORMERS,)
+
+    @property
+    def in_vllms_backend(self) -> bool:
+        """Whether vLLM runs the model through its Transformers backend."""
+        return through_transformers(self.reading)
+
     def factor_of(self, engine: str) -> float | None:
         return self.answers[engine].attention_factor
+
+    def factors(self, engines: tuple[str, ...] = ENGINE_NAMES) -> str:
+        """Attention factors, as text."""
+        return ", ".join(f"{name} {number(self.factor_of(name) or 0)}" for name in engines)
 
     def off_factor(self, meant: float) -> tuple[str, ...]:
         """Engines whose attention factor is not ``meant``."""
@@ -72,14 +100,23 @@ class Evidence:
 
     def running(self, *names: str) -> tuple[str, ...]:
         """Those of ``names`` that answered with frequencies."""
-        return tuple(name for name in names if self.answers[name].inv_freq is not None)
+        return tuple(name for name in names if self.inv_freq[name] is not None)
+
+    def raising(self, *patterns: str) -> dict[str, str]:
+        """Errors of engines that hold one of ``patterns``."""
+        errors = {name: answer.error or "" for name, answer in self.answers.items()}
+        return {
+            name: error
+            for name, error in errors.items()
+            if any(pattern in error for pattern in patterns)
+        }
 
     def difference(self, engine: str, reference: str) -> float | None:
         """Largest relative difference of a frequency from the reference's.
 
-        None where either has none; infinite where a pair turns in one alone.
+        None where either has none; infinite where a pair rotates in one alone.
         """
-        theirs, ours = self.answers[engine].inv_freq, self.answers[reference].inv_freq
+        theirs, ours = self.inv_freq[engine], self.inv_freq[reference]
         if theirs is None or ours is None or len(theirs) != len(ours):
             return None
         pairs = zip(theirs, ours, strict=True)
@@ -89,8 +126,8 @@ class Evidence:
         """Positions that the table of ``engine`` holds, of the list in use."""
         rows = self.answers[engine].table_rows
         if isinstance(rows, TwoTables):
-            used, long = self.answers[engine].inv_freq, self.answers[engine].inv_freq_long
-            return rows.long if used == long else rows.short
+            is_long = self.inv_freq[engine] == self.answers[engine].inv_freq_long
+            return rows.long if is_long else rows.short
         return rows
 
     @staticmethod
@@ -102,8 +139,7 @@ class Evidence:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Sighting(NamedTuple):
     """A kind of finding seen in one config; ``remedy`` where the kind's own is too general."""
 
     engines: tuple[str, ...]
@@ -112,47 +148,54 @@ class Sighting:
     severity: Severity | None = None
 
 
+Look = Callable[[Evidence], Iterator[Sighting]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """One kind of finding.
 
     severity  unless a sighting says otherwise
     meaning   what it says, in one line, for the table in the documentation
-    look      None where the config does not show it
+    look      yields nothing where the config does not show it
     """
 
     id: str
     severity: Severity
     meaning: str
     remedy: str
-    look: Callable[[Evidence], Sighting | None]
+    look: Look
 
-    def finding(self, evidence: Evidence) -> Finding | None:
-        seen = self.look(evidence)
-        if seen is None:
-            return None
-        return Finding(
-            id=self.id,
-            severity=self.severity if seen.severity is None else seen.severity,
-            engines=seen.engines,
-            message=seen.message,
-            remedy=seen.remedy or self.remedy,
-        )
+    def findings(self, evidence: Evidence) -> Iterator[Finding]:
+        for seen in self.look(evidence):
+            if seen.engines:
+                yield Finding(
+                    id=self.id,
+                    severity=self.severity if seen.severity is None else seen.severity,
+                    engines=seen.engines,
+                    message=seen.message,
+                    remedy=seen.remedy or self.remedy,
+                )
 
 
-def raising(pattern: str, message: str) -> Callable[[Evidence], Sighting | None]:
+def _kind(severity: Severity, id: str, meaning: str, remedy: str) -> Callable[[Look], Kind]:
+    def kind(look: Look) -> Kind:
+        return Kind(id=id, severity=severity, meaning=meaning, remedy=remedy, look=look)
+
+    return kind
+
+
+error = partial(_kind, Severity.ERROR)
+warning = partial(_kind, Severity.WARNING)
+info = partial(_kind, Severity.INFO)
+
+
+def raising(pattern: str, message: str) -> Look:
     """A look for engines whose error holds ``pattern``."""
 
-    def look(evidence: Evidence) -> Sighting | None:
-        errors = {
-            name: answer.error
-            for name, answer in evidence.answers.items()
-            if answer.error is not None and pattern in answer.error
-        }
-        if not errors:
-            return None
-        quoted = next(iter(errors.values()))
-        return Sighting(engines=tuple(errors), message=f"{message} ({quoted})")
+    def look(evidence: Evidence) -> Iterator[Sighting]:
+        if errors := evidence.raising(pattern):
+            yield Sighting((*errors,), f"{message} ({next(iter(errors.values()))})")
 
     return look
 

@@ -26,5 +26,5 @@ FINDINGS: Mapping[str, Kind] = MappingProxyType(
 
 def findings(evidence: Evidence) -> tuple[Finding, ...]:
     """All that the config shows, in order of harm."""
-    found = [kind.finding(evidence) for kind in FINDINGS.values()]
-    return tuple(sorted((f for f in found if f is not None), key=lambda f: f.severity))
+    found = [finding for kind in FINDINGS.values() for finding in kind.findings(evidence)]
+    return tuple(sorted(found, key=lambda finding: finding.severity))
