@@ -12,7 +12,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass
 from ropewalk.evaluation.averages import OfPerplexities, OverTokens, OverUnits
 from ropewalk.evaluation.bootstrap import figure, interval, paired_difference
-from ropewalk.evaluation.cells import Failed, Series
+from ropewalk.evaluation.cells import Failure, Series
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.measure import measure
 from ropewalk.evaluation.protocols.chunkllama import ChunkLlamaRule
@@ -21,7 +21,7 @@ from ropewalk.evaluation.protocols.press import PressRule, PressSlidingRule
 from ropewalk.evaluation.protocols.protocol import OnePassPerLength
 from ropewalk.evaluation.protocols.rerope import ReRoPERule
 from ropewalk.evaluation.protocols.strided import LongRoPERule, PoSERule, YarnRule
-from ropewalk.evaluation.runs import RunFolder, Unsaved
+from ropewalk.evaluation.runs import NoStore, RunFolder
 from ropewalk.evaluation.setting import Setting
 from ropewalk.evaluation.units import Metric, Ratio, Unit
 from ropewalk.methods.spec import parse_spec
@@ -86,7 +86,7 @@ SERIES = Series(
 
 def measured(protocol, documents, length=8, batch=1):
     asked = replace(SERIES, lengths=(length,))
-    (result,) = measure(setting(protocol, documents), [asked], Numbers(), Unsaved(), batch=batch)
+    (result,) = measure(setting(protocol, documents), [asked], Numbers(), NoStore(), batch=batch)
     return result
 
 
@@ -197,7 +197,7 @@ def test_rules_of_sliding_windows(sizes, length, stride, longest, opening):
     documents, texts, bos = texts_of(sizes, opening)
     rules = (YarnRule(stride=stride, tokens=longest), PoSERule(stride=stride, tokens=longest))
     if length - len(bos) < max(stride, 2):
-        assert all(isinstance(measured(rule, documents, length), Failed) for rule in rules)
+        assert all(isinstance(measured(rule, documents, length), Failure) for rule in rules)
         return
     cut = [text[:longest] for text in texts]
     found = [measured(rule, documents, length).record() for rule in rules]
@@ -215,7 +215,7 @@ def test_chunkllama_scores_all_tokens_of_overlapping_windows_of_one_stream(sizes
     documents, texts, _ = texts_of(sizes, ())
     found = measured(ChunkLlamaRule(stride=stride, tokens=1000), documents, length)
     if len(range(0, sum(sizes) - length, stride)) < 2:
-        assert isinstance(found, Failed)
+        assert isinstance(found, Failure)
         return
     record = found.record()
     assert record["nll"] == pytest.approx(chunkllama(texts, length, stride))
@@ -229,7 +229,7 @@ def test_rerope_scores_the_last_tokens_of_each_sample(sizes, length, scored, ope
     documents, texts, bos = texts_of(sizes, opening)
     found = measured(ReRoPERule(tokens=scored), documents, length)
     read = min(min(length, len(bos) + size - 1) for size in sizes)
-    assert isinstance(found, Failed) == (read < scored)
+    assert isinstance(found, Failure) == (read < scored)
     if read >= scored:
         assert found.record()["nll"] == pytest.approx(rerope(texts, length, scored, bos))
 
@@ -242,8 +242,8 @@ def test_both_rules_of_press_score_every_token_of_the_stream(sizes, length, open
         measured(rule(tokens=4096), documents, length) for rule in (PressRule, PressSlidingRule)
     )
     if length >= sum(sizes):
-        assert isinstance(apart, Failed)
-        assert isinstance(sliding, Failed)
+        assert isinstance(apart, Failure)
+        assert isinstance(sliding, Failure)
         return
     scored = sum(sizes) - (0 if bos else 1)
     assert [each.record()["tokens_scored"] for each in (apart, sliding)] == [scored, scored]

@@ -15,7 +15,7 @@ import torch
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
 from ropewalk.evaluation.budget import Budget
-from ropewalk.evaluation.cells import Failed, Measured, Series
+from ropewalk.evaluation.cells import Failure, Measurement, Series
 from ropewalk.evaluation.cost import CostModel, pass_cost
 from ropewalk.evaluation.differences import differences
 from ropewalk.evaluation.documents import Document
@@ -27,7 +27,7 @@ from ropewalk.evaluation.protocols.prefix import Prefix
 from ropewalk.evaluation.protocols.protocol import OnePassPerLength, SharedPasses
 from ropewalk.evaluation.protocols.sliding import Sliding
 from ropewalk.evaluation.protocols.tail import Tail
-from ropewalk.evaluation.runs import RunFolder, Store, Unsaved
+from ropewalk.evaluation.runs import NoStore, RunFolder, Store
 from ropewalk.evaluation.setting import Setting
 from ropewalk.evaluation.worker import Worker
 
@@ -167,7 +167,7 @@ def cell_files(folder):
 
 @pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
 def test_figures_are_sums_over_tokens(setting):
-    (result,) = measure(setting, (series(lengths=(8,)),), FakeModel(), Unsaved())
+    (result,) = measure(setting, (series(lengths=(8,)),), FakeModel(), NoStore())
     record = result.record()
     total = 0.0
     for document in setting.documents:
@@ -191,8 +191,8 @@ def test_figures_are_sums_over_tokens(setting):
 def test_shared_passes_equal_separate_passes_of_a_prefix_consistent_model(protocol):
     setting = replace(SETTING, protocol=protocol)
     shared, apart = FakeModel(), FakeModel()
-    one = measure(setting, (series(),), shared, Unsaved())
-    each = measure(setting, (series(sharing=OnePassPerLength()),), apart, Unsaved())
+    one = measure(setting, (series(),), shared, NoStore())
+    each = measure(setting, (series(sharing=OnePassPerLength()),), apart, NoStore())
     assert timeless(one) == timeless(each)
     assert [r.units for r in one] == [r.units for r in each]
     assert set(shared.fed) == {16}
@@ -201,29 +201,29 @@ def test_shared_passes_equal_separate_passes_of_a_prefix_consistent_model(protoc
 
 
 def test_a_method_that_sees_the_length_of_its_pass_needs_passes_of_its_own():
-    shared = measure(CURVE, (series(),), WholeSequenceModel(), Unsaved())
+    shared = measure(CURVE, (series(),), WholeSequenceModel(), NoStore())
     each = (series(sharing=OnePassPerLength()),)
-    apart = measure(CURVE, each, WholeSequenceModel(), Unsaved())
+    apart = measure(CURVE, each, WholeSequenceModel(), NoStore())
     shift = [a.record()["nll"] - b.record()["nll"] for a, b in zip(shared, apart, strict=True)]
     assert shift == [16 - 4, 16 - 8, 0]
 
 
 def test_sliding_sums_a_document_over_its_windows():
     setting = replace(SETTING, protocol=Sliding(stride=3, tokens=20))
-    (result,) = measure(setting, (series(lengths=(5,)),), FakeModel(), Unsaved())
+    (result,) = measure(setting, (series(lengths=(5,)),), FakeModel(), NoStore())
     values = [(u.document, u.window, *sizes(u)) for u in result.units]
     assert values == [(0, 0, 19, 57), (1, 0, 19, 57)]
 
 
 def test_results_come_in_the_order_asked_lengths_ascending():
     asked = (series("b", lengths=(8, 4, 8)), series("a", lengths=(4,), split=DecodePass()))
-    results = measure(SETTING, asked, FakeModel(), Unsaved())
+    results = measure(SETTING, asked, FakeModel(), NoStore())
     found = [(r.cell.method.text, r.cell.split.name, r.cell.length) for r in results]
     assert found == [("b", "full", 4), ("b", "full", 8), ("a", "decode", 4)]
 
 
 def test_seconds_of_a_shared_pass_go_to_its_lengths_in_proportion():
-    results = measure(CURVE, (series(),), FakeModel(), Unsaved())
+    results = measure(CURVE, (series(),), FakeModel(), NoStore())
     seconds = [result.seconds for result in results]
     assert seconds[1] / seconds[0] == pytest.approx(2)
     assert seconds[2] / seconds[0] == pytest.approx(4)
@@ -272,7 +272,7 @@ class KilledStore(Store):
 def test_a_run_killed_between_the_cells_of_one_pass_computes_the_same(saves, tmp_path):
     # The model's losses depend on the length of the pass, as rounding does: a resumed run
     # has to feed the same passes for the cells that are missing.
-    expected = measure(CURVE, TWO, WholeSequenceModel(), Unsaved())
+    expected = measure(CURVE, TWO, WholeSequenceModel(), NoStore())
     folder = RunFolder.open(tmp_path, CURVE)
     with pytest.raises(KeyboardInterrupt):
         measure(CURVE, TWO, WholeSequenceModel(), KilledStore(folder, saves))
@@ -368,7 +368,7 @@ def test_a_damaged_cell_file_counts_as_absent(damage, tmp_path):
 
 
 def test_every_part_of_the_key_makes_another_cell():
-    cell = measure(SETTING, (series(lengths=(4,)),), FakeModel(), Unsaved())[0].cell
+    cell = measure(SETTING, (series(lengths=(4,)),), FakeModel(), NoStore())[0].cell
     keys = {
         SETTING.key(cell).digest,
         replace(SETTING, weights="w1").key(cell).digest,
@@ -446,7 +446,7 @@ def test_what_another_process_finishes_meanwhile_is_not_measured_again(tmp_path)
 
 
 def test_two_runs_share_one_folder(tmp_path):
-    expected = timeless(measure(SETTING, TWO, FakeModel(), Unsaved()))
+    expected = timeless(measure(SETTING, TWO, FakeModel(), NoStore()))
     found: list[list[dict]] = []
     threads = [
         Thread(target=lambda: found.append(timeless(run(SETTING, tmp_path, FakeModel()))))
@@ -476,9 +476,9 @@ def test_where_memory_ends_the_shorter_lengths_are_still_measured(setting, error
     results = run(setting, tmp_path, SizedModel(8, error), (series(),))
     *measured, failed = results
     assert timeless(measured) == timeless(
-        measure(setting, (series(lengths=(4, 8)),), FakeModel(), Unsaved())
+        measure(setting, (series(lengths=(4, 8)),), FakeModel(), NoStore())
     )
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, Failure)
     assert failed.cell.length == 16
     assert failed.reason.startswith("out of memory")
     assert "\n" not in failed.reason
@@ -492,14 +492,14 @@ def test_where_memory_ends_the_shorter_lengths_are_still_measured(setting, error
 def test_where_memory_ends_fewer_sequences_go_at_once():
     narrow, plain = NarrowModel(2), FakeModel()
     wanted = (series(lengths=(8,)),)
-    found = measure(SETTING, wanted, narrow, Unsaved(), batch=8)
-    assert timeless(found) == timeless(measure(SETTING, wanted, plain, Unsaved()))
+    found = measure(SETTING, wanted, narrow, NoStore(), batch=8)
+    assert timeless(found) == timeless(measure(SETTING, wanted, plain, NoStore()))
     refused = [count for count in narrow.batches if count > 2]
     assert refused == sorted(refused, reverse=True)
     assert len(refused) <= 2
     assert max(narrow.batches[len(refused) :]) == 2
-    (failed,) = measure(SETTING, wanted, NarrowModel(0), Unsaved(), batch=8)
-    assert isinstance(failed, Failed)
+    (failed,) = measure(SETTING, wanted, NarrowModel(0), NoStore(), batch=8)
+    assert isinstance(failed, Failure)
 
 
 def test_a_failed_cell_is_kept_and_tried_again(tmp_path):
@@ -508,13 +508,13 @@ def test_a_failed_cell_is_kept_and_tried_again(tmp_path):
     assert sorted(kept) == ["failed", "ok", "ok"]
     more = FakeModel()
     results = run(SETTING, tmp_path, more, (series(),))
-    assert all(isinstance(result, Measured) for result in results)
+    assert all(isinstance(result, Measurement) for result in results)
     assert set(more.fed) == {16}
 
 
 def test_a_length_that_the_text_lacks_fails_with_its_reason_and_the_others_run():
-    results = measure(CURVE, (series(lengths=(2, 8, 33)),), FakeModel(), Unsaved())
-    assert [type(result) for result in results] == [Failed, Measured, Failed]
+    results = measure(CURVE, (series(lengths=(2, 8, 33)),), FakeModel(), NoStore())
+    assert [type(result) for result in results] == [Failure, Measurement, Failure]
     assert "above 2" in results[0].reason
     assert "'a' (40 tokens)" in results[2].reason
 
@@ -524,7 +524,7 @@ def test_a_method_that_cannot_be_opened_fails_with_its_reason():
         def use(self, method, length, split):
             raise RopewalkError("factor=0.5: expected at least 1")
 
-    results = measure(SETTING, (series(),), Refuses(), Unsaved())
+    results = measure(SETTING, (series(),), Refuses(), NoStore())
     assert {result.reason for result in results} == {"factor=0.5: expected at least 1"}
 
 
@@ -533,8 +533,8 @@ def test_a_loss_that_is_not_finite_fails_its_cell():
         def token_losses(self, ids, first, split):
             return super().token_losses(ids, first, split) / (len(ids) < 16)
 
-    results = measure(SETTING, (series(),), Overflows(), Unsaved())
-    assert [type(result) for result in results] == [Measured, Measured, Failed]
+    results = measure(SETTING, (series(),), Overflows(), NoStore())
+    assert [type(result) for result in results] == [Measurement, Measurement, Failure]
     assert "not finite" in results[2].reason
 
 
@@ -543,7 +543,7 @@ def test_a_programming_error_is_not_a_failed_cell(error):
     model = FakeModel()
     model.errors[1] = error
     with pytest.raises(type(error), match=str(error)):
-        measure(SETTING, (series(),), model, Unsaved())
+        measure(SETTING, (series(),), model, NoStore())
 
 
 def test_a_model_that_returns_too_few_losses_is_reported():
@@ -552,7 +552,7 @@ def test_a_model_that_returns_too_few_losses_is_reported():
             return super().token_losses(ids, first + 1, split)
 
     with pytest.raises(TypeError, match="token_losses gave shape"):
-        measure(SETTING, (series(),), Short(), Unsaved())
+        measure(SETTING, (series(),), Short(), NoStore())
 
 
 def test_a_setting_needs_a_document():
@@ -567,8 +567,8 @@ def test_a_setting_needs_a_document():
 @pytest.mark.parametrize("setting", [SETTING, CURVE], ids=["tail", "curve"])
 def test_sequences_of_equal_length_go_through_together(setting, batch):
     alone, together = FakeModel(), FakeModel()
-    expected = measure(setting, TWO, alone, Unsaved())
-    found = measure(setting, TWO, together, Unsaved(), batch=batch)
+    expected = measure(setting, TWO, alone, NoStore())
+    found = measure(setting, TWO, together, NoStore(), batch=batch)
     assert timeless(found) == timeless(expected)
     # Two documents of two windows each, in each set of passes: two batches of 2, 3 + 1, or one.
     assert len(together.fed) * {2: 2, 3: 2, 100: 4}[batch] == len(alone.fed)
@@ -576,16 +576,16 @@ def test_sequences_of_equal_length_go_through_together(setting, batch):
 
 def test_a_batch_of_nothing_is_refused():
     with pytest.raises(RopewalkError, match="batch=0: expected at least 1"):
-        measure(SETTING, TWO, FakeModel(), Unsaved(), batch=0)
+        measure(SETTING, TWO, FakeModel(), NoStore(), batch=0)
 
 
 def test_sequences_of_other_shapes_stay_apart():
     sliding = replace(SETTING, protocol=Sliding(stride=3, tokens=40))
     model = FakeModel()
-    (result,) = measure(sliding, (series(lengths=(16,)),), model, Unsaved(), batch=100)
+    (result,) = measure(sliding, (series(lengths=(16,)),), model, NoStore(), batch=100)
     # Of each document the first window scores 15 tokens, the eight others 3 each.
     assert len(model.fed) == 4
-    (alone,) = measure(sliding, (series(lengths=(16,)),), FakeModel(), Unsaved())
+    (alone,) = measure(sliding, (series(lengths=(16,)),), FakeModel(), NoStore())
     assert timeless([result]) == timeless([alone])
 
 
@@ -634,7 +634,7 @@ def test_a_dry_run_names_cells_and_seconds_and_runs_nothing(tmp_path):
 
 def test_a_dry_run_of_shared_passes_counts_each_pass_once():
     cost = CostModel(seconds_per_token=1.0)
-    planned = dry_run(CURVE, (series(),), FakeModel(), Unsaved(), cost)
+    planned = dry_run(CURVE, (series(),), FakeModel(), NoStore(), cost)
     total = sum(result.record()["seconds"] for result in planned)
     assert total == pytest.approx(4 * pass_cost(16, FullPass()))
 
@@ -696,7 +696,7 @@ def test_peak_memory_is_unknown_where_the_system_does_not_tell(tmp_path, monkeyp
 
 def test_differences_are_paired_with_the_baseline_of_the_same_mode_and_length():
     asked = (*TWO, series("linear:factor=2", split=DecodePass()))
-    results = measure(SETTING, asked, FakeModel(), Unsaved())
+    results = measure(SETTING, asked, FakeModel(), NoStore())
     found = differences(results, "none")
     shift = float(len("linear:factor=2") - len("none"))
     assert [(d["method"], d["mode"], d["length"]) for d in found] == [
@@ -746,7 +746,7 @@ def test_a_budget_learns_what_a_method_costs_from_its_shorter_lengths(monkeypatc
             return super().token_losses(ids, first, split)
 
     limit = Budget(700.0, 0.0, CostModel(seconds_per_token=1e-3))
-    results = measure(SETTING, (series("slow"), series("fast")), Slow(), Unsaved(), budget=limit)
+    results = measure(SETTING, (series("slow"), series("fast")), Slow(), NoStore(), budget=limit)
     # Of "slow", 4 windows of 4 and 8 tokens take 480 s; those of 16 would take 640 s more.
     statuses = [result.record()["status"] for result in results]
     assert statuses == ["ok", "ok", "skipped", "ok", "ok", "ok"]
@@ -754,9 +754,9 @@ def test_a_budget_learns_what_a_method_costs_from_its_shorter_lengths(monkeypatc
 
 def test_of_shared_passes_the_lengths_that_fit_are_measured():
     limit = budget(4 * pass_cost(8, FullPass()) + 1, 1.0)
-    results = measure(CURVE, (series(),), FakeModel(), Unsaved(), budget=limit)
+    results = measure(CURVE, (series(),), FakeModel(), NoStore(), budget=limit)
     assert [result.record()["status"] for result in results] == ["ok", "ok", "skipped"]
-    expected = measure(CURVE, (series(lengths=(4, 8)),), FakeModel(), Unsaved())
+    expected = measure(CURVE, (series(lengths=(4, 8)),), FakeModel(), NoStore())
     assert timeless(results[:2]) == timeless(expected)
 
 
@@ -765,7 +765,7 @@ def test_of_shared_passes_the_lengths_that_fit_are_measured():
 
 def test_methods_have_lengths_of_their_own():
     asked = (series("none", lengths=(4, 16)), series("linear", lengths=(8,)))
-    results = measure(SETTING, asked, FakeModel(), Unsaved())
+    results = measure(SETTING, asked, FakeModel(), NoStore())
     assert [(r.cell.method.text, r.cell.length) for r in results] == [
         ("none", 4), ("none", 16), ("linear", 8),
     ]  # fmt: skip

@@ -22,7 +22,7 @@ from ropewalk.evaluation.measure import dry_run, measure
 from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.request import Request
 from ropewalk.evaluation.run import Run
-from ropewalk.evaluation.runs import RunFolder, Unsaved
+from ropewalk.evaluation.runs import NoStore, RunFolder
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import config_of
 from ropewalk.methods.from_config import native_encoding
@@ -102,7 +102,7 @@ def plan_compare(
     checkpoint, run = _prepared(source, **request)
     run_dir = _run_dir(run, out)
     exists = (run_dir / "run.json").is_file()
-    store = RunFolder.open(run_dir, run.setting) if exists else Unsaved()
+    store = RunFolder.open(run_dir, run.setting) if exists else NoStore()
     cells = dry_run(run.setting, run.series, checkpoint, store, _cost_model(run, checkpoint))
     document = run.document([cell.record() for cell in cells], run_dir)
     return CompareResult(document=document, run_dir=run_dir)
@@ -151,7 +151,7 @@ def perplexity(
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
     )
     results = measure(
-        run.setting, run.series, ModelInMemory(model), Unsaved(), progress=progress, batch=batch
+        run.setting, run.series, ModelInMemory(model), NoStore(), progress=progress, batch=batch
     )
     return [result.record() for result in results]
 

@@ -7,7 +7,7 @@ last cell of the same method and mode, or else in a timed pass of the unchanged 
 import time
 from collections.abc import Sequence
 
-from ropewalk.evaluation.cells import Measured, Result, Skipped
+from ropewalk.evaluation.cells import Measurement, Result, Skip
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.jobs import Job
 from ropewalk.evaluation.setting import Setting
@@ -28,17 +28,17 @@ class Budget:
 
     def note(self, setting: Setting, results: Sequence[Result]) -> None:
         """Learn from the cells of a job that has just run."""
-        ran = [result for result in results if isinstance(result, Measured)]
+        ran = [result for result in results if isinstance(result, Measurement)]
         if ran:
             cell, lengths = ran[0].cell, [each.cell.length for each in ran]
             cost = setting.task.cost(lengths, cell.split)
             self._rates[cell.method, cell.split.name] = sum(each.seconds for each in ran) / cost
 
-    def skipped(self, job: Job, length: int) -> Skipped:
+    def skipped(self, job: Job, length: int) -> Skip:
         """The cell of a length that does not fit."""
         seconds = self._estimate(job) * length / sum(job.lengths)
         reason = f"did not fit the budget of {self.seconds:g} s; run again to go on"
-        return Skipped(cell=job.cell(length), seconds=seconds, reason=reason)
+        return Skip(cell=job.cell(length), seconds=seconds, reason=reason)
 
     def _estimate(self, job: Job) -> float:
         rate = self._rates.get((job.method, job.split.name), self._cost_model.seconds_per_token)

@@ -37,7 +37,7 @@ _VALUES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measurement:
     """A cell that ran.
 
     seconds            of its passes; a pass that served several lengths is shared out in
@@ -65,7 +65,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failure:
     """A cell that could not run."""
 
     cell: Cell
@@ -78,7 +78,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
+class Skip:
     """A cell that did not fit a budget, with the seconds that it takes by estimate."""
 
     cell: Cell
@@ -92,7 +92,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class Estimate:
     """A cell of a dry run, with the seconds that it will take by estimate."""
 
     cell: Cell
@@ -103,7 +103,7 @@ class Planned:
         return self.cell.record({"status": "planned", "seconds": self.seconds})
 
 
-Result = Measured | Failed
+Result = Measurement | Failure
 """What a run keeps of a cell."""
 
 

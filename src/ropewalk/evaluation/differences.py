@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 from ropewalk.evaluation.bootstrap import paired_difference
-from ropewalk.evaluation.cells import Measured, Record, Result, Skipped
+from ropewalk.evaluation.cells import Measurement, Record, Result, Skip
 
 
-def differences(results: Iterable[Result | Skipped], baseline: str) -> list[Record]:
+def differences(results: Iterable[Result | Skip], baseline: str) -> list[Record]:
     """One object for each measured cell that has a measured cell of ``baseline`` (a method
     as typed) in the same mode at the same length: its mean nll minus the baseline's.
     """
-    measured = [result for result in results if isinstance(result, Measured)]
+    measured = [result for result in results if isinstance(result, Measurement)]
     references = {_column(r): r for r in measured if r.cell.method.text == baseline}
     return [
         _difference(result, references[_column(result)])
@@ -19,11 +19,11 @@ def differences(results: Iterable[Result | Skipped], baseline: str) -> list[Reco
     ]
 
 
-def _column(result: Measured) -> tuple[str, int]:
+def _column(result: Measurement) -> tuple[str, int]:
     return result.cell.split.name, result.cell.length
 
 
-def _difference(result: Measured, reference: Measured) -> Record:
+def _difference(result: Measurement, reference: Measurement) -> Record:
     difference = paired_difference(result.units, reference.units, result.task.metric)
     spread = difference.interval
     return {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.budget import Budget
-from ropewalk.evaluation.cells import Cell, Failed, Planned, Result, Series, Skipped
+from ropewalk.evaluation.cells import Cell, Estimate, Failure, Result, Series, Skip
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.executor import Executor, SerialExecutor
 from ropewalk.evaluation.jobs import Job, ModelSource, jobs_of
@@ -26,13 +26,13 @@ def measure(
     progress: Progress | None = None,
     batch: int = 1,
     budget: Budget | None = None,
-) -> tuple[Result | Skipped, ...]:
+) -> tuple[Result | Skip, ...]:
     """Measure what the store does not hold yet; results in the order of ``series``.
 
     batch   sequences of equal length that go through the model at once; fewer where memory runs out
-    budget  with one, the cheapest cells come first, and those that do not fit are ``Skipped``
+    budget  with one, the cheapest cells come first; ``Skip`` stands for one that does not fit
 
-    A cell that cannot run (RopewalkError, or no memory left) becomes ``Failed``; any other
+    A cell that cannot run (RopewalkError, or no memory left) becomes a ``Failure``; any other
     exception, an interrupt among them, goes to the caller, and what is finished stays.
     Executor and progress: serial and silent if not given.
     """
@@ -56,9 +56,9 @@ def dry_run(
     source: ModelSource,
     store: Store,
     cost_model: CostModel,
-) -> tuple[Result | Planned, ...]:
+) -> tuple[Result | Estimate, ...]:
     """What is stored, what cannot run, and the estimated seconds of the rest; writes nothing."""
-    results: dict[Cell, Result | Planned] = {}
+    results: dict[Cell, Result | Estimate] = {}
     jobs = tuple(jobs_of(series, source=source, setting=setting, batch=1))
     for job in jobs:
         refused = _refused(job)
@@ -66,7 +66,7 @@ def dry_run(
         lengths = tuple(n for n in job.lengths if job.cell(n) not in refused)
         seconds = cost_model.seconds(replace(job, lengths=lengths).cost)
         for length in lengths:
-            planned = Planned(cell=job.cell(length), seconds=seconds * length / sum(lengths))
+            planned = Estimate(cell=job.cell(length), seconds=seconds * length / sum(lengths))
             results[planned.cell] = store.load(setting, planned.cell) or planned
     return tuple(results[cell] for cell in _cells(jobs))
 
@@ -78,7 +78,7 @@ class _Run:
     store: Store
     progress: Progress
     budget: Budget | None
-    results: dict[Cell, Result | Skipped] = field(default_factory=dict)
+    results: dict[Cell, Result | Skip] = field(default_factory=dict)
 
     def refuse(self, job: Job) -> None:
         """Keep the cells that the task cannot measure as failed."""
@@ -86,7 +86,7 @@ class _Run:
 
     def left(self, job: Job) -> Job:
         """The job without refused lengths, of which what no run has finished is wanted."""
-        lengths = tuple(n for n in job.lengths if not isinstance(self._at(job, n), Failed))
+        lengths = tuple(n for n in job.lengths if not isinstance(self._at(job, n), Failure))
         for length in lengths:
             if self._at(job, length) is None:
                 found = self.store.load(job.setting, job.cell(length))
@@ -130,7 +130,7 @@ class _Run:
             self.progress.finished(result)
         self.results[result.cell] = result
 
-    def _at(self, job: Job, length: int) -> Result | Skipped | None:
+    def _at(self, job: Job, length: int) -> Result | Skip | None:
         return self.results.get(job.cell(length))
 
 
@@ -138,13 +138,13 @@ def _cells(jobs: Sequence[Job]) -> Iterator[Cell]:
     return iter(dict.fromkeys(job.cell(length) for job in jobs for length in job.lengths))
 
 
-def _refused(job: Job) -> dict[Cell, Failed]:
+def _refused(job: Job) -> dict[Cell, Failure]:
     """Cells that the task cannot measure."""
-    refused: dict[Cell, Failed] = {}
+    refused: dict[Cell, Failure] = {}
     for length in job.lengths:
         try:
             job.setting.task.check(length)
         except RopewalkError as error:
-            failed = Failed(cell=job.cell(length), reason=reason_of(error))
+            failed = Failure(cell=job.cell(length), reason=reason_of(error))
             refused[failed.cell] = failed
     return refused

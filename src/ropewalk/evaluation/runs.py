@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ropewalk.evaluation.cells import Cell, Measured, Result
+from ropewalk.evaluation.cells import Cell, Measurement, Result
 from ropewalk.evaluation.setting import Setting
 from ropewalk.evaluation.units import Ratio, Unit
 from ropewalk.storage.folders import Folder
@@ -22,7 +22,7 @@ class Store(ABC):
     """Where results are kept."""
 
     @abstractmethod
-    def load(self, setting: Setting, cell: Cell) -> Measured | None:
+    def load(self, setting: Setting, cell: Cell) -> Measurement | None:
         """The finished cell; None if it is absent, failed or unreadable."""
 
     @abstractmethod
@@ -31,10 +31,10 @@ class Store(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaved(Store):
+class NoStore(Store):
     """Keeps nothing: for a measurement without a folder."""
 
-    def load(self, setting: Setting, cell: Cell) -> Measured | None:
+    def load(self, setting: Setting, cell: Cell) -> Measurement | None:
         return None
 
     def save(self, setting: Setting, result: Result) -> None:
@@ -56,7 +56,7 @@ class RunFolder(Store):
         """
         return cls(Folder.open(path, setting.manifest()))
 
-    def load(self, setting: Setting, cell: Cell) -> Measured | None:
+    def load(self, setting: Setting, cell: Cell) -> Measurement | None:
         stored = self.folder.load(setting.key(cell))
         try:
             return None if stored is None else _measured(stored, cell, setting)
@@ -72,7 +72,7 @@ class RunFolder(Store):
         self.folder.save(setting.key(result.cell), content)
 
 
-def _measured(stored: Mapping[str, Any], cell: Cell, setting: Setting) -> Measured | None:
+def _measured(stored: Mapping[str, Any], cell: Cell, setting: Setting) -> Measurement | None:
     record = stored["record"]
     if record["status"] != "ok" or not stored["units"]:
         return None
@@ -84,7 +84,7 @@ def _measured(stored: Mapping[str, Any], cell: Cell, setting: Setting) -> Measur
         )
         for unit in stored["units"]
     )
-    return Measured(
+    return Measurement(
         cell=cell,
         task=setting.task,
         units=units,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.cells import Failed, Measured, Result
+from ropewalk.evaluation.cells import Failure, Measurement, Result
 from ropewalk.evaluation.jobs import Job, ModelSource, Session
 from ropewalk.evaluation.memory import meter_of
 from ropewalk.evaluation.progress import Progress
@@ -33,7 +33,7 @@ class Worker:
     def measure(self, job: Job) -> tuple[Result, ...]:
         """A result for each wanted length.
 
-        A cell that cannot run (RopewalkError, or no memory left) is ``Failed``; other exceptions
+        A cell that cannot run (RopewalkError, or no memory left) is a ``Failure``; other exceptions
         are raised. Passes are those of all lengths of the job, wanted or not, so that a resumed
         job computes exactly what it would have computed in one go.
         """
@@ -68,7 +68,7 @@ class Worker:
         if exhausted and job.batch > 1:
             return self._attempt(session, replace(job, batch=job.batch // 2))
         longest = job.lengths[-1]
-        failed = Failed(cell=job.cell(longest), reason=reason)
+        failed = Failure(cell=job.cell(longest), reason=reason)
         return (failed,) if longest in job.wanted else ()
 
     def _measured(self, session: Session, job: Job) -> tuple[Result, ...]:
@@ -85,7 +85,7 @@ class Worker:
             )
             seconds = time.perf_counter() - started
         return tuple(
-            Measured(
+            Measurement(
                 cell=job.cell(length),
                 task=task,
                 units=units[length],

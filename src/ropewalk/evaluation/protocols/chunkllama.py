@@ -17,7 +17,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverUnits
 from ropewalk.evaluation.documents import Document, joined
 from ropewalk.evaluation.protocols.parameters import stride, text_tokens
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class ChunkLlamaRule(EvaluationProtocol):
     def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
         for length in lengths:
             for window, start in enumerate(self._starts(length, document)):
-                scored = Scored(length=length, window=window, first=1, last=length)
+                scored = Targets(length=length, window=window, first=1, last=length)
                 yield Span(start=start, stop=start + length, scored=(scored,))
 
     def _starts(self, length: int, document: Document) -> range:

@@ -13,11 +13,11 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.protocol import Sharing, Span
-from ropewalk.evaluation.protocols.windows import Windowed
+from ropewalk.evaluation.protocols.windows import WindowProtocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve(Windowed):
+class Curve(WindowProtocol):
     """Windows that start where they start, however long they are."""
 
     name: ClassVar[str] = "curve"

@@ -12,7 +12,7 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OfPerplexities, OverUnits
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class FirstTokens(EvaluationProtocol):
         opening = document.opening
         for length in lengths:
             stop = min(length - len(opening), len(document))
-            scored = Scored(length=length, window=0, first=1, last=len(opening) + stop)
+            scored = Targets(length=length, window=0, first=1, last=len(opening) + stop)
             yield Span(start=0, stop=stop, scored=(scored,), opening=opening)
 
 

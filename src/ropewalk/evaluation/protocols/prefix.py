@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Sharing, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Sharing, Span, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,5 +37,5 @@ class Prefix(EvaluationProtocol):
             )
 
     def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
-        scored = tuple(Scored(length=n, window=0, first=1, last=n) for n in lengths)
+        scored = tuple(Targets(length=n, window=0, first=1, last=n) for n in lengths)
         yield Span(start=0, stop=max(lengths), scored=scored)

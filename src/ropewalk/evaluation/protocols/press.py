@@ -18,7 +18,7 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document, joined
 from ropewalk.evaluation.protocols.parameters import text_tokens
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,5 +67,5 @@ def _span(document: Document, length: int, window: int, targets: range, *, first
     start = max(first_read, 0)
     first = max(len(opening) + targets.start - start, 1)
     fed = len(opening) + targets.stop - start
-    scored = Scored(length=length, window=window, first=first, last=fed)
+    scored = Targets(length=length, window=window, first=first, last=fed)
     return Span(start=start, stop=targets.stop, scored=(scored,), opening=opening)

@@ -17,7 +17,7 @@ from ropewalk.evaluation.protocols.parameters import Flag, Parameter, Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class Targets:
     """Tokens ``first .. last - 1`` of a sequence, scored for one length and one window."""
 
     length: int
@@ -35,7 +35,7 @@ class Span:
 
     start: int
     stop: int
-    scored: tuple[Scored, ...]
+    scored: tuple[Targets, ...]
     opening: tuple[int, ...] = ()
 
     @property

@@ -16,7 +16,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverUnits
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.parameters import TAIL_TOKENS, parameter
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
 
 PUBLISHED_TOKENS = 4096
 
@@ -43,5 +43,5 @@ class ReRoPERule(EvaluationProtocol):
             whole = len(document) <= length
             start, opening = (0, document.opening) if whole else (len(document) - length - 1, ())
             fed = len(opening) + len(document) - start
-            last = Scored(length=length, window=0, first=fed - self.tokens, last=fed)
+            last = Targets(length=length, window=0, first=fed - self.tokens, last=fed)
             yield Span(start=start, stop=len(document), scored=(last,), opening=opening)

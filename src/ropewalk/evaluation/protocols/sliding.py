@@ -16,7 +16,7 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.parameters import STRIDE, parameter, text_tokens
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,6 @@ class Sliding(EvaluationProtocol):
             scored_to = 1
             for stop in (*range(length, self.tokens, self.stride), self.tokens):
                 start = stop - length
-                fresh = Scored(length=length, window=0, first=scored_to - start, last=length)
+                fresh = Targets(length=length, window=0, first=scored_to - start, last=length)
                 yield Span(start=start, stop=stop, scored=(fresh,))
                 scored_to = stop

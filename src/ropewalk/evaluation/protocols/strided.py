@@ -14,11 +14,11 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverTokens, OverUnits
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.parameters import PUBLISHED_STRIDE, stride, text_tokens
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored, Span
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strided(EvaluationProtocol):
+class StrideRule(EvaluationProtocol):
     """Stride S in tokens. A unit is a window."""
 
     stride: int = stride()
@@ -56,7 +56,7 @@ class Strided(EvaluationProtocol):
             before = max(len(opening) + scored_to - start, 1)
             fed = len(opening) + stop - start
             if before < fed:  # without a BOS, a lone token has nothing before it
-                fresh = Scored(length=length, window=window, first=before, last=fed)
+                fresh = Targets(length=length, window=window, first=before, last=fed)
                 yield Span(start=start, stop=stop, scored=(fresh,), opening=opening)
             scored_to = stop
             if stop == end:
@@ -64,7 +64,7 @@ class Strided(EvaluationProtocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoSERule(Strided):
+class PoSERule(StrideRule):
     """Every scored token weighs the same.
 
     tokens  T; the published script reads each document to a limit of its own
@@ -83,7 +83,7 @@ class PoSERule(Strided):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class YarnRule(Strided):
+class YarnRule(StrideRule):
     """The mean of the windows' mean losses: the first window, of n tokens, weighs like each of
     the following, of S tokens.
 
@@ -104,7 +104,7 @@ class YarnRule(Strided):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LongRoPERule(Strided):
+class LongRoPERule(StrideRule):
     """As ``YarnRule``, of the first 10 S tokens alone: at S = 256, figures of more than 2,560
     tokens are all the same figure.
 

@@ -13,11 +13,11 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.protocol import Span
-from ropewalk.evaluation.protocols.windows import Windowed
+from ropewalk.evaluation.protocols.windows import WindowProtocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tail(Windowed):
+class Tail(WindowProtocol):
     """Windows that end where they end, however long they are."""
 
     name: ClassVar[str] = "tail"

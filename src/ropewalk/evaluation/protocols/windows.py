@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.parameters import tail_tokens, windows
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Scored
+from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Windowed(EvaluationProtocol):
+class WindowProtocol(EvaluationProtocol):
     """The last ``tokens`` tokens of each of ``windows`` windows. A unit is a window."""
 
     tokens: int = tail_tokens()
     windows: int = windows()
 
-    def scored(self, length: int, window: int) -> Scored:
+    def scored(self, length: int, window: int) -> Targets:
         """The last K of the first ``length`` tokens of a sequence."""
-        return Scored(length=length, window=window, first=length - self.tokens, last=length)
+        return Targets(length=length, window=window, first=length - self.tokens, last=length)
 
     def require_context(self, length: int) -> None:
         """Raises RopewalkError unless ``length`` leaves context before the scored tokens."""
