@@ -194,9 +194,10 @@ class _Subject:
             try:
                 with extend(self.model, NATIVE) as native:
                     run = self._verification(native, listener)
+                yardstick: Candidate | None = self._static
             except RopewalkError:  # a family that only the library may run
-                return self._verification(None, listener).of_stock(None)
-            return run.of_stock(self._static)
+                run, yardstick = self._verification(None, listener), None
+            return run.of_stock(yardstick)
 
     def _verification(
         self, native: Extension | None, listener: Listener, store: Store | None = None
