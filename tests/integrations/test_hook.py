@@ -391,9 +391,10 @@ def test_a_refused_model_is_as_it_was(sliding):
 def test_training_flags_are_left_as_they_are():
     model = tiny(num_hidden_layers=2).train()
     model.model.layers[0].eval()
-    before = [module.training for module in model.modules()]
+    before = {name: module.training for name, module in model.named_modules()}
     with rw.extend(model, "yarn", factor=2):
-        assert [module.training for module in model.modules()] == before
+        during = {name: module.training for name, module in model.named_modules()}
+        assert {name: during[name] for name in before} == before
     assert [module.training for module in model.modules()] == before
 
 
@@ -625,6 +626,6 @@ def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name, direc
     q_born, k_born = (
         turning.turn(side, now[:, None], 10).of(x) for x, side in ((q, Side.QUERY), (k, Side.KEY))
     )
-    actual = plan_of(built, heads).attend(q_born, k_born, v, Call(rows), Softmax())
+    actual = plan_of(built, heads, 0).attend(q_born, k_born, v, Call(rows), Softmax())
     oracle = attend_reference(q, k, v, turning, key_lengths=born)
     assert_close(actual, oracle, **LINEAR_IN_FLOAT64)

@@ -5,6 +5,7 @@ Expected logits come from one call over the whole sequence, or from a model that
 
 import copy
 import gc
+import weakref
 
 import pytest
 import torch
@@ -15,8 +16,7 @@ import ropewalk as rw
 from recipes.families.sharpened import L0, left_padded, tiny, token_ids
 from ropewalk.attention import decode
 from ropewalk.attention.decode import Step
-from ropewalk.integrations.kept_keys import KeptKeys
-from ropewalk.integrations.plan import PLAN
+from ropewalk.integrations.kept_keys import KEPT, KeptKeys
 
 METHOD = "dynamic_ntk:step=16"
 PROMPT = L0 + 3
@@ -37,11 +37,11 @@ def ranges(monkeypatch):
     """The keys (first, last exclusive) that layers rotated, in steps with kept keys."""
     seen, rotated = [], KeptKeys.rotated
 
-    def seeing(kept, keys, step):
+    def seeing(kept, index, keys, step):
         with monkeypatch.context() as patch:
             write = Step.write_keys
             patch.setattr(Step, "write_keys", lambda *a: seen.extend(a[3]) or write(*a))
-            return rotated(kept, keys, step)
+            return rotated(kept, index, keys, step)
 
     monkeypatch.setattr(KeptKeys, "rotated", seeing)
     return seen
@@ -260,12 +260,11 @@ def test_what_is_kept_goes_with_the_cache(model):
     ids = token_ids(1, PROMPT + 2)
     cache = prefilled(model, ids[:, :PROMPT])
     decoded(model, ids, cache, PROMPT, PROMPT + 2)
-    kept = [getattr(module, PLAN).kept for module in model.modules() if hasattr(module, PLAN)]
-    assert len(kept) == LAYERS
-    assert all(each._left is not None for each in kept)
+    rooms = [weakref.ref(getattr(layer, KEPT).room) for layer in cache.layers]
+    assert len(rooms) == LAYERS
     del cache
     gc.collect()
-    assert all(each._left is None for each in kept)
+    assert all(room() is None for room in rooms)
 
 
 def test_removal_takes_the_hooks_out():

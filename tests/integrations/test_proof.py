@@ -13,7 +13,7 @@ from readings import encoding_from_config
 from recipes.families.sharpened import L0, MORE_FAMILIES, logits, tiny, token_ids
 from ropewalk.integrations.layout import measure_layout
 from ropewalk.integrations.probe import answer, probe_ids
-from ropewalk.integrations.rotary import PositionsOfCall, RealTable, UnturnedRotary, concatenated
+from ropewalk.integrations.rotary import RealTable, UnrotatedRotary, concatenated
 
 SAME = {"rtol": 0, "atol": 1e-9}
 BOTH_SEAMS = pytest.mark.parametrize("spec", ["yarn:factor=2.5", "dynamic_ntk", "rerope:window=12"])
@@ -193,7 +193,7 @@ def test_packed_sequences_of_a_family_whose_attention_is_given_no_positions():
 
 
 def test_positions_along_several_axes_are_text_where_they_agree():
-    rotary = UnturnedRotary(RealTable(spread=concatenated, width=16), PositionsOfCall())
+    rotary = UnrotatedRotary(RealTable(spread=concatenated, width=16), torch.nn.Identity())
     x, positions = torch.zeros(2, 5, 64), torch.arange(5).expand(2, 5)
     cos, sin = rotary(x, positions.expand(3, 2, 5))
     assert cos.shape == sin.shape == (2, 5, 16)

@@ -1,4 +1,4 @@
-"""What one call of a transformers model knows about positions.
+"""What one forward pass of a transformers model knows about positions.
 
 The mask function is the one place that sees the padding mask, the offsets of the cache and
 the architecture's own mask together. It makes no mask: it hands down a ``CallMask``, from
@@ -18,15 +18,11 @@ from transformers.masking_utils import causal_mask_function
 from ropewalk.attention.call import Call
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rows import Rows
+from ropewalk.integrations.entrance import arrival
+from ropewalk.integrations.key_record import CacheAtEntry
+from ropewalk.integrations.positions import UNMASKED_PACKING, own_positions, padded_to, restarts
 
 MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-
-UNMASKED_PACKING = (
-    "position_ids that start again or leap, with a key cache, a mask or both ways to look: "
-    "expected one sequence a row; call a causal model with use_cache=False and no mask, or "
-    "unpack the batch"
-)
-"""The library masks packed sequences apart only where it is given neither mask nor cache."""
 
 
 class Horizon(Enum):
@@ -46,15 +42,16 @@ class Horizon(Enum):
         return cls.BOTH_WAYS if both_ways else cls.MASKED
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CallRows(Rows):
-    """Rows of one call, at the positions that each sequence's own tokens have.
+    """Rows of one pass, at the positions that each sequence's own tokens have or were given.
 
     query_offset, key_offset  indices of the first query and key in the cache's count
     mask_function             the architecture's: (batch, head, query, key) indices -> bool
     padding                   bool ``[b, >= n]``: real tokens, by cache index; or None
     window                    of a sliding layer, in tokens; or None
     horizon                   how far ahead a row may see
+    cache                     the key cache as the pass found it; None before it came in
     """
 
     query_positions: Tensor
@@ -65,6 +62,7 @@ class CallRows(Rows):
     padding: Tensor | None
     window: int | None
     horizon: Horizon
+    cache: CacheAtEntry | None = None
 
     @property
     def length_index(self) -> Tensor:
@@ -76,6 +74,16 @@ class CallRows(Rows):
     def plain_causal(self) -> bool:
         """Nothing but n <= m decides."""
         return self.padding is None and self.mask_function is causal_mask_function
+
+    @property
+    def visible(self) -> tuple[Tensor, Tensor] | None:
+        if not self.plain_causal:
+            return None
+        count, keys = self.query_positions.shape[1], self.key_positions.shape[1]
+        before = self.query_offset - self.key_offset
+        device = self.query_positions.device
+        stop = (torch.arange(before, before + count, device=device)[None] + 1).clamp(max=keys)
+        return torch.zeros_like(stop), stop
 
     def allowed(self, first: int, last: int) -> tuple[int, Tensor | None]:
         keys = self.key_positions.shape[1]
@@ -100,66 +108,107 @@ class CallRows(Rows):
             key[None, None, None, :],
         )
         if self.padding is not None:
-            mask = mask & _padded(self.padding, stop + self.key_offset)[:, None, None, key]
+            mask = mask & padded_to(self.padding, stop + self.key_offset)[:, None, None, key]
         return mask
 
-    def at(self, position_ids: Tensor | None) -> "CallRows":
-        """These rows at the positions that the caller gave, where those say more.
+    def to(self, device: torch.device) -> "CallRows":
+        """The same on another device."""
+        return replace(
+            self,
+            query_positions=self.query_positions.to(device),
+            key_positions=self.key_positions.to(device),
+            padding=None if self.padding is None else self.padding.to(device),
+        )
 
-        With a padding mask the mask decides: a plain forward passes 0 .. n-1 for a padded
-        batch. Without one, ``position_ids`` may start anywhere, or start again (sequences
-        packed in one row, which the library masks only where there is no cache).
+    def entered(self, position_ids: Tensor | None, cache: CacheAtEntry) -> "CallRows":
+        """These rows once the pass came in, at the positions that its caller gave.
+
+        Given positions are the rotation's, and the keys of the cache keep theirs; the padding
+        mask says what is seen. Raises RopewalkError for sequences packed in one row that no mask
+        keeps apart.
         """
-        if position_ids is None or self.padding is not None:
-            return self
-        position_ids = position_ids.expand(self.query_positions.shape)
-        if torch.equal(position_ids, self.query_positions):
-            return self
-        steps = position_ids.diff(dim=-1)
-        if bool((steps == 1).all()):
-            first = position_ids[:, :1] - self.query_offset
-            keys = self.key_positions - self.key_positions[:, :1] + self.key_offset
-            return replace(self, query_positions=position_ids, key_positions=keys + first)
-        self._refuse_unmasked_packing(steps)
-        return replace(self, query_positions=position_ids, key_positions=position_ids)
+        rows = replace(self, cache=cache)
+        if position_ids is not None and self._are_own(position_ids):
+            position_ids = None
+        if position_ids is None and cache.positions is None:
+            cache.note(None)
+            return rows
+        return rows._moved(self._every_position(position_ids, cache.positions), cache)
 
-    def _refuse_unmasked_packing(self, steps: Tensor) -> None:
-        restart = int((steps != 1).any(dim=0).nonzero()[0]) + 1
-        stop, mask = self.allowed(restart, restart + 1)
-        if mask is not None:
-            mask = mask.expand(*mask.shape[:-1], stop)
-        masked = mask is not None and not bool(mask[..., restart - 1].all())
-        if self.query_positions.shape != self.key_positions.shape or not masked:
-            raise RopewalkError(UNMASKED_PACKING)
+    def _are_own(self, position_ids: Tensor) -> bool:
+        """Whether they are each sequence's own count, whatever they say of padding."""
+        same = position_ids == self.query_positions
+        if self.padding is not None:
+            first, count = self.query_offset, same.shape[1]
+            same = same | ~padded_to(self.padding, first + count)[:, first : first + count]
+        return bool(same.all())
+
+    def _every_position(self, given: Tensor | None, before: Tensor | None) -> Tensor:
+        """``[b, n]`` by cache index, of all that the pass reads and writes."""
+        first, (batch, count) = self.query_offset, self.query_positions.shape
+        total = max(first + count, self.key_offset + self.key_positions.shape[1])
+        device = self.query_positions.device
+        every = own_positions(self.padding, batch, total).to(device).clone()
+        if before is not None:
+            every[:, : before.shape[1]] = before
+        if given is not None:
+            every[:, first : first + count] = given
+        return every
+
+    def _moved(self, every: Tensor, cache: CacheAtEntry) -> "CallRows":
+        queries, keys = self.query_positions.shape[1], self.key_positions.shape[1]
+        stop = self.query_offset + queries
+        rows = replace(
+            self,
+            query_positions=every[:, self.query_offset : stop],
+            key_positions=every[:, self.key_offset : self.key_offset + keys],
+        )
+        rows._refuse_unmasked_packing(every[:, :stop])
+        cache.note(every[:, :stop])
+        return rows
+
+    def _refuse_unmasked_packing(self, every: Tensor) -> None:
+        real = None if self.padding is None else padded_to(self.padding, every.shape[1])
+        again = restarts(every, real).any(dim=0).nonzero()
+        for restart in (int(each) + 1 for each in again):
+            row = restart - self.query_offset
+            if row < 0 or self.key_offset:
+                raise RopewalkError(UNMASKED_PACKING)
+            stop, mask = self.allowed(row, row + 1)
+            if mask is None or bool(mask.expand(*mask.shape[:-1], stop)[..., restart - 1].all()):
+                raise RopewalkError(UNMASKED_PACKING)
 
 
 class CallMask(Tensor):
-    """An empty 4-D tensor that carries the rows of a call to the attention function.
+    """An empty 4-D tensor that carries a call to the attention function.
 
     A tensor, because ``generate`` calls tensor methods on masks and passes a 4-D mask on
-    as it is; empty, because it holds no mask.
+    as it is; empty, because it holds no mask. What tensor methods make of it carries the call on.
     """
 
     call: Call
-    _answered: tuple[Tensor | None, Call]
 
     @classmethod
     def of(cls, rows: CallRows) -> "CallMask":
+        """For a pass with these rows."""
         batch, queries = rows.query_positions.shape
-        mask = torch.empty(batch, 1, queries, 0).as_subclass(cls)
+        empty = torch.empty(batch, 1, queries, 0, device=rows.query_positions.device)
+        mask = empty.as_subclass(cls)
         mask.call = Call(rows)
-        mask._answered = None, mask.call
         return mask
 
-    def call_at(self, position_ids: Tensor | None) -> Call:
-        """The call at ``position_ids``, once for all its layers, which pass the same tensor."""
-        asked, _ = self._answered
-        if asked is not position_ids:
-            assert isinstance(self.call.rows, CallRows)
-            rows = self.call.rows.at(position_ids)
-            call = self.call if rows is self.call.rows else Call(rows)
-            self._answered = position_ids, call
-        return self._answered[1]
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        source = next((each for each in args if isinstance(each, cls)), None)
+        if isinstance(result, cls) and source is not None and "call" in vars(source):
+            result.call = source.call
+        return result
+
+    def entered(self, position_ids: Tensor | None, cache: CacheAtEntry) -> "CallMask":
+        """The mask of a pass that came in with a mask made before."""
+        assert isinstance(self.call.rows, CallRows)
+        return CallMask.of(self.call.rows.entered(position_ids, cache))
 
 
 def call_mask(
@@ -177,14 +226,14 @@ def call_mask(
 ) -> CallMask:
     """A mask function in the signature of transformers' ``AttentionMaskInterface``."""
     q_offset, kv_offset = int(q_offset), int(kv_offset)
-    padding = None if attention_mask is None or attention_mask.all() else attention_mask.bool()
-    query_index = torch.arange(q_length, device=device) + q_offset
-    key_index = torch.arange(kv_length, device=device) + kv_offset
+    padding = None
+    if attention_mask is not None and not attention_mask.all():
+        padding = attention_mask.bool().to(device)
     positions = own_positions(padding, batch_size, max(q_offset + q_length, kv_offset + kv_length))
     positions = positions.to(device)
     rows = CallRows(
-        query_positions=positions[:, query_index],
-        key_positions=positions[:, key_index],
+        query_positions=positions[:, q_offset : q_offset + q_length],
+        key_positions=positions[:, kv_offset : kv_offset + kv_length],
         query_offset=q_offset,
         key_offset=kv_offset,
         mask_function=mask_function,
@@ -192,21 +241,5 @@ def call_mask(
         window=local_size,
         horizon=Horizon.of(mask_function, settings),
     )
-    return CallMask.of(rows)
-
-
-def own_positions(padding: Tensor | None, batch: int, length: int) -> Tensor:
-    """Position ``[b, length]`` of each cache index among its sequence's real tokens.
-
-    An index beyond the padding mask (an empty slot of a static cache) counts on.
-    """
-    if padding is None:
-        return torch.arange(length).expand(batch, length)
-    return (_padded(padding, length).long().cumsum(dim=-1) - 1).clamp(min=0)
-
-
-def _padded(padding: Tensor, length: int) -> Tensor:
-    missing = length - padding.shape[1]
-    if missing <= 0:
-        return padding[:, :length]
-    return torch.cat([padding, padding.new_ones(len(padding), missing)], dim=-1)
+    here = arrival()
+    return CallMask.of(rows if here is None else rows.entered(here.position_ids, here.cache))

@@ -1,20 +1,27 @@
 """An encoding in force in a transformers model, until it is taken out again."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
-from ropewalk.core.encoding import Encoding, KeyStorage
+from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.choice import Encode, Wanted, native_of, wanted_in
+from ropewalk.integrations.entrance import Entrance, RotaryEntrance
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
-from ropewalk.integrations.plan import LayerPlan, RotateAtBirth, RotateNothing, plan_of
+from ropewalk.integrations.modes import at_rest
+from ropewalk.integrations.plan import LayerPlan, RotateNothing, plan_of
 from ropewalk.integrations.precision import exact
-from ropewalk.integrations.rotary import EncodedRotary, PositionsOfCall, UnturnedRotary
-from ropewalk.integrations.routing import Route
+from ropewalk.integrations.proof import prove
+from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
+from ropewalk.integrations.routing import AttentionEntrance, Route
 
 EXTENSION = "ropewalk_extension"
 
@@ -26,57 +33,142 @@ class Seam(Enum):
     ATTENTION = "an attention function, under a cache of un-rotated keys"
 
     @classmethod
-    def of(cls, wanted: dict[str, Encoding]) -> "Seam":
+    def of(cls, wanted: Wanted) -> "Seam":
+        """Of a model whose layers want these."""
         encodings = list(wanted.values())
         one = all(each == encodings[0] for each in encodings) and encodings[0].rotation_only
         return cls.ROTARY if one else cls.ATTENTION
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Installed:
+    """A rotary module of ours in the place of the library's.
+
+    A record and not a closure: copied with the model, it speaks of the copy's own modules.
+    """
+
+    parent: nn.Module
+    attribute: str
+    ours: EncodedRotary | UnrotatedRotary
+
+    @property
+    def in_place(self) -> bool:
+        return getattr(self.parent, self.attribute) is self.ours
+
+    def undo(self) -> None:
+        setattr(self.parent, self.attribute, self.ours.stock)
+
+
+class _Parts:
+    """Everything that an extension put into a model."""
+
+    def __init__(self) -> None:
+        self.guarded: list[nn.Module] = []
+        self.rotaries: list[Installed] = []
+        self.entrances: list[Entrance] = []
+        self.route: Route | None = None
+
+    @property
+    def installed(self) -> bool:
+        return bool(self.rotaries)
+
+    def undo(self) -> None:
+        if self.route is not None:
+            self.route.undo()
+        for part in (*self.rotaries, *self.entrances):
+            part.undo()
+        for module in self.guarded:
+            vars(module).pop("save_pretrained", None)
+
+
 class Extension:
     """An encoding in force in a model. A context manager; ``remove`` restores the model.
 
-    Made by ``extend``. Everything it changed is an attribute of this model's own modules.
+    Made by ``extend``. Everything it changed is an attribute of this model's own modules; a copy
+    of the model has an extension of its own.
     """
 
-    def __init__(
-        self, model: nn.Module, layout: ModelLayout, wanted: dict[str, Encoding], seam: Seam
-    ) -> None:
-        """``wanted``: encoding of each layer that has positions, by module name."""
-        self.model, self.layout, self.wanted, self.seam = model, layout, wanted, seam
-        self._undo: list[Callable[[], None]] = []
-        setattr(model, EXTENSION, self)
+    def __init__(self, model: nn.Module, layout: ModelLayout, encode: Encode) -> None:
+        """Raises RopewalkError for what ``wanted_in`` and the proof of its seam refuse."""
+        self.model, self.layout = model, layout
+        self._parts = _Parts()
+        self._proven: set[Seam] = set()
+        self.swap(encode)
+
+    def swap(self, encode: Encode) -> None:
+        """Put other encodings in the place of those in force.
+
+        The layout stays, and what is proven is not proven again: each seam is, once.
+
+        Raises RopewalkError as at installation; the encodings in force stay then.
+        """
+        wanted = wanted_in(self.layout, encode)
+        seam, before = Seam.of(wanted), self._parts
+        self.remove()
         try:
-            self._install()
+            self._prove(seam)
+            self._put(wanted, seam)
+        except BaseException:
+            if before.installed:
+                self._put(self.wanted, self.seam)
+            raise
+        self.wanted, self.seam = wanted, seam
+
+    def _prove(self, seam: Seam) -> None:
+        if seam in self._proven:
+            return
+        own = native_of(self.layout)
+        with at_rest(self.model):
+            prove(self.model, self.layout.family, own, lambda: self._holding(own, seam))
+        self._proven.add(seam)
+
+    @contextmanager
+    def _holding(self, wanted: Wanted, seam: Seam) -> Iterator[None]:
+        """Encodings in force for the length of a block."""
+        self._put(wanted, seam)
+        try:
+            yield
+        finally:
+            self.remove()
+
+    def _put(self, wanted: Wanted, seam: Seam) -> None:
+        setattr(self.model, EXTENSION, self)
+        try:
+            self._install(wanted, seam)
         except BaseException:
             self.remove()
             raise
 
-    def _install(self) -> None:
-        self._refuse_saving()
-        if self.seam is Seam.ROTARY:
-            self._install_rotaries(PositionsOfCall())
+    def _install(self, wanted: Wanted, seam: Seam) -> None:
+        for module in self.model.modules():
+            if isinstance(module, PreTrainedModel):
+                # An adapter around it saves itself; the model does not.
+                module.save_pretrained = _refuse_saving
+                self._parts.guarded.append(module)
+        if seam is Seam.ROTARY:
+            self._install_rotaries(wanted, RotaryEntrance)
             return
-        plans = {layer.name: self._plan(layer) for layer in self.layout.layers}
-        call = PositionsOfCall()
-        if any(isinstance(plan, RotateAtBirth) for plan in plans.values()):
-            self._require_one_encoding()
-            self._install_rotaries(call)
+        if any(encoding.keys_settle_at_birth for encoding in wanted.values()):
+            self._require_one_encoding(wanted)
+            self._install_rotaries(wanted, AttentionEntrance)
         else:
             self._require_no_other_reader()
             for rotary in self.layout.rotaries:
-                self._replace(rotary, UnturnedRotary(rotary.table, call))
-        self._undo.append(Route(self.model, plans, call).undo)
+                self._replace(rotary, UnrotatedRotary(rotary.table, _stock(rotary)))
+            self._enter_by(AttentionEntrance)
+        plans = {layer.name: _plan(layer, wanted) for layer in self.layout.layers}
+        self._parts.route = Route(self.model, plans)
 
-    def _require_one_encoding(self) -> None:
+    def _require_one_encoding(self, wanted: Wanted) -> None:
         """Raise where keys settle at birth, so rotated by a module that serves all layers."""
-        if not all(each == next(iter(self.wanted.values())) for each in self.wanted.values()):
+        if not all(each == next(iter(wanted.values())) for each in wanted.values()):
             raise RopewalkError(
                 f"policy=at_birth on {self.layout.family}, whose layers need different encodings: "
                 "expected one encoding for all layers; use policy=per_query"
             )
 
     def _require_no_other_reader(self) -> None:
-        """Raise where a module that we do not lead would be shown cos = 1 and sin = 0."""
+        """Raise where a module besides attention would be shown cos = 1 and sin = 0."""
         if self.layout.other_readers:
             raise RopewalkError(
                 f"{self.layout.family}: {self.layout.other_readers[0]} reads positions from the "
@@ -84,45 +176,30 @@ class Extension:
                 "rotation: expected a method of one base, such as yarn"
             )
 
-    def _plan(self, layer: LayerLayout) -> LayerPlan:
-        encoding = self.wanted.get(layer.name)
-        if encoding is None:
-            return RotateNothing(encoding=next(iter(self.wanted.values())))
-        return plan_of(encoding, layer.heads)
-
-    def _install_rotaries(self, call: PositionsOfCall) -> None:
+    def _install_rotaries(self, wanted: Wanted, entrance: type[Entrance]) -> None:
         """The one encoding of all layers, in place of each rotary module."""
-        encoding = next(iter(self.wanted.values()))
+        encoding = next(iter(wanted.values()))
         for rotary in self.layout.rotaries:
-            ours = EncodedRotary(encoding, rotary.table, call)
-            handle = rotary.decoder.register_forward_pre_hook(ours.see_call, with_kwargs=True)
-            self._undo.append(handle.remove)
-            self._replace(rotary, ours)
+            self._replace(rotary, EncodedRotary(encoding, rotary.table, _stock(rotary)))
+        self._enter_by(entrance)
 
-    def _replace(self, rotary: RotaryLayout, ours: nn.Module) -> None:
-        parent, attribute = rotary.parent, rotary.attribute
-        stock = getattr(parent, attribute)
-        for name, value in vars(stock).items():
+    def _enter_by(self, entrance: type[Entrance]) -> None:
+        decoders = {id(rotary.decoder): rotary.decoder for rotary in self.layout.rotaries}
+        self._parts.entrances += [entrance(decoder) for decoder in decoders.values()]
+
+    def _replace(self, rotary: RotaryLayout, ours: EncodedRotary | UnrotatedRotary) -> None:
+        for name, value in vars(ours.stock).items():
             # Some families ask their rotary module for its config or its layer types.
             if not (name.startswith("_") or hasattr(ours, name)):
                 setattr(ours, name, value)
-        setattr(parent, attribute, ours)
-        self._undo.append(lambda: setattr(parent, attribute, stock))
-
-    def _refuse_saving(self) -> None:
-        def refuse(*args: Any, **kwargs: Any) -> None:
-            raise RopewalkError(
-                "an extended model is not saved: its weights are the checkpoint's own and its "
-                "encoding is not in them; call extension.remove() first"
-            )
-
-        self.model.save_pretrained = refuse
-        self._undo.append(lambda: delattr(self.model, "save_pretrained"))
+        setattr(rotary.parent, rotary.attribute, ours.train(ours.stock.training))
+        installed = Installed(parent=rotary.parent, attribute=rotary.attribute, ours=ours)
+        self._parts.rotaries.append(installed)
 
     def remove(self) -> None:
-        """Restore the model, bit for bit. Safe to call twice."""
-        while self._undo:
-            self._undo.pop()()
+        """Restore the model, bit for bit, but for what its user changed. Safe to call twice."""
+        self._parts.undo()
+        self._parts = _Parts()
         if getattr(self.model, EXTENSION, None) is self:
             delattr(self.model, EXTENSION)
 
@@ -176,3 +253,23 @@ class Extension:
                 if encoding.frequencies is not None:
                     digest.update(encoding.frequencies.inv_freq(length).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def _plan(layer: LayerLayout, wanted: Wanted) -> LayerPlan:
+    encoding = wanted.get(layer.name)
+    if encoding is None:
+        return RotateNothing(encoding=next(iter(wanted.values())))
+    return plan_of(encoding, layer.heads, getattr(layer.module, "layer_idx", None))
+
+
+def _stock(rotary: RotaryLayout) -> nn.Module:
+    stock = getattr(rotary.parent, rotary.attribute)
+    assert isinstance(stock, nn.Module)
+    return stock
+
+
+def _refuse_saving(*args: Any, **kwargs: Any) -> None:
+    raise RopewalkError(
+        "an extended model is not saved: its weights are the checkpoint's own and its "
+        "encoding is not in them; call extension.remove() first"
+    )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import product
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,16 +59,25 @@ class Backward(Frequencies):
 class HeadLayout:
     """Where the rotary channels of a head start, and what is done to it after turning.
 
-    direction                 of the family's own code; its rotary module knows none
-    query_weight, key_weight  ``[d]``: channel weights of norms that the family applies after
-                              the rotation; None for none. The norm's length commutes with a
-                              rotation, its channel weights do not.
+    direction             of the family's own code; its rotary module knows none
+    query_norm, key_norm  norms that the family applies after the rotation; None for none. A
+                          norm's length commutes with a rotation, its channel weights do not.
     """
 
     first_channel: int = 0
     direction: Direction = Direction.FORWARD
-    query_weight: Tensor | None = None
-    key_weight: Tensor | None = None
+    query_norm: nn.Module | None = None
+    key_norm: nn.Module | None = None
+
+    @property
+    def query_weight(self) -> Tensor | None:
+        """Channel weights ``[d]`` of queries after the rotation, as the norm has them now."""
+        return None if self.query_norm is None else cast(Tensor, self.query_norm.weight)
+
+    @property
+    def key_weight(self) -> Tensor | None:
+        """Channel weights ``[d]`` of keys after the rotation, as the norm has them now."""
+        return None if self.key_norm is None else cast(Tensor, self.key_norm.weight)
 
     def directed(self, encoding: Encoding) -> Encoding:
         """``encoding`` as the family's code would apply it."""
@@ -114,6 +124,7 @@ class Fit:
     error: float
 
 
+@torch.no_grad()
 def nearest_fit(seen: Heads, module: nn.Module, encoding: Encoding) -> Fit:
     """The candidate layout of ``encoding`` that comes nearest to what ``module`` does.
 
@@ -140,15 +151,20 @@ def _candidates(seen: Heads, module: nn.Module, encoding: Encoding) -> Iterator[
     starts = {0, width - rotary}
     for start in starts:
         yield HeadLayout(first_channel=start)
-    weights = [
-        weight.detach()
-        for name, weight in module.named_parameters()
-        if "norm" in name and weight.shape == (width,) and bool((weight != 0).all())
+    norms = [
+        norm
+        for name, norm in module.named_modules()
+        if "norm" in name and _weighs(getattr(norm, "weight", None), width)
     ]
-    if len(weights) == 2:
-        query, key = weights
+    if len(norms) == 2:
+        query, key = norms
         for start in starts:
-            yield HeadLayout(first_channel=start, query_weight=query, key_weight=key)
+            yield HeadLayout(first_channel=start, query_norm=query, key_norm=key)
+
+
+def _weighs(weight: Any, width: int) -> bool:
+    shaped = isinstance(weight, Tensor) and weight.shape == (width,)
+    return shaped and bool((weight != 0).all())
 
 
 def _fit(seen: Heads, encoding: Encoding, pairing: Pairing, heads: HeadLayout) -> Fit:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ropewalk.integrations.probe import answer, probe_ids
-from ropewalk.integrations.rotary import EncodedRotary, UnturnedRotary
+from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
 
 
 @contextmanager
@@ -36,7 +36,8 @@ def at_rest(model: nn.Module) -> Iterator[None]:
         for parent in model.modules()
         for name, module in parent.named_children()
         if "Rotary" in type(module).__name__
-        and not isinstance(module, EncodedRotary | UnturnedRotary)
+        and not isinstance(module, EncodedRotary | UnrotatedRotary)
+        and not isinstance(parent, EncodedRotary | UnrotatedRotary)
     ]
     for parent, name, module in places:
         if module not in copies:

@@ -1,6 +1,6 @@
 """What one attention layer of an extended model does."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -11,18 +11,16 @@ from ropewalk.attention.decode import step_of
 from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend_in
-from ropewalk.core.encoding import Encoding, KeyStorage
+from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Side
 from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
-from ropewalk.integrations.call import CallMask
+from ropewalk.integrations.call import CallMask, CallRows
 from ropewalk.integrations.heads import HeadLayout
-from ropewalk.integrations.kept_keys import KeptKeys
 
-PLAN, POSITIONS = "ropewalk_plan", "ropewalk_positions"
-"""Attributes of an attention module that hold its plan, and the positions of the call that runs,
-while the model is extended."""
+PLAN = "ropewalk_plan"
+"""Attribute of an attention module that holds its plan while the model is extended."""
 
 
 class LayerPlan(Protocol):
@@ -37,12 +35,12 @@ class LayerPlan(Protocol):
 class RotateAtRead:
     """The cache holds un-rotated keys; query and keys are rotated here.
 
-    kept  rotated keys, as far as the cache vouches for them
+    layer  number of the cache's layer that holds them; None for none
     """
 
     encoding: Encoding
     heads: HeadLayout
-    kept: KeptKeys = field(default_factory=KeptKeys, compare=False)
+    layer: int | None
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
         _refuse_shared_length(self.encoding, call.rows)
@@ -50,7 +48,8 @@ class RotateAtRead:
         one_row = q.shape[2] == 1 and rotary.channel_weights is None
         if one_row and softmax.bare(self.encoding, q, k, v):
             step = step_of(call, rotary, work_dtype(q.dtype))
-            rotated = self.kept.rotated(k, step)
+            cache = call.rows.cache if isinstance(call.rows, CallRows) else None
+            rotated = None if cache is None else cache.kept.rotated(self.layer, k, step)
             if rotated is not None:
                 return step.attend(q, rotated, v, softmax)
         q, k = self.heads.before_weights(q, k)
@@ -105,11 +104,15 @@ def _onward(call: Call, encoding: Encoding, first_channel: int, dtype: torch.dty
     )
 
 
-def plan_of(encoding: Encoding, heads: HeadLayout) -> LayerPlan:
-    """The plan of a layer whose positions ``encoding`` decides."""
-    at_birth = encoding.key_storage is KeyStorage.ROTATED and encoding.row_dependent
-    plan = RotateAtBirth if at_birth else RotateAtRead
-    return plan(encoding=heads.directed(encoding), heads=heads)
+def plan_of(encoding: Encoding, heads: HeadLayout, layer: int | None) -> LayerPlan:
+    """The plan of a layer whose positions ``encoding`` decides.
+
+    layer  number of the cache's layer that holds its keys; None for none
+    """
+    directed = heads.directed(encoding)
+    if encoding.keys_settle_at_birth:
+        return RotateAtBirth(encoding=directed, heads=heads)
+    return RotateAtRead(encoding=directed, heads=heads, layer=layer)
 
 
 def _refuse_shared_length(encoding: Encoding, rows: Rows) -> None:
@@ -121,6 +124,14 @@ def _refuse_shared_length(encoding: Encoding, rows: Rows) -> None:
         )
 
 
+def _on(call: Call, device: torch.device) -> Call:
+    """The call for layers on ``device``: a model may lie on several."""
+    rows = call.rows
+    if rows.query_positions.device == device or not isinstance(rows, CallRows):
+        return call
+    return call.shared.once(("on", device), lambda: Call(rows.to(device)))
+
+
 def planned_attention(
     module: nn.Module,
     query: Tensor,
@@ -130,7 +141,6 @@ def planned_attention(
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
-    position_ids: Tensor | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     **settings: Any,
@@ -141,10 +151,8 @@ def planned_attention(
             "a ready-made 4-D attention mask does not say where each sequence starts: "
             "expected a 2-D padding mask [batch, tokens], or none"
         )
-    if position_ids is None or position_ids.ndim != 2:
-        position_ids = getattr(module, POSITIONS).position_ids
-    call = attention_mask.call_at(position_ids)
     plan: LayerPlan = getattr(module, PLAN)
+    call = _on(attention_mask.call, query.device)
     softmax = Softmax(scale=scaling, softcap=softcap, sinks=s_aux, dropout=dropout)
     out = plan.attend(query, key, value, call, softmax)
     return out.transpose(1, 2).contiguous(), None

@@ -1,4 +1,4 @@
-"""Lead a model's attention through plans, and back, without touching anything global.
+"""Route a model's attention through plans, and back, without touching anything global.
 
 The attention implementation is named in the config, so the model gets a copy of its config:
 another model that shares the object keeps its own.
@@ -9,26 +9,60 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from ropewalk.integrations.call import call_mask
-from ropewalk.integrations.plan import PLAN, POSITIONS, RotateAtRead, planned_attention
-from ropewalk.integrations.rotary import PositionsOfCall
+from ropewalk.integrations.call import CallMask, call_mask
+from ropewalk.integrations.entrance import Entrance, Given
+from ropewalk.integrations.key_record import CacheAtEntry
+from ropewalk.integrations.plan import PLAN, planned_attention
+from ropewalk.integrations.rotary import IMPLEMENTATION
 
-IMPLEMENTATION = "ropewalk"
-"""Our entry in the library's tables; what it does is decided by each module's plan."""
+AttentionInterface.register(IMPLEMENTATION, planned_attention)
+AttentionMaskInterface.register(IMPLEMENTATION, call_mask)
+
+_OWN = "_attn_implementation_internal"
+"""Where a config keeps the name of its attention implementation."""
+
+
+class AttentionEntrance(Entrance):
+    """Under our attention function: the cache answers for its keys, and a mask that was made
+    before the pass learns of it."""
+
+    def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
+        cache.admit_unrotated()
+        mask = given.named.get("attention_mask")
+        changed: dict[str, Any] = {}
+
+        def enter(made: Any) -> Any:
+            known = isinstance(made, CallMask)
+            return made.entered(given.position_ids, cache) if known else made
+
+        if isinstance(mask, CallMask):
+            changed = {"attention_mask": enter(mask)}
+        elif isinstance(mask, dict):
+            entered = {
+                kind: each.entered(given.position_ids, cache)
+                if isinstance(each, CallMask)
+                else each
+                for kind, each in mask.items()
+            }
+            changed = {"attention_mask": entered}
+        return self._shown(given, cache), changed
+
+    @staticmethod
+    def _shown(given: Given, cache: CacheAtEntry) -> Tensor | None:
+        """What a rotary module shows where keys are rotated at their birth."""
+        if given.position_ids is not None:
+            return None
+        return given.own_positions(cache.tokens)
 
 
 class Route:
     """A model whose attention modules follow plans, until ``undo``."""
 
-    def __init__(
-        self, model: nn.Module, plans: Mapping[str, Any], positions: PositionsOfCall
-    ) -> None:
+    def __init__(self, model: nn.Module, plans: Mapping[str, Any]) -> None:
         """``plans``: module name -> LayerPlan."""
-        AttentionInterface.register(IMPLEMENTATION, planned_attention)
-        AttentionMaskInterface.register(IMPLEMENTATION, call_mask)
         modules = dict(model.named_modules())
         self._planned = [modules[name] for name in plans]
         self._configs = [
@@ -39,29 +73,33 @@ class Route:
         routed_config._attn_implementation = IMPLEMENTATION
         for module, config in self._configs:
             module.config = copies.get(id(config), config)
-        self._hooks = [
-            modules[name].register_forward_pre_hook(plan.kept.see_call, with_kwargs=True)
-            for name, plan in plans.items()
-            if isinstance(plan, RotateAtRead)
-        ]
+        # As they were, to tell what the user changes meanwhile.
+        self._before = copy.deepcopy([vars(module.config) for module, _ in self._configs])
         for name, plan in plans.items():
             setattr(modules[name], PLAN, plan)
-            setattr(modules[name], POSITIONS, positions)
 
     def undo(self) -> None:
-        for module, config in self._configs:
+        """The model's own configs again, with what the user changed meanwhile."""
+        for (module, config), before in zip(self._configs, self._before, strict=True):
+            now = vars(module.config)
+            changed = {k: v for k, v in now.items() if k not in before or v != before[k]}
+            changed.pop(_OWN, None)
+            if module.config is not config:
+                vars(config).update({k: v for k, v in changed.items() if not _is_config(v)})
             module.config = config
-        for hook in self._hooks:
-            hook.remove()
         for module in self._planned:
             delattr(module, PLAN)
-            delattr(module, POSITIONS)
+
+
+def _is_config(value: Any) -> bool:
+    """Sub-configs are restored by the modules that own them."""
+    return hasattr(value, "to_dict")
 
 
 @contextmanager
 def routed(model: nn.Module, plans: Mapping[str, Any]) -> Iterator[None]:
     """A route for the length of a block."""
-    route = Route(model, plans, PositionsOfCall())
+    route = Route(model, plans)
     try:
         yield
     finally:

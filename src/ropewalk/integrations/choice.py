@@ -1,0 +1,72 @@
+"""Which encoding each layer of a model gets."""
+
+from collections.abc import Callable
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.call import Horizon
+from ropewalk.integrations.layout import LayerLayout, ModelLayout
+
+Wanted = dict[str, Encoding]
+"""Encoding of each layer that has positions, by module name."""
+Encode = Callable[[str | None], Encoding | None]
+"""Layer type -> the encoding wanted for layers of that type; None for ``native``."""
+
+
+def native_of(layout: ModelLayout) -> Wanted:
+    """The model's own."""
+    return {layer.name: layer.native for layer in layout.layers if layer.native is not None}
+
+
+def wanted_in(layout: ModelLayout, encode: Encode) -> Wanted:
+    """What ``encode`` asks for, layer by layer.
+
+    Layers whose sliding window is no longer than the trained length keep their own encoding:
+    no distance in them is new.
+
+    Raises RopewalkError for a model in which no layer would change, and a map of several regions
+    on a bidirectional model.
+    """
+    # Layers of one type ask for one encoding, worked out once.
+    types = {layer.layer_type for layer in layout.layers if layer.native is not None}
+    asked = {layer_type: encode(layer_type) for layer_type in types}
+    wanted = {
+        layer.name: _wanted(layer, layer.native, asked[layer.layer_type])
+        for layer in layout.layers
+        if layer.native is not None
+    }
+    if any(encoding is not None for encoding in asked.values()):
+        _require_a_change(layout, wanted)
+    _require_causal_regions(layout, wanted)
+    return wanted
+
+
+def _wanted(layer: LayerLayout, native: Encoding, encoding: Encoding | None) -> Encoding:
+    """The encoding of a layer that has positions, in the layer's own pairing."""
+    if encoding is None:
+        return native
+    if layer.window is not None and layer.window <= encoding.geometry.trained_length:
+        return native
+    return encoding.paired(native.geometry.pairing)
+
+
+def _require_a_change(layout: ModelLayout, wanted: Wanted) -> None:
+    """Raise if every layer keeps its own encoding because it slides within what it knows."""
+    rotating = [layer for layer in layout.layers if layer.native is not None]
+    if all(wanted[layer.name] is layer.native for layer in rotating):
+        widest = max(layer.window or 0 for layer in rotating)
+        raise RopewalkError(
+            f"{layout.family}: every layer attends within a sliding window of at most {widest} "
+            "tokens, no longer than the trained length, so no method would change anything; "
+            "use native"
+        )
+
+
+def _require_causal_regions(layout: ModelLayout, wanted: Wanted) -> None:
+    """Raise for regions, which cover the causal triangle alone, where rows see ahead."""
+    several = max(len(encoding.position_map.regions) for encoding in wanted.values())
+    if layout.horizon is Horizon.BOTH_WAYS and several > 1:
+        raise RopewalkError(
+            f"{layout.family} is bidirectional, and a map of {several} regions says nothing of "
+            "keys that come after their query: expected a causal model, or a method of one region"
+        )

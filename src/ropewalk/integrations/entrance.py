@@ -1,0 +1,207 @@
+"""What a forward pass is given, taken where it enters a decoder.
+
+The caller's positions and cache are seen together there alone. From the decoder's pre-hook to the
+mask function and the rotary module, which run inside the same forward, an ``Arrival`` is handed
+on by a context variable: threads do not see each other's. From there on it travels in the call.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+from torch import Tensor, nn
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.key_record import CacheAtEntry
+from ropewalk.integrations.positions import (
+    UNMASKED_PACKING,
+    one_axis,
+    own_positions,
+    padded_to,
+    restarts,
+)
+
+CACHE_NAMES = ("past_key_values", "cache")
+"""What releases of the library call the key cache of a forward."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Arrival:
+    """One forward pass of a decoder.
+
+    position_ids  int64 ``[b or 1, m]`` as the caller gave them; None where the caller gave none
+    positions     int64 ``[b or 1, m]`` that a rotary module shows; None for what it is handed
+    cache         the key cache as the pass found it
+    outer         of the decoder around this one
+    """
+
+    position_ids: Tensor | None
+    positions: Tensor | None
+    cache: CacheAtEntry
+    outer: "Arrival | None"
+
+
+_ARRIVAL: ContextVar[Arrival | None] = ContextVar("ropewalk_arrival", default=None)
+
+
+def arrival() -> Arrival | None:
+    """The pass that runs in this thread, None outside of one."""
+    return _ARRIVAL.get()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Arguments of a decoder's forward, by name, however they were passed."""
+
+    decoder: nn.Module
+    named: dict[str, Any]
+    accepted: frozenset[str]
+
+    @classmethod
+    def of(cls, decoder: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> "Given":
+        forward = signature(decoder.forward)
+        bound = forward.bind_partial(*args, **kwargs)
+        named = dict(bound.arguments)
+        rest = next((p.name for p in forward.parameters.values() if p.kind is p.VAR_KEYWORD), "")
+        named.update(named.pop(rest, {}))
+        return cls(decoder, named, frozenset(forward.parameters))
+
+    @property
+    def position_ids(self) -> Tensor | None:
+        """Along one axis; RopewalkError for what no encoding is told of."""
+        position_ids = self.named.get("position_ids")
+        if position_ids is None:
+            return None
+        position_ids = one_axis(position_ids)
+        if bool((position_ids < 0).any()):
+            raise RopewalkError(
+                f"position_ids from {int(position_ids.min())} on: expected 0 or more; "
+                "count each sequence's tokens from 0"
+            )
+        return position_ids
+
+    @property
+    def padding(self) -> Tensor | None:
+        """A 2-D padding mask that hides something; None for any other mask, or none."""
+        mask = self.named.get("attention_mask")
+        if isinstance(mask, dict):
+            mask = next(iter(mask.values()))
+        plain = isinstance(mask, Tensor) and mask.ndim == 2
+        return None if not plain or bool(mask.all()) else mask.bool()
+
+    @property
+    def cache(self) -> Any:
+        """The key cache, None where none is given."""
+        return next((self.named[n] for n in CACHE_NAMES if self.named.get(n) is not None), None)
+
+    @property
+    def takes_cache(self) -> bool:
+        """Whether the decoder knows one: a bidirectional model does not."""
+        return any(name in self.accepted for name in CACHE_NAMES)
+
+    @property
+    def makes_cache(self) -> bool:
+        """Whether the pass makes a cache of its own."""
+        asked = self.named.get("use_cache")
+        config = getattr(self.decoder, "config", None)
+        return bool(getattr(config, "use_cache", False) if asked is None else asked)
+
+    @property
+    def tokens(self) -> int | None:
+        """m, None where neither ids nor embeddings are given."""
+        for name in ("input_ids", "inputs_embeds"):
+            value = self.named.get(name)
+            if isinstance(value, Tensor):
+                return value.shape[1]
+        return None
+
+    @property
+    def packing_masked(self) -> bool:
+        """Whether sequences packed in one row are masked apart: where the library itself makes
+        the mask, and is given neither another nor a cache, or by a mask that somebody made."""
+        mask = self.named.get("attention_mask")
+        mask = next(iter(mask.values())) if isinstance(mask, dict) else mask
+        if mask is not None:
+            return getattr(mask, "ndim", 2) == 4
+        return self.cache is None and self.takes_cache and not self.makes_cache
+
+    def real(self, cache: CacheAtEntry) -> Tensor | None:
+        """Bool ``[b, m]``: which of these tokens are no padding; None where all are real."""
+        padding, tokens = self.padding, self.tokens
+        if padding is None or tokens is None:
+            return None
+        return padded_to(padding, cache.tokens + tokens)[:, cache.tokens :]
+
+    def own_positions(self, seen: int) -> Tensor | None:
+        """Of these tokens among their sequences' own, from the padding mask; None without one."""
+        padding, tokens = self.padding, self.tokens
+        if padding is None or tokens is None:
+            return None
+        return own_positions(padding, len(padding), seen + tokens)[:, seen:]
+
+
+class Entrance(ABC):
+    """Hooks on one decoder, for the time that a model is extended."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        self._hooks = (
+            decoder.register_forward_pre_hook(self._enter, with_kwargs=True),
+            decoder.register_forward_hook(self._leave, with_kwargs=True, always_call=True),
+        )
+
+    @abstractmethod
+    def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
+        """Positions that a rotary module shows, and arguments to put in place of those given.
+
+        Raises RopewalkError for a pass that cannot be computed right.
+        """
+
+    def undo(self) -> None:
+        """Take the hooks out."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _enter(
+        self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        given = Given.of(decoder, args, kwargs)
+        cache = CacheAtEntry(given.cache)
+        positions, changed = self.admit(given, cache)
+        here = Arrival(
+            position_ids=given.position_ids, positions=positions, cache=cache, outer=arrival()
+        )
+        _ARRIVAL.set(here)
+        return None if not changed else ((), {**given.named, **changed})
+
+    def _leave(
+        self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> None:
+        here = arrival()
+        if here is None:  # the pass was refused at its entrance
+            return
+        _ARRIVAL.set(here.outer)
+        made = next((getattr(out, n) for n in CACHE_NAMES if getattr(out, n, None)), None)
+        here.cache.leave(made)
+
+
+class RotaryEntrance(Entrance):
+    """Under a rotary module of ours and the library's own attention: positions are the rotation's.
+
+    A plain forward passes position_ids 0 .. n-1 for a left-padded batch; those of the mask are
+    handed on instead. What the caller gave stays.
+    """
+
+    def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
+        cache.refuse_unrotated()
+        position_ids = given.position_ids
+        if position_ids is not None:
+            if not given.packing_masked and bool(restarts(position_ids, given.real(cache)).any()):
+                raise RopewalkError(UNMASKED_PACKING)
+            return None, {}
+        positions = given.own_positions(cache.tokens)
+        if positions is None or "position_ids" not in given.accepted:
+            return positions, {}
+        return positions, {"position_ids": positions}
