@@ -17,7 +17,7 @@ from ropewalk.integrations.choice import Encode, Wanted, native_of, wanted_in
 from ropewalk.integrations.entrance import Entrance, RotaryEntrance
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
 from ropewalk.integrations.modes import at_rest
-from ropewalk.integrations.plan import LayerPlan, RotateNothing, plan_of
+from ropewalk.integrations.plan import LayerPlan, RotateNothing, plan_of, rotates_at_birth
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.proof import prove
 from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
@@ -148,7 +148,7 @@ class Extension:
         if seam is Seam.ROTARY:
             self._install_rotaries(wanted, RotaryEntrance)
             return
-        if any(encoding.keys_settle_at_birth for encoding in wanted.values()):
+        if any(rotates_at_birth(encoding) for encoding in wanted.values()):
             self._require_one_encoding(wanted)
             self._install_rotaries(wanted, AttentionEntrance)
         else:

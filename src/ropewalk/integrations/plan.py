@@ -11,7 +11,7 @@ from ropewalk.attention.decode import step_of
 from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend_in
-from ropewalk.core.encoding import Encoding
+from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Side
 from ropewalk.core.rotation import Turn, work_dtype
@@ -104,13 +104,18 @@ def _onward(call: Call, encoding: Encoding, first_channel: int, dtype: torch.dty
     )
 
 
+def rotates_at_birth(encoding: Encoding) -> bool:
+    """Whether keys are stored rotated although rows see lengths of their own."""
+    return encoding.key_storage is KeyStorage.ROTATED and encoding.row_dependent
+
+
 def plan_of(encoding: Encoding, heads: HeadLayout, layer: int | None) -> LayerPlan:
     """The plan of a layer whose positions ``encoding`` decides.
 
     layer  number of the cache's layer that holds its keys; None for none
     """
     directed = heads.directed(encoding)
-    if encoding.keys_settle_at_birth:
+    if rotates_at_birth(encoding):
         return RotateAtBirth(encoding=directed, heads=heads)
     return RotateAtRead(encoding=directed, heads=heads, layer=layer)
 
