@@ -10,8 +10,9 @@ from ropewalk.configs.shape import ModelShape, read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass, Pass
+from ropewalk.integrations.choice import Encode
 from ropewalk.integrations.extension import Extension
-from ropewalk.integrations.installation import Encode, install
+from ropewalk.integrations.installation import install
 from ropewalk.integrations.layout import Native
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.methods.from_config import native_encoding
@@ -42,9 +43,11 @@ class Session:
         """
         wanted = (method, length if method.depends_on_length else None, split)
         if wanted != self._in_force:
-            self.close()
             encode, native = encoders(self._shape, method, context_length=length, split=split)
-            self._extension = install(self.model, encode, native)
+            if self._extension is None:
+                self._extension = install(self.model, encode, native)
+            else:
+                self._extension.swap(encode)
             self._in_force = wanted
         return TransformersScorer(self.model)
 
