@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import typer
 
-from recipes.pages import Record, cell_at, result
+from recipes.pages import Record, at, result
 from ropewalk.data import measured_methods
 
 MULTIPLES = (1, 2, 4, 8)
@@ -29,9 +29,9 @@ def _rows(file: str) -> Iterator[tuple[str, Record]]:
     """Methods under their default parameters, but for the step, which shows in the third digit."""
     document = result(file)
     trained = document["trained_length"]
-    before = cell_at(document, "none", "full", trained)
+    before = at(document["cells"], "none", "full", trained)
     for spec in dict.fromkeys(cell["method"] for cell in document["cells"]):
-        cells = [cell_at(document, spec, "full", trained * times) for times in MULTIPLES]
+        cells = [at(document["cells"], spec, "full", trained * times) for times in MULTIPLES]
         name, _, arguments = spec.partition(":")
         plain = "+" not in spec and (not arguments or arguments.startswith("step="))
         if before is None or not plain or None in cells:

@@ -18,6 +18,8 @@ import matplotlib
 import typer
 
 from ropewalk.report.plots import draw_curves
+from ropewalk.report.table import perplexity_text
+from ropewalk.storage.files import write_whole
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "docs" / "evidence.md"
@@ -62,47 +64,39 @@ def result(name: str) -> dict[str, Any]:
     return document
 
 
-def chosen(
-    document: Record,
-    methods: Sequence[str] = (),
-    *,
-    modes: Collection[str] = ("full",),
-    lengths: Collection[int] = (),
-) -> dict[str, Any]:
-    """The document with the cells of these methods (in this order), modes and lengths alone."""
+def write_result(document: Record, path: Path) -> None:
+    """A results file."""
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_whole(path, text.encode())
+
+
+def chosen(document: Record, methods: Sequence[str], lengths: Collection[int]) -> dict[str, Any]:
+    """The document with the full passes of these methods (in this order) and lengths alone."""
     cells = [
         cell
+        for method in methods
         for cell in document["cells"]
-        if cell["mode"] in modes and (not lengths or cell["length"] in lengths)
+        if (cell["method"], cell["mode"]) == (method, "full") and cell["length"] in lengths
     ]
-    if methods:
-        cells = [cell for method in methods for cell in cells if cell["method"] == method]
     return {**document, "cells": cells}
 
 
-def cell_at(document: Record, method: str, mode: str, length: int) -> Record | None:
-    """The measured cell, or None."""
-    return next(
-        (
-            cell
-            for cell in document["cells"]
-            if (cell["method"], cell["mode"], cell["length"]) == (method, mode, length)
-            and cell["nll"] is not None
-        ),
-        None,
-    )
+def at(records: Sequence[Record], method: str, mode: str, length: int) -> Record | None:
+    """The cell (or the difference to the baseline) that was measured there, or None."""
+    place = (method, mode, length)
+    found = (each for each in records if (each["method"], each["mode"], each["length"]) == place)
+    return next((each for each in found if each["nll"] is not None), None)
 
 
-def difference_at(document: Record, method: str, mode: str, length: int) -> Record | None:
-    """The paired difference to the baseline, or None."""
-    return next(
-        (
-            each
-            for each in document["differences"]
-            if (each["method"], each["mode"], each["length"]) == (method, mode, length)
-        ),
-        None,
-    )
+def perplexity_of(cell: Record | None) -> str:
+    """As tables show it; ``-`` where it was not measured."""
+    return "-" if cell is None or cell["ppl"] is None else perplexity_text(cell["ppl"])
+
+
+def where(document: Record) -> str:
+    """What figures were taken with."""
+    place = document["environment"]
+    return f"{place['device']}, torch {place['torch']}, {place['dtype']}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

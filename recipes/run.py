@@ -10,7 +10,7 @@ folder, so that a run that was stopped goes on with the same command.
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +24,7 @@ from transformers.integrations import sdpa_attention
 
 import ropewalk as rw
 from recipes.maps import plan as maps
-from recipes.pages import RESULTS
+from recipes.pages import RESULTS, write_result
 from recipes.seed import plan as seed
 from recipes.smollm2 import plan as smollm2
 from ropewalk.data import demo_model
@@ -32,7 +32,6 @@ from ropewalk.evaluation.cells import Result
 from ropewalk.evaluation.progress import Silent
 from ropewalk.evaluation.request import Line
 from ropewalk.report.records import PLAIN
-from ropewalk.storage.files import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +100,7 @@ def main(
         "texts": [{n: each[n] for n in ("name", "tokens")} for each in manifest["documents"]],
         "environment": environment(device, dtype, batch),
     }
-    write(document, results or RESULTS / f"{recipe.name}.json")
+    write_result(document, results or RESULTS / f"{recipe.name}.json")
 
 
 class Lines(Silent):
@@ -111,12 +110,6 @@ class Lines(Silent):
         record = result.record()
         nll = record["reason"] if record["nll"] is None else f"nll {record['nll']:.4f}"
         typer.echo(f"{record['method']}, {record['mode']}, {record['length']:,}: {nll}")
-
-
-def write(document: Mapping[str, object], path: Path) -> None:
-    """A results file."""
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    write_whole(path, text.encode())
 
 
 def environment(device: str | None, dtype: str, batch: int) -> dict[str, object]:

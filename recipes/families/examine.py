@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import ropewalk as rw
-from recipes.families.sharpened import L0, left_padded, token_ids
+from recipes.families.sharpened import L0, in_calls, left_padded, logits, token_ids
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.extension import Extension
 from ropewalk.integrations.layout import ModelLayout
@@ -44,10 +44,10 @@ def examine(model: nn.Module) -> dict[str, Any]:
         with rw.extend(model, "native") as extension:
             layout = extension.layout
             record = described(extension)
-            ours = outputs(model, token_ids(1, LENGTH))
+            ours = logits(model, token_ids(1, LENGTH), use_cache=False)
     except rw.RopewalkError as error:
         return {"result": "refused", "reason": str(error)}
-    stock = outputs(model, token_ids(1, LENGTH))
+    stock = logits(model, token_ids(1, LENGTH), use_cache=False)
     own = gaps(model, layout)
     record["native_minus_stock"] = largest(ours - stock)
     record["shift"] = shift(model)
@@ -96,11 +96,11 @@ def doubts(record: dict[str, Any]) -> list[str]:
 def gaps(model: nn.Module, layout: ModelLayout) -> Gaps:
     """Largest difference of an output between one call alone and each other way of feeding."""
     ids = token_ids(1, LENGTH)
-    full = outputs(model, ids)
+    full = logits(model, ids, use_cache=False)
     found = {"padded": padded_gap(model, full)}
     if layout.horizon is not Horizon.BOTH_WAYS:
         for way, sizes in (("chunked", SIZES), ("decode", (1,) * LENGTH)):
-            found[way] = largest(fed(model, ids, sizes) - full)
+            found[way] = largest(in_calls(model, ids, sizes) - full)
     return found
 
 
@@ -109,8 +109,8 @@ def padded_gap(model: nn.Module, full: Tensor) -> float:
     ids, mate = token_ids(1, SHORT, seed=1), token_ids(1, LENGTH)
     both, mask = left_padded(ids, LENGTH, mate)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    alone = outputs(model, ids)
-    padded = outputs(model, both, attention_mask=mask, position_ids=positions)
+    alone = logits(model, ids, use_cache=False)
+    padded = logits(model, both, attention_mask=mask, position_ids=positions, use_cache=False)
     return max(largest(padded[:1, LENGTH - SHORT :] - alone), largest(padded[1:] - full))
 
 
@@ -121,26 +121,8 @@ def shift(model: nn.Module) -> float:
     """
     ids, positions = token_ids(1, LENGTH), torch.arange(LENGTH)[None]
     shifted = {"position_ids": positions + (positions >= LENGTH // 2)}
-    moved = outputs(model, ids, attention_mask=torch.ones_like(ids), **shifted)
-    return largest(moved - outputs(model, ids))
-
-
-@torch.no_grad()
-def outputs(model: nn.Module, ids: Tensor, **inputs: Any) -> Tensor:
-    """Logits of one call without a cache."""
-    logits: Tensor = model(ids, use_cache=False, **inputs).logits
-    return logits
-
-
-@torch.no_grad()
-def fed(model: nn.Module, ids: Tensor, sizes: Iterable[int]) -> Tensor:
-    """Logits of ``ids`` in calls of the given sizes through one key cache."""
-    cache, answers, start = None, [], 0
-    for size in sizes:
-        out = model(ids[:, start : start + size], past_key_values=cache, use_cache=True)
-        cache, start = out.past_key_values, start + size
-        answers.append(out.logits)
-    return torch.cat(answers, dim=1)
+    moved = logits(model, ids, attention_mask=torch.ones_like(ids), **shifted, use_cache=False)
+    return largest(moved - logits(model, ids, use_cache=False))
 
 
 def largest(difference: Tensor) -> float:

@@ -10,7 +10,6 @@ the file holds of others stays.
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -22,9 +21,10 @@ from recipes.families.examine import METHODS
 from recipes.families.limits import within_limit
 from recipes.families.sharpened import ENCODERS, FAMILIES, MORE_FAMILIES, tiny
 from recipes.families.shrunk import refusal, shrunk
+from recipes.pages import RESULTS, write_result
 from ropewalk.core.errors import RopewalkError
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results" / "families.json"
+FILE = RESULTS / "families.json"
 TESTED = {**FAMILIES, **MORE_FAMILIES, **ENCODERS}
 
 
@@ -56,7 +56,7 @@ def _earlier() -> dict[str, Any]:
         "torch": torch.__version__,
         "methods": METHODS,
     }
-    kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    kept = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
     swept = {name: each for name, each in kept.get("swept", {}).items() if name not in TESTED}
     return {**stated, "tested": kept.get("tested", {}), "swept": swept}
 
@@ -69,7 +69,7 @@ def _told(name: str, record: dict[str, Any]) -> dict[str, Any]:
 def _write(document: dict[str, Any]) -> None:
     for part in ("tested", "swept"):
         document[part] = dict(sorted(document[part].items()))
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    write_result(document, FILE)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Position maps on the demo model, for docs/evidence.md."""
 
-from recipes.pages import EVIDENCE, Blocks, Record, cell_at, result, table
+from recipes.pages import EVIDENCE, Blocks, Record, at, result, table, where
 
 
 def blocks() -> Blocks:
@@ -11,19 +11,17 @@ def blocks() -> Blocks:
         [f"`{method}`", *_row(document, method, trained, lengths)]
         for method in dict.fromkeys(cell["method"] for cell in document["cells"])
     )
-    where = document["environment"]
     header = ["method", f"nats at {trained:,}", *(f"{n:,}" for n in lengths if n > trained)]
     text = (
         f"Mean loss of {document['model']} at its trained length of {trained:,}, and how much more "
-        f"it is beyond ({document['protocol']}; {where['device']}, torch {where['torch']}, "
-        f"{where['dtype']}).\n\n{table(header, rows)}"
+        f"it is beyond ({document['protocol']}; {where(document)}).\n\n{table(header, rows)}"
     )
     return {EVIDENCE: {"maps-demo": text}}
 
 
 def _row(document: Record, method: str, trained: int, lengths: list[int]) -> list[str]:
     """Nats at the trained length, then the change in percent of them."""
-    nats = {n: cell_at(document, method, "full", n) for n in lengths}
+    nats = {n: at(document["cells"], method, "full", n) for n in lengths}
     own = nats[trained]
     if own is None:
         return ["-" for _ in lengths]

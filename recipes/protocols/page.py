@@ -1,6 +1,6 @@
 """All rules side by side, for docs/evidence.md."""
 
-from recipes.pages import EVIDENCE, Blocks, Record, result, table
+from recipes.pages import EVIDENCE, Blocks, Record, at, perplexity_of, result, table, where
 from ropewalk.report.table import perplexity_text
 
 
@@ -14,13 +14,12 @@ def page(document: Record) -> str:
     columns = list(dict.fromkeys((c["method"], c["length"]) for c in next(iter(rules.values()))))
     header = ["rule", *(f"`{method}` {length:,}" for method, length in columns)]
     rows = [
-        [f"`{name}`", *(_perplexity(cells, *column) for column in columns)]
+        [f"`{name}`", *(perplexity_of(_full(cells, *column)) for column in columns)]
         for name, cells in rules.items()
     ]
-    where = document["environment"]
     return (
         f"Perplexity of {document['model']} (trained length {document['trained_length']:,}; "
-        f"{where['device']}, torch {where['torch']}, {where['dtype']}) over the first "
+        f"{where(document)}) over the first "
         f"{document['documents']} chapters of the demo book, each a document.\n\n"
         f"{table(header, rows)}\n{_spread(rules, columns[-1])} {_ranking(rules, columns)}\n"
     )
@@ -31,7 +30,7 @@ def _spread(rules: dict[str, list[Record]], column: tuple[str, int]) -> str:
     found = {
         name: cell["ppl"]
         for name, cells in rules.items()
-        if (cell := _cell(cells, *column)) and cell["ppl"] is not None
+        if (cell := _full(cells, *column)) and cell["ppl"] is not None
     }
     low, high = min(found, key=lambda n: found[n]), max(found, key=lambda n: found[n])
     method, length = column
@@ -46,8 +45,8 @@ def _ranking(rules: dict[str, list[Record]], columns: list[tuple[str, int]]) -> 
     (first, _), (last, length) = columns[0], columns[-1]
     better: dict[bool, list[str]] = {True: [], False: []}
     for name, cells in rules.items():
-        ours, theirs = _cell(cells, last, length), _cell(cells, first, length)
-        if ours and theirs and ours["nll"] is not None and theirs["nll"] is not None:
+        ours, theirs = _full(cells, last, length), _full(cells, first, length)
+        if ours and theirs:
             better[ours["nll"] < theirs["nll"]].append(f"`{name}`")
     if not all(better.values()):
         return f"All of them rank `{first}` and `{last}` alike there."
@@ -57,11 +56,5 @@ def _ranking(rules: dict[str, list[Record]], columns: list[tuple[str, int]]) -> 
     )
 
 
-def _cell(cells: list[Record], method: str, length: int) -> Record | None:
-    wanted = (method, length)
-    return next((cell for cell in cells if (cell["method"], cell["length"]) == wanted), None)
-
-
-def _perplexity(cells: list[Record], method: str, length: int) -> str:
-    cell = _cell(cells, method, length)
-    return "-" if cell is None or cell["ppl"] is None else perplexity_text(cell["ppl"])
+def _full(cells: list[Record], method: str, length: int) -> Record | None:
+    return at(cells, method, "full", length)

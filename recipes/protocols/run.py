@@ -14,8 +14,8 @@ from pathlib import Path
 import typer
 
 import ropewalk as rw
-from recipes.pages import RESULTS
-from recipes.run import environment, write
+from recipes.pages import RESULTS, write_result
+from recipes.run import environment
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.data import demo_book
 from ropewalk.evaluation.protocols.parameters import STRIDE, TAIL_TOKENS
@@ -39,7 +39,7 @@ def main(
     for name in PROTOCOLS:
         rules[name] = measured(loaded, texts, name, batch)
         typer.echo(f"{time.monotonic() - begun:6.1f} s  {name}")
-        write(
+        write_result(
             {
                 "model": loaded.name,
                 "trained_length": loaded.config["max_position_embeddings"],

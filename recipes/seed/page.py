@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recipes.pages import EVIDENCE, IMAGES, Blocks, Record, cell_at, draw, result, table
+from recipes.pages import (
+    EVIDENCE,
+    IMAGES,
+    Blocks,
+    Record,
+    at,
+    draw,
+    perplexity_of,
+    result,
+    table,
+    where,
+)
 from recipes.seed.findings import findings, frozen_against_nothing
 from recipes.seed.plan import ALPHA_ONE, AT_BIRTH, DYNAMIC, SIMULATED, WHOLE_SEQUENCE, prompt_mode
 from recipes.smollm2.plan import per_query as steps_of
-from ropewalk.report.table import perplexity_text
 
 ONE_BASE = "one base: whole sequence"
 ONE_BASE_ALPHA_ONE = "one base, alpha 1"
@@ -58,19 +68,22 @@ def blocks() -> Blocks:
 def page(document: Record, name: str) -> str:
     """Table and picture of one model."""
     named = renamed(document)
-    lengths = sorted({cell["length"] for cell in named["cells"]})
+    cells = named["cells"]
+    lengths = sorted({cell["length"] for cell in cells})
     draw(named, IMAGES / f"{name}.svg")
     trained = document["trained_length"]
     shown = _thinned([n for n in lengths if n >= trained])
     rows = [
-        [curve.name, *(_perplexity(named, curve.name, length) for length in shown)]
+        [
+            curve.name,
+            *(perplexity_of(at(named["cells"], curve.name, "full", length)) for length in shown),
+        ]
         for curve in curves(document)
         if _line(named, curve.name)
     ]
-    where = document["environment"]
     text = (
         f"Perplexity of {document['model']} (trained length {trained:,}; {document['protocol']}; "
-        f"{where['device']}, torch {where['torch']}, {where['dtype']}), alpha 2 where nothing else "
+        f"{where(document)}), alpha 2 where nothing else "
         f"is said.\n\n{table(['line', *(f'{n:,}' for n in shown)], rows)}\n"
         f"![Perplexity just past the trained length](images/{name}.svg)\n"
     )
@@ -110,7 +123,7 @@ def renamed(document: Record) -> Record:
     for curve in curves(document):
         for length in lengths:
             mode = prompt_mode(trained, length) if curve.mode == "prompt" else curve.mode
-            cell = cell_at(document, curve.method, mode, length)
+            cell = at(document["cells"], curve.method, mode, length)
             if cell is not None:
                 cells.append({**cell, "method": curve.name, "mode": "full"})
     return {**document, "cells": cells}
@@ -120,8 +133,3 @@ def _thinned(lengths: Sequence[int]) -> list[int]:
     """At most nine, the first and the last among them."""
     step = -(-len(lengths) // 9)
     return sorted({*lengths[::step], lengths[-1]})
-
-
-def _perplexity(document: Record, name: str, length: int) -> str:
-    cell = cell_at(document, name, "full", length)
-    return "-" if cell is None or cell["ppl"] is None else perplexity_text(cell["ppl"])

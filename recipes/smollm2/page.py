@@ -9,12 +9,12 @@ from recipes.pages import (
     README,
     Blocks,
     Record,
-    cell_at,
+    at,
     chosen,
-    difference_at,
     draw,
     result,
     table,
+    where,
 )
 from recipes.seed.plan import AT_BIRTH, WHOLE_SEQUENCE
 from recipes.smollm2.plan import LENGTHS, headline, measured, per_query
@@ -27,8 +27,8 @@ def blocks() -> Blocks:
     document = result("smollm2")
     trained = document["trained_length"]
     lengths = read_lengths(LENGTHS, trained)
-    first = chosen(document, headline(trained), lengths=lengths)
-    every = chosen(document, measured(trained), lengths=lengths)
+    first = chosen(document, headline(trained), lengths)
+    every = chosen(document, measured(trained), lengths)
     draw(first, IMAGES / "smollm2.svg")
     head = (
         f"{_setting(document)} {takeaway(first)}\n\n{markdown_table(first)}\n"
@@ -46,12 +46,11 @@ def blocks() -> Blocks:
 
 
 def _setting(document: Record) -> str:
-    where, texts = document["environment"], document["texts"]
     scored = max(cell["tokens_scored"] or 0 for cell in document["cells"])
     return (
         f"Perplexity of {document['model']} (trained length {document['trained_length']:,}) over "
-        f"{scored:,} tokens of {len(texts)} texts ({document['protocol']}; {where['device']}, "
-        f"torch {where['torch']}, {where['dtype']})."
+        f"{scored:,} tokens of {len(document['texts'])} texts ({document['protocol']}; "
+        f"{where(document)})."
     )
 
 
@@ -75,7 +74,7 @@ def _methods(document: Record, lengths: Sequence[int]) -> str:
 
 
 def _difference(document: Record, method: str, length: int) -> str:
-    found = difference_at(document, method, "full", length)
+    found = at(document["differences"], method, "full", length)
     if found is None:
         return "-"
     low, high = found["ci95"] or (None, None)
@@ -103,14 +102,14 @@ def _gaps(document: Record, lengths: Sequence[int]) -> str:
 
 
 def _gap(document: Record, method: str, mode: str, length: int) -> float | None:
-    other = cell_at(document, method, mode, length)
-    full = cell_at(document, method, "full", length)
+    other = at(document["cells"], method, mode, length)
+    full = at(document["cells"], method, "full", length)
     return other["nll"] - full["nll"] if other and full else None
 
 
 def _costs(document: Record, length: int) -> str:
     cells = [c for c in document["cells"] if c["length"] == length and c["status"] == "ok"]
-    plain: Any = cell_at(document, document["baseline"], "full", length)
+    plain: Any = at(document["cells"], document["baseline"], "full", length)
     rows = (
         [
             f"`{cell['method']}`",
