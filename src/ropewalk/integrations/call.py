@@ -23,6 +23,7 @@ from ropewalk.integrations.key_record import CacheAtEntry
 from ropewalk.integrations.positions import UNMASKED_PACKING, own_positions, padded_to, restarts
 
 MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+_CAUSAL: Any = causal_mask_function  # annotated for numbers, called with tensors
 
 
 class Horizon(Enum):
@@ -35,7 +36,7 @@ class Horizon(Enum):
     @classmethod
     def of(cls, mask_function: MaskFunction, settings: Mapping[str, Any]) -> "Horizon":
         """From the mask function, and whether the library itself would call it causal."""
-        if mask_function is causal_mask_function or settings.get("allow_is_causal_skip", False):
+        if mask_function is _CAUSAL or settings.get("allow_is_causal_skip", False):
             return cls.CAUSAL
         # The library names the second setting for bidirectional masks alone, sliding ones too.
         both_ways = "allow_is_bidirectional_skip" in settings
@@ -73,7 +74,7 @@ class CallRows(Rows):
     @property
     def plain_causal(self) -> bool:
         """Nothing but n <= m decides."""
-        return self.padding is None and self.mask_function is causal_mask_function
+        return self.padding is None and self.mask_function is _CAUSAL
 
     @property
     def visible(self) -> tuple[Tensor, Tensor] | None:
@@ -199,7 +200,9 @@ class CallMask(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = super().__torch_function__(func, types, args, kwargs or {})
+        result = super().__torch_function__(  # type: ignore[no-untyped-call]  # torch's own has none
+            func, types, args, kwargs or {}
+        )
         source = next((each for each in args if isinstance(each, cls)), None)
         if isinstance(result, cls) and source is not None and "call" in vars(source):
             result.call = source.call

@@ -89,8 +89,9 @@ class Given:
         mask = self.named.get("attention_mask")
         if isinstance(mask, dict):
             mask = next(iter(mask.values()))
-        plain = isinstance(mask, Tensor) and mask.ndim == 2
-        return None if not plain or bool(mask.all()) else mask.bool()
+        if not isinstance(mask, Tensor) or mask.ndim != 2 or bool(mask.all()):
+            return None
+        return mask.bool()
 
     @property
     def cache(self) -> Any:

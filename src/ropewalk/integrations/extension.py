@@ -75,7 +75,8 @@ class _Parts:
     def undo(self) -> None:
         if self.route is not None:
             self.route.undo()
-        for part in (*self.rotaries, *self.entrances):
+        parts: list[Installed | Entrance] = [*self.rotaries, *self.entrances]
+        for part in parts:
             part.undo()
         for module in self.guarded:
             vars(module).pop("save_pretrained", None)
@@ -87,6 +88,9 @@ class Extension:
     Made by ``extend``. Everything it changed is an attribute of this model's own modules; a copy
     of the model has an extension of its own.
     """
+
+    wanted: Wanted
+    seam: Seam
 
     def __init__(self, model: nn.Module, layout: ModelLayout, encode: Encode) -> None:
         """Raises RopewalkError for what ``wanted_in`` and the proof of its seam refuse."""
@@ -143,7 +147,7 @@ class Extension:
         for module in self.model.modules():
             if isinstance(module, PreTrainedModel):
                 # An adapter around it saves itself; the model does not.
-                module.save_pretrained = _refuse_saving
+                vars(module)["save_pretrained"] = _refuse_saving
                 self._parts.guarded.append(module)
         if seam is Seam.ROTARY:
             self._install_rotaries(wanted, RotaryEntrance)

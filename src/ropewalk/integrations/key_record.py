@@ -110,6 +110,6 @@ def _tokens(cache: Any) -> int:
 
 def _address(cache: Cache) -> int | None:
     layer = cache.layers[find_first_full_attention_index(cache)] if cache.layers else None
-    if type(layer) is not DynamicLayer or not layer.is_initialized:
+    if type(layer) is not DynamicLayer or not layer.is_initialized or layer.keys is None:
         return None
     return layer.keys.data_ptr()

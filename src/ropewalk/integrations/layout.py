@@ -163,9 +163,7 @@ def _unturned(answer: Any) -> Any:
 def _hooked(model: nn.Module, see: Callable[[str, Any], Any]) -> Iterator[None]:
     """Show every rotary module's answer to ``see``, which may put another in its place."""
     handles = [
-        module.register_forward_hook(
-            lambda module, args, out, name=name: see(name, out)  # type: ignore[misc]
-        )
+        module.register_forward_hook(lambda module, args, out, name=name: see(name, out))
         for name, module in model.named_modules()
         if "Rotary" in type(module).__name__
     ]

@@ -69,7 +69,7 @@ class Route:
             (m, m.__dict__["config"]) for m in modules.values() if "config" in m.__dict__
         ]
         copies: dict[int, Any] = {}
-        routed_config = copy.deepcopy(model.config, copies)
+        routed_config: Any = copy.deepcopy(model.config, copies)
         routed_config._attn_implementation = IMPLEMENTATION
         for module, config in self._configs:
             module.config = copies.get(id(config), config)
