@@ -196,6 +196,7 @@ def test_memory_is_that_of_the_length_batch_and_dtype():
     memory = rw.plan(LLAMA, 4 * L0, batch=2, dtype="fp8")["kv_cache"]
     assert memory["bytes"] == 2 * 4 * L0 * 11_520
     unknown = {k: v for k, v in LLAMA.items() if k != "num_hidden_layers"}
+    unknown["model_type"] = "no library's"
     memory = rw.plan(unknown, 4 * L0)["kv_cache"]
     assert memory["bytes"] is None
     assert "num_hidden_layers" in memory["reason"]

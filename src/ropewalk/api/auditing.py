@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.configs.shape import read_model
+from ropewalk.api.shapes import shape_of
 from ropewalk.engines.audit import audit_model
-from ropewalk.integrations.loading import load_config
 
 
 def audit(
@@ -20,5 +19,4 @@ def audit(
 
     The other arguments and the result: see ``ropewalk.engines.audit.audit_model``.
     """
-    parsed = load_config(config) if isinstance(config, str | Path) else config
-    return audit_model(read_model(parsed), served_length, layer_type)
+    return audit_model(shape_of(config), served_length, layer_type)

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.configs.shape import read_model
+from ropewalk.api.shapes import shape_of
 from ropewalk.engines.export.document import export_model
-from ropewalk.integrations.loading import load_config
 
 
 def export(
@@ -21,5 +20,4 @@ def export(
     The other arguments, the result and the errors: see
     ``ropewalk.engines.export.document.export_model``.
     """
-    parsed = config if isinstance(config, Mapping) else load_config(config)
-    return export_model(read_model(parsed), spec, engine, length=length)
+    return export_model(shape_of(config), spec, engine, length=length)

@@ -10,9 +10,9 @@ def tokens_of(wanted: None, config: Mapping[str, Any]) -> None: ...
 def tokens_of(wanted: int | str, config: Mapping[str, Any]) -> int: ...
 def tokens_of(wanted: int | str | None, config: Mapping[str, Any]) -> int | None:
     """Tokens of what ``read_length`` returned; None stays None. RopewalkError for a bad config."""
-    from ropewalk.configs.shape import read_model
+    from ropewalk.api.shapes import shape_of
     from ropewalk.evaluation.request import length_in_tokens
 
     if not isinstance(wanted, str):
         return wanted
-    return length_in_tokens(wanted, read_model(config).rope().trained_length)
+    return length_in_tokens(wanted, shape_of(config).rope().trained_length)

@@ -70,6 +70,13 @@ class RopeDicts:
             raise RopewalkError(f"layer type {name} has no rope parameters; choose another")
         return RopeDict(keys=inner, layer_type=name, nested=True)
 
+    def written(self, name: str | None) -> Mapping[str, Any]:
+        """The dict that a layer type has, empty where it has none."""
+        if not self.by_layer_type:
+            return self.of_layer_type(name).keys
+        inner = self.by_layer_type.get(name or self._main())
+        return inner if isinstance(inner, Mapping) else {}
+
     def _main(self) -> str:
         turning = [name for name, rope in self.by_layer_type.items() if isinstance(rope, Mapping)]
         return FULL if FULL in turning else turning[0]

@@ -25,17 +25,20 @@ def text_section(config: Mapping[str, Any]) -> str | None:
 def text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The text model's keys over the outer ones; a rope dict inside hides those outside.
 
-    Raises RopewalkError for what is no config, or states nothing about a rotation.
+    Raises RopewalkError for what is no config.
     """
     if not isinstance(config, Mapping):
         raise RopewalkError(f"a config that is a {type(config).__name__}: expected a JSON object")
     name = text_section(config)
     inner = {} if name is None else config[name]
     hidden = {*ROPE_DICTS, ORIGINAL} if any(key in inner for key in ROPE_DICTS) else set()
-    text = {**{k: v for k, v in config.items() if k not in hidden}, **inner}
+    return {**{k: v for k, v in config.items() if k not in hidden}, **inner}
+
+
+def require_rotation(text: Mapping[str, Any]) -> None:
+    """Raise RopewalkError for a text model that states nothing about a rotation."""
     if not any(key in text for key in _ROPE_FIELDS):
         raise RopewalkError("no rope fields: expected rope_theta, rope_parameters or rope_scaling")
-    return text
 
 
 def model_type(text: Mapping[str, Any]) -> str:

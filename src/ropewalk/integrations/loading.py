@@ -75,7 +75,7 @@ def load_model(
     or weights that transformers cannot read, or weights that do not fill the model.
     """
     checkpoint = fetch(source)
-    with _quiet(), _explained(str(source)):
+    with quiet(), _explained(str(source)):
         config = _config(checkpoint)
         model = _weights(checkpoint, config, dtype)
         tokenizer = _tokenizer(checkpoint)
@@ -258,7 +258,7 @@ def _explained(source: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no warnings of the libraries; what matters is raised instead."""
     from transformers.utils import logging
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ropewalk.configs.shape import ModelShape, read_model
+from ropewalk.configs.shape import ModelShape
 from ropewalk.engines.answer import EngineAnswer, EngineRule, TwoTables
 from ropewalk.engines.export.request import ExportRequest
 from ropewalk.engines.patch import ConfigPatch
@@ -122,7 +122,7 @@ class ConfigDialect(Dialect):
         if self.overrides is not None and self.length is not None:
             patch = patch.read_again(value_of(directions.flags, self.overrides))
             served = int(value_of(directions.flags, self.length) or length)
-        shape = read_model(self.applied(patch, request.shape))
+        shape = request.shape.reread(self.applied(patch, request.shape))
         reading = Reading.of(shape, self.decides(length, served), request.section.layer_type)
         answer = self.rule(reading)
         return ReadBack(

@@ -21,7 +21,6 @@ from types import MappingProxyType
 from typing import Any
 
 from ropewalk.configs.keys import ORIGINAL
-from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.llama_cpp.kernel import InKernel, KernelRamp
@@ -63,7 +62,7 @@ def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswe
         )
     rope = _rope(reading, flags)
     patch = ConfigPatch.of(reading.shape, reading.section, rope, {})
-    equivalent = read_model(patch.applied(reading.shape.config))
+    equivalent = reading.shape.reread(patch.applied(reading.shape.config))
     asked = _number(flags, "-c")
     served = reading.served_length if asked is None else int(asked)
     answer = llama_cpp(Reading.of(equivalent, served, reading.section.layer_type))

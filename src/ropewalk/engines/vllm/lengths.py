@@ -53,7 +53,11 @@ def max_model_len(reading: Reading) -> int:
     """
     stated = [length(reading.text[k], k) for k in LENGTH_KEYS if reading.text.get(k) is not None]
     override = reading.text.get("model_max_length")
-    derived = min(stated) if override is None else length(override, "model_max_length")
+    derived = (
+        min(stated, default=reading.longest)
+        if override is None
+        else length(override, "model_max_length")
+    )
     ropes = _ropes_of_all_layers(reading)
     if any(_type(rope) in ("longrope", "su") for rope in ropes):
         own = PHI3_ORIGINAL if reading.model_type == "phi3" else derived
