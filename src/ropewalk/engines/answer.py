@@ -45,10 +45,12 @@ class EngineAnswer:
     """What one release computes. Whatever an error leaves undecided is None.
 
     engine                    "transformers", "vllm", "sglang" or "llama.cpp"
-    encoding                  what it computes, for ``rw.attend``; its rotation comes before the
-                              softmax multiplier, which is the architecture's
-    context_length            L in tokens, at which the numbers below hold
-    lists                     both of LongRoPE's lists, where the engine holds two
+    encoding                  what it computes, for ``rw.attend``; the softmax multiplier, which is
+                              the architecture's, comes on top
+    inv_freq                  radians a token of each pair, float64, of the encoding at the served
+                              length
+    inv_freq_short, _long     the same of both lists, where the engine holds two
+    attention_factor          on cos and sin, of the encoding at the served length
     softmax_scale_multiplier  on qk_head_dim^-1/2: MLA's mscale squared, not what the config states
                               itself (query_pre_attn_scalar, attention_multiplier)
     table_rows                positions of the cos and sin table; None where there is no table
@@ -66,8 +68,10 @@ class EngineAnswer:
     engine: str
     version: str
     encoding: Encoding | None = None
-    context_length: int | None = None
-    lists: LongRoPE | None = None
+    inv_freq: tuple[float, ...] | None = None
+    inv_freq_short: tuple[float, ...] | None = None
+    inv_freq_long: tuple[float, ...] | None = None
+    attention_factor: float | None = None
     softmax_scale_multiplier: float | None = None
     table_rows: int | TwoTables | None = None
     max_length: int | None = None
@@ -78,47 +82,23 @@ class EngineAnswer:
     pairing: Pairing
     keys_read: frozenset[str] = frozenset()
 
-    @property
-    def inv_freq(self) -> tuple[float, ...] | None:
-        """Radians a token of each pair, float64, at ``context_length``."""
-        if self.encoding is None or self.context_length is None:
-            return None
-        return _listed(self.encoding.rotation, self.context_length)
-
-    @property
-    def inv_freq_short(self) -> tuple[float, ...] | None:
-        """The same of LongRoPE's short list, where the engine holds two."""
-        lists = self.lists
-        return None if lists is None else _listed(lists, lists.geometry.trained_length)
-
-    @property
-    def inv_freq_long(self) -> tuple[float, ...] | None:
-        """The same of the long list."""
-        lists = self.lists
-        return None if lists is None else _listed(lists, lists.geometry.trained_length + 1)
-
-    @property
-    def attention_factor(self) -> float | None:
-        """On cos and sin, at ``context_length``."""
-        if self.encoding is None or self.context_length is None:
-            return None
-        return self.encoding.rotation.attention_factor(self.context_length)
-
     def rotating(
         self, rotation: Rotation, policy: LengthPolicy, context_length: int
     ) -> "EngineAnswer":
         """The answer with a rotation under ``policy``, its numbers at ``context_length``."""
+        frequencies, lists = rotation.frequencies, rotation.lists
+        original = frequencies.geometry.trained_length
         return replace(
             self,
             encoding=Encoding(
-                geometry=rotation.frequencies.geometry,
-                frequencies=rotation.frequencies,
-                length_policy=policy,
+                geometry=frequencies.geometry, frequencies=frequencies, length_policy=policy
             ),
-            context_length=context_length,
-            lists=rotation.lists,
+            inv_freq=_listed(frequencies, context_length),
+            inv_freq_short=_listed(lists, original),
+            inv_freq_long=_listed(lists, original + 1),
+            attention_factor=frequencies.attention_factor(context_length),
             table_rows=rotation.table_rows,
-            choice=self.choice if rotation.choice is None else rotation.choice,
+            choice=rotation.choice or self.choice,
             keys_read=frozenset(rotation.keys_read),
             notes=rotation.notes,
         )
@@ -128,5 +108,5 @@ EngineRule = Callable[[Reading], EngineAnswer]
 """What one release computes for a config, a served length and a layer type."""
 
 
-def _listed(frequencies: Frequencies, context_length: int) -> tuple[float, ...]:
-    return tuple(frequencies.inv_freq(context_length).tolist())
+def _listed(frequencies: Frequencies | None, context_length: int) -> tuple[float, ...] | None:
+    return None if frequencies is None else tuple(frequencies.inv_freq(context_length).tolist())

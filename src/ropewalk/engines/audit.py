@@ -3,7 +3,7 @@
 from typing import Any
 
 from ropewalk.configs.shape import ModelShape
-from ropewalk.engines.answer import EngineAnswer, TwoTables
+from ropewalk.engines.answer import TwoTables
 from ropewalk.engines.findings.finding import Evidence, Finding
 from ropewalk.engines.findings.table import findings
 from ropewalk.engines.reading import Reading
@@ -24,38 +24,37 @@ def audit_model(
     """
     reading = Reading.of(shape, served_length, layer_type)
     answers = {name: rule(reading) for name, rule in ENGINES.items()}
-    evidence = Evidence.of(reading, answers)
-    found = findings(evidence)
-    reference = next((name for name, theta in evidence.inv_freq.items() if theta is not None), None)
+    evidence = Evidence(reading=reading, answers=answers)
+    reference = next((name for name, a in answers.items() if a.inv_freq is not None), None)
     return {
         "engines": {
             name: {
-                **_engine(answer, evidence.inv_freq[name]),
+                **{field: _plain(getattr(answer, field)) for field in _FIELDS},
                 "inv_freq_difference": reference and evidence.difference(name, reference),
             }
             for name, answer in answers.items()
         },
-        "findings": [_finding(finding) for finding in found],
+        "findings": [_finding(finding) for finding in findings(evidence)],
     }
 
 
-def _engine(answer: EngineAnswer, inv_freq: tuple[float, ...] | None) -> dict[str, Any]:
-    return {
-        "version": answer.version,
-        "inv_freq": _listed(inv_freq),
-        "inv_freq_short": _listed(answer.inv_freq_short),
-        "inv_freq_long": _listed(answer.inv_freq_long),
-        "attention_factor": answer.attention_factor,
-        "softmax_scale_multiplier": answer.softmax_scale_multiplier,
-        "table_rows": _rows(answer.table_rows),
-        "table_dtype": answer.table_dtype,
-        "max_length": answer.max_length,
-        "choice": answer.choice,
-        "pairing": answer.pairing,
-        "keys_read": sorted(answer.keys_read),
-        "error": answer.error,
-        "notes": list(answer.notes),
-    }
+_FIELDS = (
+    *("version", "inv_freq", "inv_freq_short", "inv_freq_long", "attention_factor"),
+    *("softmax_scale_multiplier", "table_rows", "table_dtype", "max_length", "choice", "pairing"),
+    *("keys_read", "error", "notes"),
+)
+
+
+def _plain(value: object) -> object:
+    """A value of an answer as JSON has it."""
+    match value:
+        case TwoTables():
+            return {"short": value.short, "long": value.long}
+        case frozenset():
+            return sorted(value)
+        case tuple():
+            return list(value)
+    return value
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -66,11 +65,3 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "remedy": finding.remedy,
     }
-
-
-def _rows(rows: int | TwoTables | None) -> int | dict[str, int] | None:
-    return {"short": rows.short, "long": rows.long} if isinstance(rows, TwoTables) else rows
-
-
-def _listed(values: tuple[float, ...] | None) -> list[float] | None:
-    return None if values is None else list(values)

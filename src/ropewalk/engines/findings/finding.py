@@ -46,19 +46,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A config and what each engine computes for it.
-
-    inv_freq  of each answer, None where there is none
-    """
+    """A config and what each engine computes for it."""
 
     reading: Reading
     answers: Mapping[str, EngineAnswer]
-    inv_freq: Mapping[str, tuple[float, ...] | None]
-
-    @classmethod
-    def of(cls, reading: Reading, answers: Mapping[str, EngineAnswer]) -> "Evidence":
-        inv_freq = {name: answer.inv_freq for name, answer in answers.items()}
-        return cls(reading=reading, answers=answers, inv_freq=inv_freq)
 
     def has(self, key: str) -> bool:
         """Whether the rope dict states ``key`` with a value."""
@@ -100,7 +91,7 @@ class Evidence:
 
     def running(self, *names: str) -> tuple[str, ...]:
         """Those of ``names`` that answered with frequencies."""
-        return tuple(name for name in names if self.inv_freq[name] is not None)
+        return tuple(name for name in names if self.answers[name].inv_freq is not None)
 
     def raising(self, *patterns: str) -> dict[str, str]:
         """Errors of engines that hold one of ``patterns``."""
@@ -116,7 +107,7 @@ class Evidence:
 
         None where either has none; infinite where a pair rotates in one alone.
         """
-        theirs, ours = self.inv_freq[engine], self.inv_freq[reference]
+        theirs, ours = (self.answers[name].inv_freq for name in (engine, reference))
         if theirs is None or ours is None or len(theirs) != len(ours):
             return None
         pairs = zip(theirs, ours, strict=True)
@@ -124,10 +115,9 @@ class Evidence:
 
     def rows(self, engine: str) -> int | None:
         """Positions that the table of ``engine`` holds, of the list in use."""
-        rows = self.answers[engine].table_rows
+        answer, rows = self.answers[engine], self.answers[engine].table_rows
         if isinstance(rows, TwoTables):
-            is_long = self.inv_freq[engine] == self.answers[engine].inv_freq_long
-            return rows.long if is_long else rows.short
+            return rows.long if answer.inv_freq == answer.inv_freq_long else rows.short
         return rows
 
     @staticmethod

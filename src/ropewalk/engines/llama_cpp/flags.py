@@ -16,19 +16,18 @@ Source: llama.cpp 0c1e57098, common/arg.cpp, src/llama-context.cpp (rope scaling
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from ropewalk.configs.keys import ORIGINAL
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.llama_cpp.kernel import InKernel, KernelRamp
+from ropewalk.engines.llama_cpp.kernel import Context
 from ropewalk.engines.llama_cpp.release import llama_cpp
 from ropewalk.engines.patch import ConfigPatch
 from ropewalk.engines.reading import Reading
 from ropewalk.engines.words import value_of, values_of
-from ropewalk.frequencies.ntk_by_parts import NTKByParts
 
 BAKED_TYPES = frozenset({"llama3", "longrope", "proportional"})
 DEFAULT_BETAS = (32.0, 1.0)
@@ -65,9 +64,14 @@ def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswe
     equivalent = reading.shape.reread(patch.applied(reading.shape.config))
     asked = _number(flags, "-c")
     served = reading.served_length if asked is None else int(asked)
-    answer = llama_cpp(Reading.of(equivalent, served, reading.section.layer_type))
+    attn_factor = _override(flags, "rope.scaling.attn_factor")
+    settings = Context(
+        beta_fast=_number(flags, "--yarn-beta-fast"),
+        beta_slow=_number(flags, "--yarn-beta-slow"),
+        attn_factor=1.0 if attn_factor is None else attn_factor,
+    )
     return FlaggedAnswer(
-        answer=_under_flags(answer, flags),
+        answer=llama_cpp(Reading.of(equivalent, served, reading.section.layer_type), settings),
         trained_context=_trained_context(reading, rope, flags),
     )
 
@@ -101,27 +105,8 @@ def _rope(reading: Reading, flags: Sequence[str]) -> dict[str, Any]:
     numbers = {
         ORIGINAL: None if original is None else int(original),
         "mscale_all_dim": None if log_multiplier is None else log_multiplier / 0.1,
-        "beta_fast": _number(flags, "--yarn-beta-fast"),
-        "beta_slow": _number(flags, "--yarn-beta-slow"),
     }
     return {**rope, **{key: value for key, value in numbers.items() if value is not None}}
-
-
-def _under_flags(answer: EngineAnswer, flags: Sequence[str]) -> EngineAnswer:
-    """Cut-offs of the flags, which every architecture obeys, unlike those of the file; and the
-    file's attn_factor, by which the context multiplies YaRN's magnitude."""
-    encoding = answer.encoding
-    if encoding is None or not isinstance(kernel := encoding.frequencies, InKernel):
-        return answer
-    betas = {"beta_fast": _number(flags, "--yarn-beta-fast")}
-    betas["beta_slow"] = _number(flags, "--yarn-beta-slow")
-    given = {key: value for key, value in betas.items() if value is not None}
-    inner = kernel.inner
-    if isinstance(inner, NTKByParts) and isinstance(ramp := inner.ramp, KernelRamp):
-        inner = replace(inner, ramp=replace(ramp, **given))
-    multiplier = _override(flags, "rope.scaling.attn_factor")
-    kernel = replace(kernel, inner=inner, multiplier=1.0 if multiplier is None else multiplier)
-    return replace(answer, encoding=replace(encoding, frequencies=kernel))
 
 
 def _trained_context(reading: Reading, rope: Mapping[str, Any], flags: Sequence[str]) -> int:

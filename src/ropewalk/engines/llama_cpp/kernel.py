@@ -4,15 +4,16 @@ Source: llama.cpp 0c1e57098, ggml/src/ggml-cpu/ops.cpp (ggml_rope_yarn, ggml_rop
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ropewalk.core.frequencies import Frequencies
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.engines.ramps import CutOffs
+from ropewalk.engines.ramps import CutOffs, StretchedBase
 from ropewalk.engines.reading import Reading
+from ropewalk.frequencies.ntk_by_parts import NTKByParts
 from ropewalk.frequencies.ramps import Ramp
 
 
@@ -72,3 +73,31 @@ class InKernel(Frequencies):
     @property
     def length_dependent(self) -> bool:
         return self.inner.length_dependent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What flags set over the file's own.
+
+    beta_fast, beta_slow  cut-offs, which every architecture obeys, unlike those of the file
+    attn_factor           by which the context multiplies the attention factor
+    """
+
+    beta_fast: float | None = None
+    beta_slow: float | None = None
+    attn_factor: float = 1.0
+
+    def in_kernel(self, frequencies: Frequencies) -> InKernel:
+        """``frequencies`` under these settings, as the kernel walks through them."""
+        given = {"beta_fast": self.beta_fast, "beta_slow": self.beta_slow}
+        betas = {key: value for key, value in given.items() if value is not None}
+        geometry = frequencies.geometry
+        if isinstance(frequencies, StretchedBase):
+            geometry = replace(geometry, rope_theta=frequencies.base)
+        if isinstance(frequencies, NTKByParts) and isinstance(frequencies.ramp, KernelRamp):
+            frequencies = replace(frequencies, ramp=replace(frequencies.ramp, **betas))
+        return InKernel(geometry=geometry, inner=frequencies, multiplier=self.attn_factor)
+
+
+FILES_OWN = Context()
+"""No flag."""

@@ -8,10 +8,9 @@ from dataclasses import replace
 
 from ropewalk.core.geometry import Pairing
 from ropewalk.core.lengths import Fixed
-from ropewalk.engines.answer import LLAMA_CPP, EngineAnswer, Rotation
-from ropewalk.engines.llama_cpp.kernel import InKernel
+from ropewalk.engines.answer import LLAMA_CPP, EngineAnswer
+from ropewalk.engines.llama_cpp.kernel import FILES_OWN, Context
 from ropewalk.engines.llama_cpp.rules import converted_rotation, has_baked_alpha, written_type
-from ropewalk.engines.ramps import StretchedBase
 from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
@@ -25,7 +24,7 @@ _NEIGHBOURING_PAIRS = frozenset(
 )
 
 
-def llama_cpp(reading: Reading) -> EngineAnswer:
+def llama_cpp(reading: Reading, settings: Context = FILES_OWN) -> EngineAnswer:
     """What llama.cpp computes after conversion, at ``-c served_length`` (default n_ctx_train)."""
     answer = EngineAnswer(
         engine=LLAMA_CPP,
@@ -40,8 +39,9 @@ def llama_cpp(reading: Reading) -> EngineAnswer:
         return replace(answer, error=str(raised))
     context = served_context(reading)
     magnitude = rotation.frequencies.attention_factor(context)
+    rotation = replace(rotation, frequencies=settings.in_kernel(rotation.frequencies))
     return replace(
-        answer.rotating(_in_kernel(rotation), Fixed(length=context), context),
+        answer.rotating(rotation, Fixed(length=context), context),
         softmax_scale_multiplier=_softmax_multiplier(reading, magnitude),
         max_length=HUNYUAN_CONTEXT if has_baked_alpha(reading) else reading.longest,
     )
@@ -51,13 +51,6 @@ def served_context(reading: Reading) -> int:
     """n_ctx."""
     asked = reading.served_length or reading.longest
     return -(-asked // CONTEXT_BLOCK) * CONTEXT_BLOCK
-
-
-def _in_kernel(rotation: Rotation) -> Rotation:
-    frequencies, geometry = rotation.frequencies, rotation.frequencies.geometry
-    if isinstance(frequencies, StretchedBase):
-        geometry = replace(geometry, rope_theta=frequencies.base)
-    return replace(rotation, frequencies=InKernel(geometry=geometry, inner=frequencies))
 
 
 def _softmax_multiplier(reading: Reading, attention_factor: float) -> float:

@@ -5,11 +5,11 @@ Source: vLLM 0.33.0, config/model.py (_get_and_verify_max_len),
     models/config.py (NomicBertModelConfig).
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from ropewalk.configs.keys import ORIGINAL
+from ropewalk.configs.keys import ORIGINAL, ROPE_DICTS
+from ropewalk.configs.numbers import is_number
 from ropewalk.engines.reading import Reading, length
 
 PHI3_ORIGINAL = 4096
@@ -64,27 +64,21 @@ def max_model_len(reading: Reading) -> int:
         return length(reading.text.get(ORIGINAL) or own, ORIGINAL)
     if "gemma3" in reading.model_type:
         return derived
-    factor: float = 1.0
-    for rope in ropes:
-        if _type(rope) not in _ALREADY_SCALED and rope.get("factor") is not None:
-            factor = _factor(rope["factor"])
-    return int(derived * factor)
+    scaled = (rope.get("factor") for rope in ropes if _type(rope) not in _ALREADY_SCALED)
+    factors = [factor for factor in scaled if factor is not None]
+    return int(derived * (factors[-1] if factors and _is_factor(factors[-1]) else 1))
 
 
 def _ropes_of_all_layers(reading: Reading) -> list[Mapping[str, Any]]:
     if not reading.nested:
         return [reading.rope]
-    for name in ("rope_scaling", "rope_parameters"):
-        if reading.text.get(name):
-            layers = reading.text[name]
-            return [rope for rope in layers.values() if isinstance(rope, Mapping)]
-    return [reading.section.written]
+    layers = next(reading.text[name] for name in ROPE_DICTS if reading.text.get(name))
+    return [rope for rope in layers.values() if isinstance(rope, Mapping)]
 
 
 def _type(rope: Mapping[str, Any]) -> str:
     return str(rope.get("rope_type") or rope.get("type") or "default")
 
 
-def _factor(value: object) -> float:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain and 0 < value < math.inf else 1.0  # type: ignore[arg-type, operator]
+def _is_factor(value: Any) -> bool:
+    return is_number(value) and value > 0
