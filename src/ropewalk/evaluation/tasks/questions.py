@@ -1,0 +1,106 @@
+"""Questions over documents: a file of questions, each with the document that answers it.
+
+The document stands at the depth asked for; three others, whose questions have other answers,
+stand anywhere; more documents fill the length, and the noise line
+where they end.
+
+Source: Hsieh et al. 2024, RULER, arXiv:2404.06654, section 3; scripts/data/synthetic/qa.py.
+Deviation: questions come from a file, not from SQuAD or HotpotQA.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ropewalk.core.errors import RopewalkError
+from ropewalk.evaluation.tasks.fitting import Draft, fitted
+from ropewalk.evaluation.tasks.generator import Generator, Place
+from ropewalk.evaluation.tasks.haystacks import Lines
+from ropewalk.evaluation.tasks.sample import Sample
+from ropewalk.evaluation.tasks.tokens import Tokens
+
+OTHERS = 3
+INSTRUCTION = (
+    "Answer the question based on the given documents. Only give me the answer and do not output "
+    "any other words."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question, its answer, and the document that holds it."""
+
+    document: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Questions(Generator):
+    """Samples of the task: a trial takes the question of its number."""
+
+    name: ClassVar[str] = "qa"
+    questions: tuple[Question, ...]
+
+    def sample(self, place: Place, tokens: Tokens) -> Sample:
+        rng = self.randomness(place)
+        asked = self.questions[place.trial % len(self.questions)]
+        shuffled = [self.questions[at] for at in rng.permutation(len(self.questions))]
+        apart = [
+            each
+            for each in shuffled
+            if each.answer != asked.answer and each.document != asked.document
+        ]
+        others = list({each.answer: each for each in apart}.values())[:OTHERS]
+        shown = [asked, *others]
+        depths = [place.depth, *rng.random(len(others)).tolist()]
+        draft = Draft(
+            task=self.name,
+            opening=f"{INSTRUCTION}\n\nThe following are given documents.\n\n",
+            needles=tuple(
+                (_document(each.document), depth)
+                for each, depth in zip(shown, depths, strict=True)
+            ),
+            question=f"{INSTRUCTION}\n\nQuestion: {asked.question}",
+            answer_prefix=" Answer:",
+            answer=(asked.answer,),
+            distractors=tuple((each.answer,) for each in others),
+            max_new_tokens=32,
+        )
+        held = {each.document for each in shown}
+        rest = [each.document for each in apart if each.document not in held]
+        filler = [_document(each) for each in dict.fromkeys(rest)]
+        haystack = Lines.given(filler, tokens, place.length)
+        return fitted(draft, haystack, tokens, place.length, rng)
+
+
+def read_questions(path: Path) -> tuple[Question, ...]:
+    """A JSONL file: ``document``, ``question`` and ``answer`` on each line.
+
+    Raises RopewalkError if it cannot be read, holds no JSON, lacks a field, or has fewer than
+    two different answers.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise RopewalkError(f"{path}: expected JSON lines in UTF-8 ({error})") from error
+    questions = tuple(_question(path, number, row) for number, row in enumerate(rows, 1))
+    if len({each.answer for each in questions}) < 2:
+        raise RopewalkError(f"{path}: expected questions with at least two different answers")
+    return questions
+
+
+def _question(path: Path, number: int, row: Mapping[str, object]) -> Question:
+    fields = ("document", "question", "answer")
+    values = [row.get(each) if isinstance(row, dict) else None for each in fields]
+    if not all(isinstance(value, str) and value.strip() for value in values):
+        raise RopewalkError(f"{path}, line {number}: expected the texts {', '.join(fields)}")
+    document, question, answer = map(str, values)
+    return Question(document=document, question=question, answer=answer)
+
+
+def _document(text: str) -> str:
+    return f"Document: {text}\n"

@@ -1,0 +1,104 @@
+"""A model's tokenizer as tasks use it: texts to exact numbers of tokens.
+
+Letters that spell a special token are text: a needle may hold ``<|endoftext|>``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+from ropewalk.core.errors import RopewalkError
+
+Bos = Literal["auto", "always", "never"]
+"""Whether a sequence begins with the tokenizer's BOS; ``auto``: as the tokenizer does."""
+
+CONTINUED_CHARACTERS = 16
+"""Of a prompt, encoded again with what follows it."""
+
+
+class TextTokenizer(Protocol):
+    """What tasks ask of a tokenizer; those of transformers have it."""
+
+    bos_token_id: int | None
+    all_special_ids: Sequence[int]
+
+    def __call__(
+        self, text: Any, *, add_special_tokens: bool, split_special_tokens: bool
+    ) -> Mapping[str, Any]:
+        """``input_ids`` ``[n]`` of a text, or of each of a list of texts."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tokens:
+    """Texts to token ids and back.
+
+    opening  ids before the first text of a sequence: the BOS, or none
+    """
+
+    tokenizer: TextTokenizer
+    opening: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, tokenizer: TextTokenizer, bos: Bos = "auto") -> "Tokens":
+        """A tokenizer, with a BOS as ``bos`` says. Raises RopewalkError as ``opening_ids``."""
+        return cls(tokenizer=tokenizer, opening=opening_ids(tokenizer, bos))
+
+    def ids(self, text: str) -> list[int]:
+        """Of a text as it stands, without special tokens."""
+        encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return list(encoded["input_ids"])
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, encoded alone."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def continuation(self, text: str, more: str) -> list[int]:
+        """Ids of ``more`` after ``text``; alone where the tokenizer merges the two."""
+        end = text[-CONTINUED_CHARACTERS:]
+        end = end[max(end.find(" "), 0) :]
+        before, both = self.ids(end), self.ids(end + more)
+        return both[len(before) :] if both[: len(before)] == before else self.ids(more)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Of ids."""
+        return str(self.tokenizer.decode(list(ids)))
+
+    def ordinary(self) -> list[int]:
+        """Ids that are no special token, ascending: words with a space before them, if a thousand
+        or more are such, else all.
+        """
+        special = set(self.tokenizer.all_special_ids)
+        every = [number for number in range(len(self.tokenizer)) if number not in special]
+        words = [number for number in every if _is_word(self.text([number]))]
+        return words if len(words) >= 1000 else every
+
+
+def opening_ids(tokenizer: TextTokenizer, bos: Bos) -> tuple[int, ...]:
+    """The BOS that a sequence begins with, once, or nothing.
+
+    Raises RopewalkError for ``always`` where the tokenizer has none, or for another word.
+    """
+    if bos not in get_args(Bos):
+        raise RopewalkError(f"bos {bos}: expected {', '.join(get_args(Bos))}")
+    begin = tokenizer.bos_token_id
+    if bos == "never":
+        return ()
+    if bos == "always":
+        if begin is None:
+            raise RopewalkError("bos always: this tokenizer has no BOS; use bos auto or never")
+        return (begin,)
+    added = tokenizer("a", add_special_tokens=True, split_special_tokens=True)["input_ids"]
+    return (begin,) if begin is not None and added[:1] == [begin] else ()
+
+
+def _is_word(text: str) -> bool:
+    word = text.removeprefix(" ")
+    return len(word) >= 2 and word.isascii() and word.isalpha()
