@@ -21,7 +21,7 @@ from ropewalk.training.corpus import Windows
 from ropewalk.training.schedule import WarmupStableDecay
 from ropewalk.training.trainer import Recipe, causal_loss, train
 
-VOCAB_SIZE = 2048
+VOCAB_SIZE = 1024
 TRAINED_LENGTH = 256
 CORPUS_TOKENS = 8_000_000
 SEED = 1891
@@ -39,10 +39,10 @@ def main(run: Path, steps: int = 1500, threads: int = 1) -> None:
     model = LlamaForCausalLM(toy_config())
     typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
     recipe = Recipe(
-        windows=Windows(length=TRAINED_LENGTH, batch_size=8, seed=SEED),
+        windows=Windows(length=TRAINED_LENGTH, batch_size=16, seed=SEED),
         schedule=WarmupStableDecay(total_steps=steps),
     )
-    for record in train(model, torch.compile(causal_loss(model)), tokens, recipe, run):
+    for record in train(model, causal_loss(model), tokens, recipe, run):
         if record.step % 25 == 0:
             typer.echo(f"step {record.step}/{steps}  loss {record.loss:.3f}  {record.seconds:.2f} s")
 
@@ -60,8 +60,8 @@ def toy_tokenizer() -> Tokenizer:
 def toy_config() -> LlamaConfig:
     return LlamaConfig(
         vocab_size=VOCAB_SIZE,
-        hidden_size=128,
-        intermediate_size=352,
+        hidden_size=64,
+        intermediate_size=176,
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=4,

@@ -10,10 +10,12 @@ from ropewalk.evaluation.tasks.haystacks import Haystack
 from ropewalk.evaluation.tasks.sample import Sample
 from ropewalk.evaluation.tasks.tokens import Tokens
 
-ATTEMPTS = 8
+ATTEMPTS = 24
 """Times that a prompt is encoded: counts of sentences add up unless a tokenizer merges across
 their ends.
 """
+NUDGE = 4
+"""Tokens, where the same count misses again."""
 LAST_SENTENCES = 24
 """Of the filler, may be replaced by others for an exact length."""
 
@@ -117,9 +119,13 @@ def _filled(
             f"ask for a length of {shortest - target} tokens more"
         )
     straw = list(haystack.straw(target - bare, rng))
-    wanted = target - bare
+    wanted, tried = target - bare, set[int]()
     for _ in range(ATTEMPTS):
-        filler = _exactly(wanted, straw, haystack, rng)
+        again = wanted in tried
+        dropped = int(rng.integers(LAST_SENTENCES)) if again else 0
+        wanted += int(rng.integers(-NUDGE, NUDGE + 1)) if again else 0
+        tried.add(wanted)
+        filler = _exactly(wanted, straw, haystack, rng, dropped)
         ids = tokens.ids(prompt(filler))
         if len(ids) == target:
             return filler, ids
@@ -131,14 +137,20 @@ def _filled(
 
 
 def _exactly(
-    wanted: int, straw: Sequence[tuple[str, int]], haystack: Haystack, rng: np.random.Generator
+    wanted: int,
+    straw: Sequence[tuple[str, int]],
+    haystack: Haystack,
+    rng: np.random.Generator,
+    dropped: int,
 ) -> list[str]:
     """The first sentences of the straw, the last few of them replaced: ``wanted`` tokens, or as
     near as can be where few are wanted.
+
+    dropped  sentences at the end that are replaced although they would fit
     """
     ends = np.cumsum([0, *(size for _, size in straw)])
     whole = int(np.searchsorted(ends, wanted, side="right")) - 1
-    for kept in range(whole, max(whole - LAST_SENTENCES, 0) - 1, -1):
+    for kept in range(max(whole - dropped, 0), max(whole - LAST_SENTENCES, 0) - 1, -1):
         gap = wanted - int(ends[kept])
         if haystack.padding.reaches(gap):
             return [each for each, _ in straw[:kept]] + haystack.padding.sentences(gap, rng)

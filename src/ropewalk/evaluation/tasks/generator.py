@@ -3,6 +3,7 @@
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,9 +27,14 @@ class Place:
 
 
 class Generator(ABC):
-    """Makes the samples of a task."""
+    """Makes the samples of a task.
+
+    name    as typed on the command line
+    ranked  whether other answers stand in the text, among which the right one is ranked
+    """
 
     name: str
+    ranked: ClassVar[bool] = True
 
     @abstractmethod
     def sample(self, place: Place, tokens: Tokens) -> Sample:

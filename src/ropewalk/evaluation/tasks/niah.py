@@ -81,17 +81,28 @@ class Needles(Generator):
     def name(self) -> str:  # type: ignore[override]
         return self.variant.name
 
+    @property
+    def ranked(self) -> bool:  # type: ignore[override]
+        return self.variant.hidden > 1
+
     def sample(self, place: Place, tokens: Tokens) -> Sample:
         rng = self.randomness(place)
         draft = self._draft(place, rng)
         haystack = self.haystack or Lines.of(
-            lambda count: self._sentences(rng, count), tokens, place.length
+            lambda count: self._others(rng, count, draft), tokens, place.length
         )
         return fitted(draft, haystack, tokens, place.length, rng)
 
-    def _sentences(self, rng: np.random.Generator, count: int) -> list[str]:
-        keys, values = self.variant.keys.make(rng, count), self.variant.values.make(rng, count)
-        return [self._sentence(key, value) for key, value in zip(keys, values, strict=True)]
+    def _others(self, rng: np.random.Generator, count: int, draft: Draft) -> list[str]:
+        """Needles of other keys, with other values than those of the draft."""
+        spare = count + 2 * len(draft.needles)
+        keys, values = self.variant.keys.make(rng, spare), self.variant.values.make(rng, spare)
+        hidden = " ".join(needle for needle, _ in draft.needles)
+        return [
+            self._sentence(key, value)
+            for key, value in zip(keys, values, strict=True)
+            if f" {key} " not in hidden and f" {value}." not in hidden
+        ][:count]
 
     def _sentence(self, key: str, value: str) -> str:
         return f"One of the special magic {self.variant.values.plural} for {key} is: {value}."

@@ -36,39 +36,34 @@ class Padding:
         return cls(sizes={size: tuple(made) for size, made in sizes.items()})
 
     @cached_property
-    def _last(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """For each total, the size of the last sentence of the shortest row of them; -1: none."""
+    def _reached(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """For each total up to ``LARGEST``, whether sentences make it up."""
         sizes = np.array(sorted(self.sizes), dtype=int)
-        rows = np.full(LARGEST + 1, LARGEST + 1)
-        last = np.full(LARGEST + 1, -1)
-        rows[0] = last[0] = 0
+        reached = np.zeros(LARGEST + 1, dtype=bool)
+        reached[0] = True
         for total in range(1, LARGEST + 1):
-            fitting = sizes[: np.searchsorted(sizes, total, side="right")]
-            shortest = int(rows[total - fitting].argmin()) if len(fitting) else 0
-            if len(fitting) and rows[total - fitting[shortest]] < LARGEST:
-                rows[total] = rows[total - fitting[shortest]] + 1
-                last[total] = fitting[shortest]
-        return last
+            reached[total] = reached[total - sizes[sizes <= total]].any()
+        return reached
 
     @cached_property
     def smallest(self) -> int:
         """From this total on, every one up to ``LARGEST`` can be made up."""
-        missing = np.flatnonzero(self._last < 0)
+        missing = np.flatnonzero(~self._reached)
         return int(missing[-1]) + 1 if len(missing) else 0
 
     def reaches(self, total: int) -> bool:
         """Whether ``total`` tokens can be made up."""
-        return 0 <= total <= LARGEST and bool(self._last[total] >= 0)
+        return 0 <= total <= LARGEST and bool(self._reached[total])
 
     def sentences(self, total: int, rng: np.random.Generator) -> list[str]:
-        """As few sentences as make up ``total`` tokens, which ``reaches``, in random order."""
+        """Random sentences of ``total`` tokens, which ``reaches``."""
         made: list[str] = []
         while total:
-            size = int(self._last[total])
-            alike = self.sizes[size]
-            made.append(alike[int(rng.integers(len(alike)))])
+            sizes = [size for size in self.sizes if self.reaches(total - size)]
+            size = sizes[int(rng.integers(len(sizes)))]
+            made.append(self.sizes[size][int(rng.integers(len(self.sizes[size])))])
             total -= size
-        return [made[number] for number in rng.permutation(len(made))]
+        return made
 
 
 def sizes_of(sentences: Sequence[str], tokens: Tokens, joiner: str) -> list[int]:

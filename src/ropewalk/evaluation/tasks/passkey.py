@@ -25,6 +25,7 @@ class Passkey(Generator):
     """Samples of the task."""
 
     name: ClassVar[str] = "passkey"
+    ranked: ClassVar[bool] = False
     haystack: Noise
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:
