@@ -43,9 +43,7 @@ def copying(rng: np.random.Generator, pool: np.ndarray) -> Iterator[int]:
         yield from span
 
 
-def pairs(
-    rng: np.random.Generator, pool: np.ndarray, separators: tuple[int, int]
-) -> Iterator[int]:
+def pairs(rng: np.random.Generator, pool: np.ndarray, separators: tuple[int, int]) -> Iterator[int]:
     """New pairs and earlier ones again, without end."""
     between, after = separators
     held: list[tuple[int, int]] = []

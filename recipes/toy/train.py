@@ -44,7 +44,9 @@ def main(run: Path, steps: int = 1500, threads: int = 1) -> None:
     )
     for record in train(model, causal_loss(model), tokens, recipe, run):
         if record.step % 25 == 0:
-            typer.echo(f"step {record.step}/{steps}  loss {record.loss:.3f}  {record.seconds:.2f} s")
+            typer.echo(
+                f"step {record.step}/{steps}  loss {record.loss:.3f}  {record.seconds:.2f} s"
+            )
 
 
 def toy_tokenizer() -> Tokenizer:

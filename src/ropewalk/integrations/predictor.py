@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.integrations.modes import at_rest, evaluating
-from ropewalk.integrations.scoring import decoder_of, family_head
+from ropewalk.integrations.output_layer import decoder_of, family_head
 
 PLACED_TOKENS = 2048
 """A batch of longer sequences is fed without ``position_ids`` alone."""

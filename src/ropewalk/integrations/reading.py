@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from ropewalk.core.answering import Forced
 from ropewalk.core.passes import Pass
-from ropewalk.integrations.heads import decoder_of, family_head
 from ropewalk.integrations.modes import evaluating
+from ropewalk.integrations.output_layer import decoder_of, family_head
 
 
 class TransformersReader:

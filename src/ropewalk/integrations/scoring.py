@@ -1,17 +1,17 @@
 """A transformers model as the ``LanguageModel`` that measuring asks for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.loss import token_losses
 from ropewalk.core.passes import Pass
 from ropewalk.integrations.modes import evaluating
+from ropewalk.integrations.output_layer import decoder_of, family_head
+from ropewalk.integrations.reading import TransformersReader
 
 Advance = Callable[[int], None]
 """Told the number of tokens that were just fed."""
@@ -38,6 +38,10 @@ class TransformersScorer:
                 losses = token_losses(hidden.flatten(0, 1), targets.flatten(), head)
         return losses.cpu().view(*ids.shape[:-1], -1)
 
+    def read(self, prompts: Tensor, split: Pass) -> TransformersReader:
+        """As ``AnsweringModel.read``."""
+        return TransformersReader(self.model, prompts, split)
+
     def _hidden_states(self, ids: Tensor, split: Pass) -> Tensor:
         """Last hidden states ``[b, n, width]`` of sequences ``[b, n]`` fed as ``split`` says."""
         decoder = decoder_of(self.model)
@@ -49,49 +53,6 @@ class TransformersScorer:
             states.append(out.last_hidden_state)
             self.advance(ids[:, start:stop].numel())
         return torch.cat(states, dim=1)
-
-
-class _Replay(nn.Module):
-    """Stands for the decoder and answers with hidden states that are known already."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.states = torch.empty(0)
-
-    def forward(self, *args: object, **kwargs: object) -> BaseModelOutputWithPast:
-        return BaseModelOutputWithPast(last_hidden_state=self.states)
-
-
-@contextmanager
-def family_head(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """The family's own way from hidden states ``[rows, width]`` to logits.
-
-    Families scale or cap their logits after the output layer, so the model's own forward
-    runs, over a decoder that replays a chunk of hidden states. Without an output layer the
-    states are handed back.
-    """
-    decoder, replay = decoder_of(model), _Replay()
-    if decoder is model:
-        yield lambda rows: rows
-        return
-    name = str(model.base_model_prefix)
-    setattr(model, name, replay)
-
-    def head(rows: Tensor) -> Tensor:
-        replay.states = rows[None]
-        logits: Tensor = model(rows.new_zeros(1, len(rows), dtype=torch.long)).logits[0]
-        return logits
-
-    try:
-        yield head
-    finally:
-        setattr(model, name, decoder)
-
-
-def decoder_of(model: nn.Module) -> nn.Module:
-    """What makes hidden states: the model under its output layer, or itself without one."""
-    decoder = getattr(model, getattr(model, "base_model_prefix", ""), None)
-    return decoder if isinstance(decoder, nn.Module) else model
 
 
 def _require_next_tokens(model: Any) -> None:

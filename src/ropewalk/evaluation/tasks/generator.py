@@ -3,7 +3,6 @@
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,14 +26,17 @@ class Place:
 
 
 class Generator(ABC):
-    """Makes the samples of a task.
+    """Makes the samples of a task."""
 
-    name    as typed on the command line
-    ranked  whether other answers stand in the text, among which the right one is ranked
-    """
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As typed on the command line."""
 
-    name: str
-    ranked: ClassVar[bool] = True
+    @property
+    def ranked(self) -> bool:
+        """Whether other answers stand in the text, among which the right one is ranked."""
+        return True
 
     @abstractmethod
     def sample(self, place: Place, tokens: Tokens) -> Sample:

@@ -82,7 +82,7 @@ class GraphWalk(Generator):
     room: ClassVar[int] = 64
 
     def _asked(self, edges: Sequence[Edge], rng: np.random.Generator) -> tuple[str, set[str]]:
-        """The first node, in random order, with an answer of a fair size, or else of the fairest."""
+        """The first of 64 random nodes with an answer of a fair size, or else the nearest to it."""
         nodes = sorted({each for edge in edges for each in edge})
         answers = [
             (nodes[at], self.answer(edges, nodes[at])) for at in rng.permutation(len(nodes))[:64]

@@ -12,7 +12,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.tasks.padding import NOISE, Padding, noise_sentences, sizes_of
 from ropewalk.evaluation.tasks.tokens import Tokens
 
-_ENDS = re.compile(r"(?<=[.!?])[”\"’')]*\s+(?=[“\"‘'(]*[A-Z])")
+_ENDS = re.compile("(?<=[.!?])[\u201d\"\u2019')]*\\s+(?=[\u201c\"\u2018'(]*[A-Z])")
 SHORTEST_CHARACTERS = 12
 LONGEST_CHARACTERS = 400
 PROBED = 32

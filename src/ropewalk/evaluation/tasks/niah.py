@@ -78,11 +78,11 @@ class Needles(Generator):
     haystack: Haystack | None
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return self.variant.name
 
     @property
-    def ranked(self) -> bool:  # type: ignore[override]
+    def ranked(self) -> bool:
         return self.variant.hidden > 1
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:

@@ -13,7 +13,7 @@ LARGEST = 512
 """Tokens: gaps are closed by no more."""
 
 NOISE = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
-"""Source: RULER, scripts/data/synthetic/niah.py, after Mohtashami and Jaggi 2023 (arXiv:2305.16300)."""
+"""Source: RULER, scripts/data/synthetic/niah.py, after arXiv:2305.16300."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

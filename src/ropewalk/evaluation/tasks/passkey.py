@@ -25,8 +25,11 @@ class Passkey(Generator):
     """Samples of the task."""
 
     name: ClassVar[str] = "passkey"
-    ranked: ClassVar[bool] = False
     haystack: Noise
+
+    @property
+    def ranked(self) -> bool:
+        return False
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:
         rng = self.randomness(place)

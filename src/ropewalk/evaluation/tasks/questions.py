@@ -9,7 +9,7 @@ Deviation: questions come from a file, not from SQuAD or HotpotQA.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -60,8 +60,7 @@ class Questions(Generator):
             task=self.name,
             opening=f"{INSTRUCTION}\n\nThe following are given documents.\n\n",
             needles=tuple(
-                (_document(each.document), depth)
-                for each, depth in zip(shown, depths, strict=True)
+                (_document(each.document), depth) for each, depth in zip(shown, depths, strict=True)
             ),
             question=f"{INSTRUCTION}\n\nQuestion: {asked.question}",
             answer_prefix=" Answer:",

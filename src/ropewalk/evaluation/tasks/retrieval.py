@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ropewalk.core.answering import AnsweringModel, Reader
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.language_model import LanguageModel
 from ropewalk.core.passes import Pass
 from ropewalk.evaluation.bootstrap import figure, interval
 from ropewalk.evaluation.cost import pass_cost
 from ropewalk.evaluation.protocols.protocol import OnePassPerLength, Sharing
-from ropewalk.core.answering import AnsweringModel, Reader
 from ropewalk.evaluation.tasks.generator import Generator, Place
 from ropewalk.evaluation.tasks.judging import judged
 from ropewalk.evaluation.tasks.sample import Sample
@@ -105,9 +105,7 @@ class Retrieval(Task):
             numbers = range(first, min(first + batch, self.trials))
             samples = [self.sample(length, trial) for trial in numbers]
             reader = model.read(torch.tensor([each.ids for each in samples]), split)
-            values = zip(
-                _forced(reader, samples), self._generated(reader, samples), strict=True
-            )
+            values = zip(_forced(reader, samples), self._generated(reader, samples), strict=True)
             for trial, (forced, generated) in zip(numbers, values, strict=True):
                 window = trial * DEPTHS // self.trials
                 yield Unit(document=trial, window=window, values=forced | generated)
@@ -181,9 +179,7 @@ def _together(reader: Reader, samples: Sequence[Sample], number: int) -> tuple[T
     """Candidate ``number`` of each sample (of those that have fewer, the answer), filled up on
     the right, which no token before it sees.
     """
-    rows = [
-        each.candidates[number if number < len(each.candidates) else 0] for each in samples
-    ]
+    rows = [each.candidates[number if number < len(each.candidates) else 0] for each in samples]
     longest = max(map(len, rows))
     filled = [[*row, *[row[-1]] * (longest - len(row))] for row in rows]
     losses, most_likely = reader.forced(torch.tensor(filled))

@@ -1,4 +1,4 @@
-"""Generators by name: the one table of tasks that can be asked for beside ``loss`` and ``longppl``."""
+"""Generators by name: the one table of retrieval tasks that can be asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

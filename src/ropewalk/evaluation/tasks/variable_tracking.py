@@ -12,6 +12,7 @@ distractor (upstream has one chain).
 
 import string
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -64,12 +65,14 @@ class VariableTracking(Generator):
 
 
 def _chain(variables: list[str], value: str) -> list[str]:
-    links = [f"VAR {new} = VAR {old}" for old, new in zip(variables, variables[1:], strict=False)]
+    links = [f"VAR {new} = VAR {old}" for old, new in pairwise(variables)]
     return [f"VAR {variables[0]} = {value}", *links]
 
 
 def _question(value: str, count: int) -> tuple[str, str]:
-    question = f"Question: Find all variables that are assigned the value {value} in the text above."
+    question = (
+        f"Question: Find all variables that are assigned the value {value} in the text above."
+    )
     prefix = (
         " Answer: According to the chain(s) of variable assignment in the text above, "
         f"{count} variables are assigned the value {value}, they are:"

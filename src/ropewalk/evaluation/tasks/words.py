@@ -5,38 +5,41 @@ from collections.abc import Iterable
 
 import numpy as np
 
-ADJECTIVES = tuple(
-    """able amber ample ancient apt arid ashen autumn bare bitter black blue bold brave brief bright
-    brisk bronze busy calm candid chilly clean clear clever cloudy cold cool coral cosy crisp curious
-    damp daring dark dear deep dense dim distant dry dusty eager early earthy easy elder empty even
-    exact faint fair famous fierce fine firm flat fleet fond formal frank free fresh frosty full
-    gentle giant glad golden grand grave green grey hardy harsh hasty heavy hidden high hollow honest
-    humble icy idle indigo ivory jolly keen kind lasting late lean level light little lively lone
-    long loud loyal lucky lunar mellow merry mild misty modest mossy muddy narrow neat nimble noble
-    northern odd old olive open pale patient plain polite proud pure quick quiet rapid rare ready
-    red rich ripe rosy rough round royal rustic sandy sharp shy silent silver simple sleepy slow
-    small smooth snowy soft solar solid southern spare stark steady steep still stony strong sunny
-    sweet swift tall tame tender thin tidy tiny tranquil true vast velvet violet vivid warm wary
-    western white wide wild windy wise wooden young""".split()
-)
-NOUNS = tuple(
-    """acorn anchor apple arch arrow attic badger banner barley barn basin basket beacon beaver beech
-    bell bench birch blanket boat bottle branch brass bread brick bridge broom brush bucket button
-    cabin cable candle canoe canvas carpet castle cave cedar cellar chair chalk chapel cherry chest
-    chimney cider circle clay cliff cloak clock clover coast cobweb comet compass copper corner
-    cottage cradle crane creek crown cup curtain dale desk dock door dove drum eagle elm engine
-    falcon feather fence fern ferry field finch fir flag flame flask flint flute forest forge
-    fountain fox gable garden gate glacier glove goose grape gravel grove gull hammer harbor harp
-    hatch hawk hazel heron hill hinge holly honey hook horn island ivy jacket jar kettle kitchen
-    kite lake lamp lantern larch lark ladder leaf ledge lemon lily linen lodge loom magnet mantle
-    maple market marsh meadow melon mill mirror moss mountain needle nest oak oar orchard otter owl
-    paddle palace parcel path pebble pepper piano pier pillow pine pipe planet plank plum pocket
-    pond poplar porch prairie quarry quill raft rail raven reed ridge river robin rope rudder saddle
-    sail saucer scarf shelf shell shore shovel sled slope spade sparrow spoon spring spruce stable
-    staff stone stool storm stove stream summit swan table thistle thread timber torch tower trail
-    trunk tunnel valley vase veil village vine wagon wall walnut well wharf wheel willow window
-    wing wolf wren yard""".split()
-)
+_ADJECTIVES = """
+    able amber ample ancient apt arid ashen autumn bare bitter black blue bold brave brief
+    bright brisk bronze busy calm candid chilly clean clear clever cloudy cold cool coral cosy
+    crisp curious damp daring dark dear deep dense dim distant dry dusty eager early earthy
+    easy elder empty even exact faint fair famous fierce fine firm flat fleet fond formal frank
+    free fresh frosty full gentle giant glad golden grand grave green grey hardy harsh hasty
+    heavy hidden high hollow honest humble icy idle indigo ivory jolly keen kind lasting late
+    lean level light little lively lone long loud loyal lucky lunar mellow merry mild misty
+    modest mossy muddy narrow neat nimble noble northern odd old olive open pale patient plain
+    polite proud pure quick quiet rapid rare ready red rich ripe rosy rough round royal rustic
+    sandy sharp shy silent silver simple sleepy slow small smooth snowy soft solar solid
+    southern spare stark steady steep still stony strong sunny sweet swift tall tame tender
+    thin tidy tiny tranquil true vast velvet violet vivid warm wary western white wide wild
+    windy wise wooden young
+"""
+
+_NOUNS = """
+    acorn anchor apple arch arrow attic badger banner barley barn basin basket beacon beaver
+    beech bell bench birch blanket boat bottle branch brass bread brick bridge broom brush
+    bucket button cabin cable candle canoe canvas carpet castle cave cedar cellar chair chalk
+    chapel cherry chest chimney cider circle clay cliff cloak clock clover coast cobweb comet
+    compass copper corner cottage cradle crane creek crown cup curtain dale desk dock door dove
+    drum eagle elm engine falcon feather fence fern ferry field finch fir flag flame flask
+    flint flute forest forge fountain fox gable garden gate glacier glove goose grape gravel
+    grove gull hammer harbor harp hatch hawk hazel heron hill hinge holly honey hook horn
+    island ivy jacket jar kettle kitchen kite lake lamp lantern larch lark ladder leaf ledge
+    lemon lily linen lodge loom magnet mantle maple market marsh meadow melon mill mirror moss
+    mountain needle nest oak oar orchard otter owl paddle palace parcel path pebble pepper
+    piano pier pillow pine pipe planet plank plum pocket pond poplar porch prairie quarry quill
+    raft rail raven reed ridge river robin rope rudder saddle sail saucer scarf shelf shell
+    shore shovel sled slope spade sparrow spoon spring spruce stable staff stone stool storm
+    stove stream summit swan table thistle thread timber torch tower trail trunk tunnel valley
+    vase veil village vine wagon wall walnut well wharf wheel willow window wing wolf wren yard
+"""
+ADJECTIVES, NOUNS = tuple(_ADJECTIVES.split()), tuple(_NOUNS.split())
 _WORD = re.compile(r"\b[a-z]{4,10}\b")
 
 

@@ -1,0 +1,199 @@
+"""The two scorings, on models whose answers are known."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from evaluation.tasks.tokenizers_made import BOOK, demo
+from ropewalk.core.answering import Forced
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.passes import FullPass
+from ropewalk.evaluation.bootstrap import paired_difference
+from ropewalk.evaluation.tasks.judging import judged
+from ropewalk.evaluation.tasks.retrieval import Retrieval
+from ropewalk.evaluation.tasks.sample import Sample
+from ropewalk.evaluation.tasks.table import Materials, generator
+from ropewalk.evaluation.tasks.tokens import Tokens
+from ropewalk.evaluation.tasks.wilson import wilson
+
+LENGTH = 512
+
+
+@pytest.fixture(scope="module")
+def materials():
+    return Materials(tokens=Tokens.of(demo()), texts=[BOOK[:200_000]])
+
+
+def retrieval(name, materials, **changes):
+    return Retrieval(generator=generator(name, materials), tokens=materials.tokens, **changes)
+
+
+class Knowing:
+    """Answers rightly where the answer begins in the last ``reach`` tokens, else with a distractor.
+
+    A token that it would say costs 0.1 nats, any other 5.
+    """
+
+    def __init__(self, task, length, reach=10**9):
+        self.known = {
+            sample.ids: sample for sample in (task.sample(length, t) for t in range(task.trials))
+        }
+        self.reach, self.asked = reach, 0
+
+    def read(self, prompts, split):
+        self.asked += 1
+        rows = [self.known[tuple(row)] for row in prompts.tolist()]
+        far = [len(each.ids) * (1 - each.depth) > self.reach for each in rows]
+        said = [each.candidates[1 if away else 0] for each, away in zip(rows, far, strict=True)]
+        return _Said(said)
+
+
+class _Said:
+    def __init__(self, said):
+        self.said = said
+
+    def forced(self, continuations):
+        same = torch.tensor(
+            [
+                [at < len(said) and said[at] == token for at, token in enumerate(row)]
+                for said, row in zip(self.said, continuations.tolist(), strict=True)
+            ]
+        )
+        return Forced(torch.where(same, 0.1, 5.0).double(), same)
+
+    def greedy(self, count, stops):
+        return torch.tensor([[*said, *[0] * count][:count] for said in self.said])
+
+
+def measured(task, model, batch=1):
+    costs = []
+    units = task.units(model, (LENGTH,), FullPass(), batch=batch, advance=costs.append)[LENGTH]
+    assert sum(costs) == pytest.approx(task.cost((LENGTH,), FullPass()))
+    return units
+
+
+@pytest.mark.parametrize("name", ["needle", "induction", "key_value"])
+def test_a_model_that_knows_ranks_first_everywhere(name, materials):
+    task = retrieval(name, materials, trials=10)
+    fields = task.fields(measured(task, Knowing(task, LENGTH)))
+    assert (fields["task"], fields["metric"], fields["trials"]) == (name, "rank_1", 10)
+    assert fields["value"] == 1.0
+    assert fields["ci95"] == [pytest.approx(10 / (10 + 1.959964**2)), 1.0]
+    assert fields["forced"]["loss"] == pytest.approx(0.1)
+    assert fields["forced"]["greedy"] == 1.0
+    assert fields["generation"]["exact"] == fields["generation"]["right"] == 10
+    assert fields["generation"]["wrong"] == fields["generation"]["empty"] == 0
+    assert [depth["rank_1"] for depth in fields["depths"]] == [1.0] * 5
+    assert [depth["from"] for depth in fields["depths"]] == [0.0, 0.2, 0.4, 0.6, 0.8]
+
+
+def test_a_model_that_forgets_is_seen_at_the_depths_that_it_forgot(materials):
+    task = retrieval("needle", materials, trials=10)
+    fields = task.fields(measured(task, Knowing(task, LENGTH, reach=LENGTH // 2)))
+    ranks = [depth["rank_1"] for depth in fields["depths"]]
+    assert ranks[0] == ranks[1] == 0.0
+    assert ranks[3] == ranks[4] == 1.0
+    assert fields["generation"]["wrong"] == 10 - fields["generation"]["right"] > 0
+    assert fields["generation"]["empty"] == 0
+    assert 0 < fields["value"] < 1
+
+
+def test_batches_change_nothing(materials):
+    task = retrieval("needle", materials, trials=10)
+    alone, four = Knowing(task, LENGTH), Knowing(task, LENGTH)
+    assert measured(task, alone) == measured(task, four, batch=4)
+    assert (alone.asked, four.asked) == (10, 3)
+
+
+def test_differences_are_paired(materials):
+    task = retrieval("needle", materials, trials=10)
+    good = measured(task, Knowing(task, LENGTH))
+    poor = measured(task, Knowing(task, LENGTH, reach=LENGTH // 2))
+    difference = paired_difference(poor, good, task.metric)
+    assert difference.value == pytest.approx(-0.5, abs=0.21)
+    assert difference.interval is not None
+    assert paired_difference(good, good, task.metric).value == 0
+
+
+def test_a_task_without_distractors_is_compared_by_its_loss(materials):
+    task = retrieval("passkey", materials, trials=4)
+    fields = task.fields(measured(task, Knowing(task, LENGTH)))
+    assert (fields["metric"], fields["value"]) == ("loss", pytest.approx(0.1))
+    assert fields["ci95"] == [pytest.approx(0.1), pytest.approx(0.1)]
+    assert fields["forced"]["rank"] is None
+    assert fields["generation"]["first_integer"] == 4
+
+
+def test_what_cannot_be_measured_is_told(materials):
+    with pytest.raises(RopewalkError, match="trials=1: expected at least 2"):
+        retrieval("needle", materials, trials=1)
+    task = retrieval("needle", materials)
+    with pytest.raises(RopewalkError, match="expected a model that can be read from"):
+        measured(task, object())
+    with pytest.raises(RopewalkError, match="needle at length 20"):
+        task.check(20)
+
+
+def test_depths_are_stratified_and_the_same_at_every_length(materials):
+    task = retrieval("induction", materials, trials=20)
+    for length in (512, 1024):
+        depths = [task.sample(length, trial).depth for trial in range(20)]
+        assert all(abs(d - (t + 0.5) / 20) < 0.06 for t, d in enumerate(depths))
+
+
+def test_rows_are_lines_of_json(materials):
+    rows = [json.loads(line) for line in retrieval("needle", materials, trials=3).rows(LENGTH)]
+    assert [row["task"] for row in rows] == ["needle"] * 3
+
+
+def answered(text, *answer, candidate=(7,)):
+    sample = Sample(
+        task="t",
+        context="",
+        question="",
+        answer_prefix="",
+        answer=answer,
+        max_new_tokens=8,
+        depth=0.0,
+        ids=(1,),
+        candidates=(candidate,),
+    )
+    return judged(text, (), sample)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "right", "exact", "empty"),
+    [
+        (" 1234567.", "1234567", True, True, False),
+        (" the number 1234567", "1234567", True, False, False),
+        (" 12345678", "1234567", False, False, False),
+        (" 7654321, then 1234567", "1234567", False, False, False),
+        (" the number", "1234567", False, False, True),
+        ("", "1234567", False, False, True),
+        (" Anton.", "Anton", True, True, False),
+        (" Antonia", "Anton", False, False, False),
+        (" ...", "Anton", False, False, True),
+    ],
+)
+def test_generated_answers_are_right_wrong_or_empty(text, answer, right, exact, empty):
+    verdict = answered(text, answer)
+    assert (verdict.right, verdict.exact, verdict.empty) == (right, exact, empty)
+    assert verdict.wrong == (not right and not empty)
+
+
+def test_of_several_answers_all_must_stand_in_the_text():
+    assert answered(" b, A and c", "a", "b", "c").right
+    partly = answered(" a, bb", "a", "b")
+    assert (partly.recall, partly.right, partly.wrong) == (0.5, False, True)
+
+
+def test_wilson_s_interval_is_where_the_normal_test_turns():
+    """Its ends are the shares p for which the count lies just z standard errors away."""
+    for count, trials in ((3, 10), (1, 20), (19, 20)):
+        for p in wilson(count, trials):
+            distance = abs(count / trials - p) / math.sqrt(p * (1 - p) / trials)
+            assert distance == pytest.approx(1.959963984540054)
+    assert wilson(0, 5)[0] == 0.0
+    assert wilson(5, 5)[1] == 1.0
