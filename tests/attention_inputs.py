@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from ropewalk.core.rows import Rows
-from ropewalk.core.score_mods import ScoreMod
+from ropewalk.core.score_mods import LayerShape, ScoreMod
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,19 @@ def qkv(batch=2, heads=4, key_heads=2, queries=9, keys=13, width=8, values=5, *,
         random(batch, *shape, seed=seed, dtype=dtype or torch.float64)
         for seed, shape in enumerate(shapes)
     ]
+
+
+def trained(encoding, heads, keys, queries, *, batch=1, width=12, head_dim=64, dtype=torch.float64):
+    """Parameters of one layer, and what its biases read of random hidden states."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        shape = LayerShape(width=width, heads=heads, head_dim=head_dim)
+        own = {name: sharpened(each.to(dtype)) for name, each in encoding.init(shape).items()}
+    hidden = random(batch, keys, width, seed=9, dtype=dtype)
+    of_queries = encoding.of_queries(own, hidden[:, keys - queries :])
+    return {**own, **of_queries, **encoding.of_keys(own, hidden)}
+
+
+def sharpened(table):
+    """Tables so large that they decide where attention looks; rates and thresholds as they are."""
+    return table / table.std() if table.ndim > 1 else table

@@ -38,6 +38,18 @@ PARAMETERS = {
     "log_n": {},
     "temperature": {"tau": 1.25},
     "yarn_temperature": {"factor": 4},
+    "nope": {},
+    "alibi": {},
+    "t5_bias": {},
+    "kerple": {},
+    "fire": {},
+    "fox": {},
+    "inkling": {"log_scaling_n_floor": 128},
+    "shaw": {},
+    "xpos": {},
+    "rope_values": {},
+    "learned": {},
+    "sinusoidal": {},
 }
 
 _RAMP = {"beta_fast": 8.0, "beta_slow": 0.25, "truncate": False, "ramp": "paper"}
@@ -74,6 +86,25 @@ CHANGES = {
     "log_n": {"base_length": 64, "form": "plain"},
     "temperature": {"tau": 0.5},
     "yarn_temperature": {"factor": 8},
+    "alibi": {"slopes": "geometric"},
+    "t5_bias": {
+        "relative_attention_num_buckets": 16,
+        "relative_attention_max_distance": 64,
+        "direction": "bidirectional",
+    },
+    "kerple": {"kernel": "power"},
+    "fire": {"threshold": 1024, "units": 8},
+    "inkling": {
+        "rel_extent": 16,
+        "d_rel": 4,
+        "log_scaling_n_floor": 64,
+        "log_scaling_alpha": 0.5,
+    },
+    "shaw": {"max_relative_position": 8, "tables": "keys"},
+    "xpos": {"scale_base": 64, "gamma": 0.2},
+    "rope_values": {"output": "kept"},
+    "learned": {"rows": 2 * L0},
+    "sinusoidal": {"base": 100.0},
 }
 _ODD_GROUP = {"factor": None, "group_size": 7, "window": 30}
 # Parameters that act beside others only: (all parameters before, all after).

@@ -201,7 +201,7 @@ def in_blocks(q, *call, **own):
 both_ways = pytest.mark.parametrize("way", [in_pieces, in_blocks])
 
 ENCODINGS = {
-    **{name: method(name) for name in PARAMETERS},
+    **{name: method(name) for name in PARAMETERS if not method(name).trained},
     **{f"dynamic_ntk {number}": dynamic(policy) for number, policy in enumerate(POLICIES)},
     "longrope whole": replace(method("longrope"), length_policy=WholeSequence(trained_length=L0)),
     "dynamic_yarn at birth": replace(

@@ -57,7 +57,7 @@ def test_keyword_parameters_are_used_or_refused(data, method: Method):
         built = encoding(method.name, geometry, **chosen)
     except RopewalkError:
         return
-    assert built.frequencies.inv_freq(1024).isfinite().all()
+    assert built.frequencies is None or built.frequencies.inv_freq(1024).isfinite().all()
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

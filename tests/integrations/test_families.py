@@ -22,9 +22,12 @@ from recipes.families.sharpened import (
 )
 from representative import PARAMETERS
 from ropewalk.core.encoding import KeyStorage
+from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import StreamPass
 from ropewalk.integrations.session import extend_with
+from ropewalk.methods.method import Promise
 from ropewalk.methods.spec import NAMES, parse_spec
+from ropewalk.methods.table import METHODS
 
 LENGTH, SHORT = 80, 57
 SIZES = (7, 33, 1, 32, 7)
@@ -72,6 +75,10 @@ def family(request):
 @pytest.fixture(scope="module")
 def llama():
     return tiny()
+
+
+def needs_training(name):
+    return name in METHODS and Promise.TRAINED in METHODS[name].promises
 
 
 def agree(model, atol=1e-9, steps=STEPS):
@@ -182,11 +189,17 @@ def test_a_shift_of_half_the_positions_shows(any_family):
     assert (moved - logits(any_family, ids)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if not needs_training(n)])
 def test_every_method_gives_one_result(llama, name):
     parameters = dict(LISTS, factor=4) if name == "longrope" else PARAMETERS.get(name, {})
     with rw.extend(llama, name, **parameters):
         agree(llama, steps=(1,) * LENGTH)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if needs_training(n)])
+def test_what_has_to_be_trained_is_refused(llama, name):
+    with pytest.raises(RopewalkError, match="trained with a model"):
+        rw.extend(llama, name)
 
 
 @pytest.mark.parametrize("spec", MAPS)

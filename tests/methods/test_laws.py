@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from attention_inputs import qkv, trained
 from mutants import (
     CentredPositions,
     Falling,
@@ -35,6 +36,7 @@ from representative import (
     representative,
 )
 from ropewalk.analysis.distances import relative_positions
+from ropewalk.attention.reference import attend_reference
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed
@@ -49,6 +51,7 @@ from ropewalk.positions.dual_chunk import DualChunk
 from ropewalk.positions.rerope import ReRoPE
 from ropewalk.positions.string import ShiftedRoPE
 
+ROTATING = [n for n in NAMES if representative(n).frequencies is not None]
 LENGTHS = (L0, L0 + 1, 3 * L0, 16 * L0)
 
 
@@ -224,6 +227,17 @@ def test_regions_cover_the_triangle_once(name):
     assert torch.equal(distances.isnan(), ~visible)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_rotates_nothing_says_so(name):
+    promised = [*promising(Promise.ROTATES_NOTHING)]
+    assert (representative(name).frequencies is None) == (name in promised)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_has_to_be_trained_says_so(name):
+    assert representative(name).trained == (name in promising(Promise.TRAINED))
+
+
 @pytest.mark.parametrize("name", [NATIVE, *promising(Promise.ONE_MAP)])
 def test_one_map_shows_true_distances(name):
     index = torch.arange(48, dtype=torch.float64)
@@ -278,12 +292,12 @@ def test_start_tokens_break_shift_invariance_and_say_so():
 
 
 @pytest.mark.parametrize("pairing", ["half", "interleaved"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROTATING)
 def test_scores_are_the_equation(name, pairing):
     law_score_is_the_equation(representative(name).frequencies, pairing=pairing)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROTATING)
 def test_the_attention_factor_enters_a_logit_squared(name):
     law_attention_factor_enters_a_logit_squared(representative(name).frequencies)
 
@@ -313,17 +327,17 @@ def test_the_slowest_pair_is_divided_by_the_factor(name, factor):
     law_slowest_pair_is_divided(representative(name, factor=factor).frequencies, factor)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROTATING)
 def test_frequencies_are_constant_up_to_the_trained_length(name):
     law_constant_up_to_the_trained_length(representative(name).frequencies)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROTATING)
 def test_pairs_never_turn_backwards(name):
     law_pairs_never_turn_backwards(representative(name).frequencies)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROTATING)
 def test_length_dependence_is_as_promised(name):
     frequencies = representative(name).frequencies
     promised = name in promising(Promise.LENGTH_DEPENDENT)
@@ -332,7 +346,7 @@ def test_length_dependence_is_as_promised(name):
     assert same != promised
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROTATING)
 def test_static_methods_see_the_trained_length(name):
     built = representative(name)
     if not built.frequencies.length_dependent:
@@ -345,10 +359,11 @@ def test_rotation_only_is_as_promised(name):
     built = [representative(name)]
     built += [representative(name, **{p: value}) for p, value in CHANGES.get(name, {}).items()]
     promised = [NATIVE, *promising(Promise.ROTATION_ONLY)]
-    assert all(one.score_mods == () for one in built) == (name in promised)
+    bare = [not (b.score_mods or b.learned or b.values_encoded or b.inputs) for b in built]
+    assert all(bare) == (name in promised)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "abf"])
+@pytest.mark.parametrize("name", [name for name in ROTATING if name not in (NATIVE, "abf")])
 def test_frequencies_follow_the_base_of_the_checkpoint(name):
     def frequencies_of(base):
         geometry = RopeGeometry(head_dim=DIM, rope_theta=base, trained_length=L0)
@@ -357,7 +372,7 @@ def test_frequencies_follow_the_base_of_the_checkpoint(name):
     law_follows_the_base(frequencies_of)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROTATING)
 def test_bf16_input_keeps_far_positions_apart(name):
     law_bf16_input_keeps_far_positions_apart(representative(name).frequencies)
 
@@ -384,10 +399,28 @@ def observed(built):
     rows = torch.tensor([[0, 3, 100, L0 - 1, L0, L0 + 1, 4 * L0]])
     lengths = built.row_lengths(rows, rows.amax(-1) + 1)
     seen = [built.query_scale(rows)[0], relative_positions(built, L0 + 200).nan_to_num(0).flatten()]
+    seen += [attended(built), embedded(built)]
     for row, length in zip(rows[0], lengths[0].tolist(), strict=True):
-        seen.append(built.frequencies.angles(row, length))
-        seen.append(torch.tensor([built.frequencies.attention_factor(length)]).double())
+        if built.frequencies is not None:
+            seen.append(built.frequencies.angles(row, length))
+            seen.append(torch.tensor([built.frequencies.attention_factor(length)]).double())
     return torch.cat(seen)
+
+
+def attended(built):
+    """Two rows over 300 keys, with parameters of its own."""
+    q, k, v = qkv(1, 3, 3, 2, 300, DIM, DIM)
+    return attend_reference(q, k, v, built, parameters=trained(built, 3, 300, 2)).flatten()
+
+
+def embedded(built):
+    """What is added to the embeddings of some positions, and the size of its tables."""
+    found = [torch.zeros(1, dtype=torch.float64)]
+    for each in built.inputs:
+        parameters = {name: value.double() for name, value in each.init(DIM).items()}
+        found.append(each.added(parameters, torch.arange(0, L0, 7), DIM).flatten())
+        found.append(torch.tensor([sum(p.numel() for p in parameters.values())]).double())
+    return torch.cat(found) if built.inputs else found[0]
 
 
 # The mutants: a law that cannot fail proves nothing.

@@ -47,6 +47,7 @@ class Part:
     """Queries ``first .. last - 1`` of batch rows that are alike, at context length L.
 
     length           L
+    origin           from which positions are counted when they are turned into waves
     query_index      ``[m]``, of these queries
     key_index        ``[n]``, of all keys
     query_positions  ``[m]``
@@ -62,6 +63,7 @@ class Part:
     first: int
     last: int
     length: int
+    origin: int
     query_index: Tensor
     key_index: Tensor
     query_positions: Tensor
@@ -89,12 +91,13 @@ class Part:
 
     def query_turn(self, number: int, first_channel: int, dtype: torch.dtype) -> Turn | None:
         """Of these queries in region ``number``: rotates ``[..., m, d]``."""
-        positions = self.regions[number].query_positions(self.query_positions)
+        positions = self.regions[number].query_positions(self.query_positions) - self.origin
         return _turning(self.encoding, Side.QUERY, positions, self.length, first_channel, dtype)
 
     def key_turn(self, shared: SharedKeys, first_channel: int, dtype: torch.dtype) -> Turn | None:
         """Of shared keys: rotates ``[..., n, d]``; None where it changes nothing."""
         positions = shared.region.key_positions(self.key_positions[shared.start : shared.stop])
+        positions = positions - self.origin
         return _turning(self.encoding, Side.KEY, positions, self.length, first_channel, dtype)
 
 
@@ -131,6 +134,14 @@ class Call:
             ("lengths", encoding),
             lambda: encoding.row_lengths(rows.length_index, rows.sequence_lengths),
         )
+
+    def origins(self, encoding: Encoding) -> Tensor | None:
+        """Position ``[b, m]`` from which each row and its keys are counted; None for 0."""
+        tile_rows = encoding.tile_rows
+        if tile_rows is None:
+            return None
+        places = self.rows.query_positions
+        return torch.div(places, tile_rows, rounding_mode="floor") * tile_rows
 
     def parts(self, encoding: Encoding) -> tuple[Part, ...]:
         """The rows, cut for fused attention."""
@@ -170,12 +181,14 @@ class Call:
         return self.shared.once(("numbers", encoding), numbers) <= SHARED_NUMBERS
 
 
-def runs(facts: Sequence[Tensor], lengths: Tensor) -> Iterator[Run]:
-    """Runs of one L of batch rows whose ``facts`` ``[b or 1, .]`` and ``lengths`` are alike."""
-    alike = all(bool((fact == fact[:1]).all()) for fact in (*facts, lengths))
+def runs(facts: Sequence[Tensor], lengths: Tensor, origins: Tensor | None = None) -> Iterator[Run]:
+    """Runs of one L and origin of batch rows that are alike, ``facts`` ``[b or 1, .]`` too."""
+    marks = (lengths,) if origins is None else (lengths, origins)
+    alike = all(bool((fact == fact[:1]).all()) for fact in (*facts, *marks))
     count = len(lengths)
     for batch in [slice(0, count)] if alike else [slice(b, b + 1) for b in range(count)]:
-        ends = (lengths[batch][0].diff() != 0).nonzero().flatten() + 1
+        changes = torch.stack([mark[batch][0].diff() != 0 for mark in marks]).any(dim=0)
+        ends = changes.nonzero().flatten() + 1
         for first, last in pairwise([0, *ends.tolist(), lengths.shape[1]]):
             yield batch, first, last
 
@@ -187,10 +200,11 @@ def four_axes(mask: Tensor) -> Tensor:
 
 def _parts(call: Call, encoding: Encoding) -> Iterator[Part]:
     rows, regions, lengths = call.rows, encoding.position_map.regions, call.lengths(encoding)
+    origins = call.origins(encoding)
     visible = Visible.of(rows, SIZES.strip_rows)
     facts = [rows.query_index, rows.key_index, rows.query_positions, rows.key_positions]
     facts += [] if visible is None else [visible.start, visible.stop]
-    for batch, first, last in runs(facts, lengths):
+    for batch, first, last in runs(facts, lengths, origins):
         queries, keys = rows.query_index[batch][0, first:last], rows.key_index[batch][0]
         bands = None
         if visible is not None:
@@ -203,6 +217,7 @@ def _parts(call: Call, encoding: Encoding) -> Iterator[Part]:
             first=first,
             last=last,
             length=int(lengths[batch][0, first]),
+            origin=0 if origins is None else int(origins[batch][0, first]),
             query_index=queries,
             key_index=keys,
             query_positions=rows.query_positions[batch][0, first:last],

@@ -171,6 +171,9 @@ def _step(call: Call, rotary: Rotary, dtype: torch.dtype) -> Step:
     starts = functional.pad(starts, (1, 0))
     own = torch.stack([region.query_positions(rows.query_positions[:, 0]) for region in regions], 1)
     shown = torch.stack([region.key_positions(rows.key_positions) for region in regions])
+    origins = call.origins(rotary.encoding)
+    if origins is not None:
+        own, shown = own - origins, shown - origins
     places = KeyPlaces(
         encoding=rotary.encoding,
         first_channel=rotary.first_channel,

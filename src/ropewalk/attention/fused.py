@@ -14,6 +14,7 @@ from ropewalk.attention.rotary import Rotary, rotated
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiles import Piece, Shape, Tile
 from ropewalk.core.rotation import work_dtype
+from ropewalk.core.score_mods import Block
 
 
 def attend_fused(
@@ -114,11 +115,22 @@ class _Here:
         part, sees = self.part, self._sees(piece)
         if not part.encoding.biased:
             return sees
-        rows = part.query_index[piece.first : piece.last, None]
-        keys = part.key_index[None, piece.start : piece.stop]
-        bias = part.encoding.bias(self.q.shape[1], rows, keys)
-        assert bias is not None
-        return bias[None].masked_fill(~sees, float("-inf"))
+        bias = self.rotary.bias(self._scores(piece))
+        assert bias is not None  # or the encoding would not be biased
+        return bias.masked_fill(~sees, float("-inf"))
+
+    def _scores(self, piece: Piece) -> Block:
+        part = self.part
+        return Block(
+            q=self.q[:, :, piece.first : piece.last],
+            scale=self.softmax.scale_of(self.q),
+            rows=part.query_index[None, piece.first : piece.last, None],
+            keys=part.key_index[None, None, piece.start : piece.stop],
+            batch=part.batch,
+            queries=slice(part.first + piece.first, part.first + piece.last),
+            key_range=slice(piece.start, piece.stop),
+            all_queries=part.rows.query_index.shape[1],
+        )
 
     def _sees(self, piece: Piece) -> Tensor:
         part, here = self.part, slice(piece.start, piece.stop)

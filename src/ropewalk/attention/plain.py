@@ -15,6 +15,7 @@ from ropewalk.attention.softmax import Softmax
 from ropewalk.core.frequencies import Side
 from ropewalk.core.rotation import work_dtype
 from ropewalk.core.rows import Rows
+from ropewalk.core.score_mods import Block
 
 MOST_ROWS = 1024
 """Rows of a block."""
@@ -26,15 +27,18 @@ def attend_plain(
     q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, *, call: Call, softmax: Softmax
 ) -> Tensor:
     """Attention of un-rotated ``q`` ``[b, h, m, d]`` over ``k``, ``v`` ``[b, g, n, .]``."""
-    lengths = call.lengths(rotary.encoding)
+    encoding = rotary.encoding
+    lengths, origins = call.lengths(encoding), call.origins(encoding)
     most = max(1, min(MOST_ROWS, SCORES_AT_ONCE // max(1, q.shape[1] * k.shape[2])))
     out = q.new_empty(*q.shape[:-1], v.shape[-1])
-    for batch, start, end in runs((), lengths):
+    for batch, start, end in runs((), lengths, origins):
         length = int(lengths[batch][0, start])
+        origin = 0 if origins is None else int(origins[batch][0, start])
         keys: list[Tensor] = []
         # The last rows first: they see the most keys, which all rows of the run share.
         for first in reversed(range(start, end, most)):
-            block = _Block(call.rows, batch, first, min(first + most, end), length, rotary)
+            last = min(first + most, end)
+            block = _Block(call.rows, batch, first, last, length, origin, rotary)
             keys = keys or block.rotated_keys(k[batch])
             here = (batch, slice(None), slice(block.first, block.last))
             out[here] = block.attend(q[here], keys, v[batch], softmax)
@@ -45,10 +49,18 @@ class _Block:
     """Rows ``first .. last - 1`` of some batch rows at one L, and the keys that they may see."""
 
     def __init__(
-        self, rows: Rows, batch: slice, first: int, last: int, length: int, rotary: Rotary
+        self,
+        rows: Rows,
+        batch: slice,
+        first: int,
+        last: int,
+        length: int,
+        origin: int,
+        rotary: Rotary,
     ) -> None:
         self.first, self.last = first, last
-        self._rows, self._batch, self._length, self._rotary = rows, batch, length, rotary
+        self._rows, self._batch, self._rotary = rows, batch, rotary
+        self._length, self._origin = length, origin
         self._stop, mask = rows.allowed(first, last)
         self._mask = mask[batch] if mask is not None and mask.ndim == 4 and len(mask) > 1 else mask
         index = rows.query_index[batch, first:last, None], rows.key_index[batch, None, : self._stop]
@@ -62,11 +74,29 @@ class _Block:
 
     def attend(self, q: Tensor, keys: list[Tensor], v: Tensor, softmax: Softmax) -> Tensor:
         """``[b, h, m, e]``; ``keys`` are rotated for each region, perhaps more than are seen."""
-        mask, v = self._biased_mask(q.shape[1]), v[:, :, : self._stop]
+        scores = self._scores(q, softmax.scale_of(q))
+        mask, v = self._biased_mask(scores), v[:, :, : self._stop]
         keys = [each[:, :, : self._stop] for each in keys]
-        if len(keys) == 1:
+        terms = self._rotary.encoding.value_terms
+        if len(keys) == 1 and not terms:
             return softmax.attend(self._queries(q)[0], keys[0], v, mask)
-        return softmax.weigh(self._joined_products(q, keys), v, mask, q.shape[-1])
+        weights = softmax.weights(self._joined_products(q, keys), mask, q.shape[-1])
+        out = by_group(weights.to(v.dtype), v)
+        for term in terms:
+            out = out + term.values(self._rotary.parameters, weights, scores).to(out.dtype)
+        return out
+
+    def _scores(self, q: Tensor, scale: float) -> Block:
+        return Block(
+            q=q,
+            scale=scale,
+            rows=self._query_index,
+            keys=self._key_index,
+            batch=self._batch,
+            queries=slice(self.first, self.last),
+            key_range=slice(0, self._stop),
+            all_queries=self._rows.query_index.shape[1],
+        )
 
     def _queries(self, q: Tensor) -> list[Tensor]:
         positions = self._rows.query_positions[self._batch, self.first : self.last]
@@ -88,18 +118,17 @@ class _Block:
         assert joined is not None  # a position map has at least one region
         return joined
 
-    def _biased_mask(self, heads: int) -> Tensor | None:
+    def _biased_mask(self, scores: Block) -> Tensor | None:
         """The mask, joined with the encoding's bias where it has one."""
-        bias = self._rotary.encoding.bias(heads, self._query_index, self._key_index)
+        bias, mask = self._rotary.bias(scores), self._mask
         if bias is None:
-            return self._mask
-        bias, mask = bias.transpose(0, 1), self._mask
+            return mask
         return bias if mask is None else bias.masked_fill(~four_axes(mask), float("-inf"))
 
     def _rotated(self, x: Tensor, side: Side, positions: Tensor) -> Tensor:
         turn = self._rotary.encoding.turn(
             side,
-            positions[:, None],
+            positions[:, None] - self._origin,
             self._length,
             first_channel=self._rotary.first_channel,
             dtype=work_dtype(x.dtype),

@@ -2,11 +2,14 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ropewalk.attention.shapes import check_shapes
-from ropewalk.core.encoding import Encoding
+from ropewalk.core.encoding import Encoding, ValueRotation
 from ropewalk.core.frequencies import Side
+from ropewalk.core.rotation import rotate
 from ropewalk.core.rows import CausalRows, Rows
+from ropewalk.core.score_mods import Block, Parameters
 
 
 def attend_reference(
@@ -20,6 +23,7 @@ def attend_reference(
     softmax_scale: float | None = None,
     softcap: float | None = None,
     sinks: Tensor | None = None,
+    parameters: Parameters | None = None,
 ) -> Tensor:
     """Attention of un-rotated ``q`` ``[b, h, m, d]`` over un-rotated ``k`` ``[b, g, n, d]``.
 
@@ -31,8 +35,9 @@ def attend_reference(
                    by default all keys were written by this call
     softmax_scale  sigma, by default d^-1/2
     softcap, sinks the architecture's: see ``Softmax``
+    parameters     of learned terms, as in ``attend``
 
-    Raises RopewalkError for shapes that do not fit.
+    Raises RopewalkError for shapes that do not fit and for parameters that are missing.
     """
     check_shapes(q, k, v)
     q, k, v = q.double(), k.double(), v.double()
@@ -42,7 +47,9 @@ def attend_reference(
     scale = width**-0.5 if softmax_scale is None else softmax_scale
     k = k.repeat_interleave(heads // k.shape[1], dim=1)
     v = v.repeat_interleave(heads // v.shape[1], dim=1)
+    parameters = {name: each.double() for name, each in (parameters or {}).items()}
     lengths = encoding.row_lengths(rows.length_index, rows.sequence_lengths)
+    v = _rotated_values(v, encoding, rows.key_positions)
     if key_lengths is None and encoding.keys_settle_at_birth:
         key_lengths = encoding.birth_lengths(rows.key_index, rows.sequence_lengths)
     out = q.new_zeros(batch, heads, queries, v.shape[3])
@@ -51,11 +58,24 @@ def attend_reference(
             length = int(lengths[b, m])
             born = [length] * keys if key_lengths is None else key_lengths[b].tolist()
             index = rows.query_index[b, m]
+            tau = encoding.query_scale(index)
+            block = Block(
+                q=(q[b, :, m] * tau)[None, :, None],
+                scale=scale,
+                rows=index[None, None, None],
+                keys=rows.key_index[b][None, None],
+                batch=slice(b, b + 1),
+                queries=slice(m, m + 1),
+                key_range=slice(0, keys),
+                all_queries=queries,
+            )
             scores = _row(q[b, :, m], k[b], encoding, rows, (b, m), length, born)
-            scores = scores * scale * encoding.query_scale(index)
+            scores = scores * scale * tau
             scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
             bias = encoding.bias(heads, index[None, None], rows.key_index[b][None, :])
             scores = scores if bias is None else scores + bias[:, 0]
+            for term in encoding.learned:
+                scores = scores + term.bias(parameters, block)[0, :, 0]
             stop, mask = rows.allowed(m, m + 1)
             scores = scores[:, :stop]
             if mask is not None:
@@ -65,6 +85,11 @@ def attend_reference(
                 scores = torch.cat([scores, sinks.double()[:, None]], dim=-1)
             weights = torch.nan_to_num(scores.softmax(dim=-1))[:, :stop]
             out[b, :, m] = torch.einsum("hn,hne->he", weights, v[b, :, :stop])
+            seen = functional.pad(weights, (0, keys - stop))[None, :, None]
+            for relative in encoding.value_terms:
+                out[b, :, m] += relative.values(parameters, seen, block)[0, :, 0]
+    if encoding.value_rotation is ValueRotation.BACK:
+        out = _rotated_values(out, encoding, -rows.query_positions)
     return out
 
 
@@ -91,6 +116,14 @@ def _row(
         products = (rotated_q[:, None, :] * rotated_k).sum(dim=-1)
         scores = torch.where(covered, products, scores)
     return scores
+
+
+def _rotated_values(v: Tensor, encoding: Encoding, positions: Tensor) -> Tensor:
+    """Values ``[b, h, n, e]`` at positions ``[b, n]``, by their angles alone."""
+    if encoding.value_rotation is ValueRotation.NONE:
+        return v
+    angles = encoding.rotation.angles(positions, encoding.geometry.trained_length)
+    return rotate(v, angles[:, None], pairing=encoding.geometry.pairing)
 
 
 def _rotated(x: Tensor, encoding: Encoding, side: Side, positions: Tensor, length: int) -> Tensor:

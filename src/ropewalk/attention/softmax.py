@@ -65,15 +65,17 @@ class Softmax:
 
     def weigh(self, products: Tensor, v: Tensor, mask: Tensor | None, width: int) -> Tensor:
         """Values weighed by products q.k ``[b, h, m, n]`` of heads of ``width`` channels."""
+        return by_group(self.weights(products, mask, width).to(v.dtype), v)
+
+    def weights(self, products: Tensor, mask: Tensor | None, width: int) -> Tensor:
+        """Weights ``[b, h, m, n]`` of products, float32 or float64; dropout has been applied."""
         wide = torch.float64 if products.dtype == torch.float64 else torch.float32
         scores = products.to(wide) * (width**-0.5 if self.scale is None else self.scale)
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
         if mask is not None:
             scores = _masked(scores, _seeing_something(mask))
-        weights = self._weights(scores)
-        weights = functional.dropout(weights, self.dropout).to(v.dtype)
-        return by_group(weights, v)
+        return functional.dropout(self._weights(scores), self.dropout)
 
     def _weights(self, scores: Tensor) -> Tensor:
         if self.sinks is None:

@@ -15,10 +15,12 @@ from ropewalk.attention.plain import attend_plain
 from ropewalk.attention.rotary import Rotary, rotated
 from ropewalk.attention.shapes import check_shapes
 from ropewalk.attention.softmax import Softmax, times_tau
+from ropewalk.attention.values import attend_values
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.frequencies import Side
 from ropewalk.core.rotation import work_dtype
 from ropewalk.core.rows import Rows
+from ropewalk.core.score_mods import Parameters
 
 
 def attend(
@@ -34,6 +36,7 @@ def attend(
     dropout: float = 0.0,
     first_channel: int = 0,
     channel_weights: Tensor | None = None,
+    parameters: Parameters | None = None,
 ) -> Tensor:
     """Attention of un-rotated ``q`` ``[b, h, m, d]`` over un-rotated ``k`` ``[b, g, n, d]``.
 
@@ -45,13 +48,20 @@ def attend(
     softmax_scale, softcap, sinks, dropout  the architecture's: see ``Softmax``
     first_channel    where the rotary channels start in a head
     channel_weights  ``[d]``: multiply a product channel by channel, after rotation
+    parameters       of learned terms: what ``encoding.init`` gives, and what ``of_queries`` and
+                     ``of_keys`` read of hidden states
 
     Under a policy that settles keys at birth, all keys count as written by this call.
-    Raises RopewalkError for shapes that do not fit.
+    Raises RopewalkError for shapes that do not fit and for parameters that are missing.
     """
     check_shapes(q, k, v)
     softmax = Softmax(scale=softmax_scale, softcap=softcap, sinks=sinks, dropout=dropout)
-    rotary = Rotary(encoding=encoding, first_channel=first_channel, channel_weights=channel_weights)
+    rotary = Rotary(
+        encoding=encoding,
+        first_channel=first_channel,
+        channel_weights=channel_weights,
+        parameters=parameters or {},
+    )
     call = Call.causal(q, k) if rows is None else Call(rows)
     return attend_in(call, q, k, v, rotary, softmax)
 
@@ -63,8 +73,10 @@ def attend_in(
     encoding = rotary.encoding
     if encoding.keys_settle_at_birth:
         q, k = rotated_at_birth(call, q, k, rotary)
-        rotary = Rotary(encoding=encoding.unrotated())
+        rotary = Rotary(encoding=encoding.unrotated(), parameters=rotary.parameters)
         encoding = rotary.encoding
+    if encoding.values_encoded:
+        return attend_values(call, q, k, v, rotary, softmax, attend_in)
     if q.shape[2] == 1 and rotary.channel_weights is None and softmax.bare(encoding, q, k, v):
         return attend_step(q, k, v, step_of(call, rotary, work_dtype(q.dtype)), softmax)
     way = attend_fused if _fused_serves(q, k, v, rotary, softmax) else attend_plain
@@ -110,4 +122,6 @@ def _fused_serves(q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, softmax: Soft
     given: tuple[Tensor | None, ...] = (q, k, v, softmax.sinks, rotary.channel_weights)
     if encoding.score_mods:
         given = (*given, encoding.query_scale(one), encoding.bias(q.shape[1], one, one))
+    if encoding.learned:
+        given = (*given, *rotary.parameters.values())
     return not any(x is not None and x.requires_grad for x in given)

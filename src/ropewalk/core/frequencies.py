@@ -72,6 +72,15 @@ class Frequencies(ABC):
         return False
 
     @property
+    def tile_rows(self) -> int | None:
+        """How many rows may share one origin of positions; None where any may.
+
+        Where the size changes with the position, positions far from their origin leave the
+        range of small floating-point formats.
+        """
+        return None
+
+    @property
     def shift_invariant(self) -> bool:
         """Whether adding one constant to all positions leaves every score as it was."""
         return True

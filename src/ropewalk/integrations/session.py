@@ -106,6 +106,11 @@ def encoders(
             context_length=context_length,
             native=native(layer_type),
         )
+        if encoding.trained:
+            raise RopewalkError(
+                f"{spec.text} is trained with a model, which this one was not: expected a method "
+                "that needs no training, such as yarn; or train one (ropewalk train --encoding)"
+            )
         policy = (split or FullPass()).policy(encoding.length_policy)
         return replace(encoding, length_policy=policy)
 

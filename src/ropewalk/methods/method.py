@@ -26,6 +26,10 @@ class Promise(Enum):
     """Pair 0 turns as in training, whatever the factor."""
     SLOWEST_PAIR_DIVIDED = auto()
     """The last pair turns ``factor`` times slower than in training."""
+    ROTATES_NOTHING = auto()
+    """On its own it leaves queries and keys as they are."""
+    TRAINED = auto()
+    """A model has to be trained with it: it has parameters, or changes the embeddings."""
     DISTANCES_IN_RANGE = auto()
     """Up to the reach of its position map, every distance shown is below the trained length."""
 

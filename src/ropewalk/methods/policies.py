@@ -25,9 +25,9 @@ at most on the models measured, at a cost near that of a static method."""
 
 
 def static_encoding(
-    geometry: RopeGeometry, frequencies: Frequencies, *score_mods: ScoreMod
+    geometry: RopeGeometry, frequencies: Frequencies | None, *score_mods: ScoreMod
 ) -> Encoding:
-    """An encoding whose frequencies do not depend on the context length."""
+    """An encoding whose frequencies do not depend on the context length; None rotates nothing."""
     return Encoding(
         geometry=geometry,
         frequencies=frequencies,

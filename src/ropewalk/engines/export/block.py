@@ -92,6 +92,11 @@ def _check_expressible(encoding: Encoding, length: int) -> None:
             f"{_MAPS_NEARBY.get(type(encoding.position_map), '')}; nearest: yarn with "
             "factor=length, or rw.extend in transformers, which computes it"
         )
+    if encoding.trained or encoding.values_encoded or encoding.tile_rows is not None:
+        raise RopewalkError(
+            "no rope block has learned biases, encoded values, waves that decay or embeddings of "
+            "positions; nearest: the same without them"
+        )
     if encoding.score_mods:
         raise RopewalkError(
             "no rope block scales or biases logits; nearest: the same without it, or "

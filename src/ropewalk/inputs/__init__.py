@@ -1,0 +1,1 @@
+"""What is added to embeddings, outside of the equation: one idea a file."""
