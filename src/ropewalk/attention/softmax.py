@@ -36,9 +36,10 @@ class Softmax:
         return self.softcap is None and self.sinks is None
 
     def bare(self, encoding: Encoding, *tensors: Tensor) -> bool:
-        """Whether scores are products times sigma and tau alone, and no gradient is wanted."""
+        """Whether only products times sigma and tau decide, and no gradient is wanted."""
         wants_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-        return self.plain and not self.dropout and not wants_gradient and not encoding.biased
+        changed = encoding.biased or encoding.values_encoded
+        return self.plain and not self.dropout and not wants_gradient and not changed
 
     def scale_of(self, q: Tensor) -> float:
         """sigma for heads as wide as those of ``q``."""

@@ -1,4 +1,4 @@
-"""Score modifications: what is done to a logit besides turning query and key."""
+"""Score modifications: what changes a logit beside the rotation of query and key."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

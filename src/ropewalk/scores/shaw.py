@@ -69,11 +69,13 @@ class ShawValues(RelativeValues):
 
 
 def _clipped(distances: Tensor, most: int) -> Tensor:
-    return (-distances).clamp(-most, most) + most
+    clipped: Tensor = (-distances).clamp(-most, most) + most
+    return clipped
 
 
 def _table(most: int, shape: LayerShape) -> Tensor:
-    return torch.randn(2 * most + 1, shape.head_dim) * shape.head_dim**-0.5
+    scale = float(shape.head_dim) ** -0.5
+    return torch.randn(2 * most + 1, shape.head_dim) * scale
 
 
 def _check(most: int) -> None:
