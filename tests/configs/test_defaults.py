@@ -105,3 +105,53 @@ def test_a_key_is_filled_where_no_spelling_of_it_is_stated(stated, completed, ke
 )
 def test_what_no_class_reads_is_left_as_it_is(config):
     assert completed_by_transformers(config) == {}
+
+
+def test_chatglm_turns_half_of_each_head_by_a_scaled_base():
+    """chatglm3-6b-32k: theta = 10,000 * 50, two groups of keys of 128 channels in 28 layers."""
+    config = {
+        "model_type": "chatglm",
+        "hidden_size": 4096,
+        "kv_channels": 128,
+        "multi_query_attention": True,
+        "multi_query_group_num": 2,
+        "num_attention_heads": 32,
+        "num_layers": 28,
+        "rope_ratio": 50,
+        "seq_length": 32768,
+    }
+    rope = read(config).rope()
+    assert (rope.rope_theta, rope.trained_length, rope.pairing) == (5e5, 32768, "interleaved")
+    assert rope.geometry().rotary_dim == 64
+    assert rw.plan(config, 32768)["kv_cache"]["bytes"] == 28 * 2 * (128 + 128) * 32768 * 2
+
+
+def test_mimo_s_windows_have_heads_and_a_base_of_their_own():
+    """MiMo-V2-Flash: two full layers of 4 key heads, four windows of 128 tokens with 8."""
+    config = {
+        "model_type": "mimo_v2_flash",
+        "hidden_size": 4096,
+        "head_dim": 192,
+        "v_head_dim": 128,
+        "swa_head_dim": 192,
+        "swa_v_head_dim": 128,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 4,
+        "swa_num_attention_heads": 64,
+        "swa_num_key_value_heads": 8,
+        "num_hidden_layers": 6,
+        "hybrid_layer_pattern": [0, 1, 1, 1, 1, 0],
+        "sliding_window": 128,
+        "partial_rotary_factor": 0.334,
+        "rope_theta": 5000000,
+        "swa_rope_theta": 10000,
+        "max_position_embeddings": 262144,
+    }
+    assert read(config).rope("sliding_attention").rope_theta == 1e4
+    numbers = 2 * 262144 * 4 * (192 + 128) + 4 * 128 * 8 * (192 + 128)
+    assert rw.plan(config, 262144)["kv_cache"]["bytes"] == 2 * numbers
+
+
+def test_phi_3_small_states_its_base_in_words_of_its_own():
+    config = {"model_type": "phi3small", "head_dim": 128, "max_position_embeddings": 8192}
+    assert read({**config, "rope_embedding_base": 1e6}).rope().rope_theta == 1e6

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ropewalk.configs.attention import Attention, Full, NoAttention, Recurrent
+from ropewalk.configs.attention import Attention, Full, NoAttention, Recurrent, Sliding
 from ropewalk.configs.keys import HEADS, HIDDEN, KEY_HEADS
 from ropewalk.configs.numbers import required_size, size
 
@@ -80,8 +80,13 @@ def read_cache(text: Mapping[str, Any], attention: Attention, index: int) -> Cac
     return KeyCache(
         key_heads=_key_heads(text, attention, index),
         key_dim=width,
-        value_dim=size(text, "v_head_dim") or width,
+        value_dim=size(text, *_own(attention, "v_head_dim"), "v_head_dim") or width,
     )
+
+
+def _own(attention: Attention, name: str) -> tuple[str, ...]:
+    """Keys of layers with a window alone (MiMo-V2)."""
+    return (f"swa_{name}",) if isinstance(attention, Sliding) else ()
 
 
 def key_heads_differ(text: Mapping[str, Any]) -> bool:
@@ -90,8 +95,8 @@ def key_heads_differ(text: Mapping[str, Any]) -> bool:
 
 
 def _head_dim(text: Mapping[str, Any], attention: Attention) -> int:
-    wider = ("global_head_dim",) if isinstance(attention, Full) else ()
-    stated = size(text, *wider, "head_dim", "attention_head_dim")
+    own = ("global_head_dim",) if isinstance(attention, Full) else _own(attention, "head_dim")
+    stated = size(text, *own, "head_dim", "attention_head_dim")
     if stated:
         return stated
     width = required_size(text, *HIDDEN) // required_size(text, *HEADS)
@@ -104,6 +109,9 @@ def _key_heads(text: Mapping[str, Any], attention: Attention, index: int) -> int
         stated = size(text, "num_global_key_value_heads")
         if stated:
             return stated
+    own = size(text, *_own(attention, KEY_HEADS[0]))
+    if own:
+        return own
     for name in KEY_HEADS:
         listed = text.get(name)
         if isinstance(listed, list | tuple) and len(listed) > index:

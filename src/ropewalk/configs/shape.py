@@ -11,6 +11,7 @@ from ropewalk.configs.defaults import Library, no_library, with_defaults
 from ropewalk.configs.keys import FULL
 from ropewalk.configs.layer_types import read_attention, read_layer_types
 from ropewalk.configs.numbers import size
+from ropewalk.configs.remote import remote_defaults
 from ropewalk.configs.rope import RopeSection, read_rope
 from ropewalk.configs.rope_dicts import RopeDicts
 from ropewalk.configs.text import model_type, require_rotation, text_model, text_section
@@ -87,7 +88,7 @@ def read_model(config: Mapping[str, Any], library: Library = no_library) -> Mode
     """
     stated = text_model(config)
     completed = library(config)
-    text = with_defaults(stated, text_model(completed))
+    text = with_defaults(stated, text_model(completed) or remote_defaults(stated))
     require_rotation(text)
     dicts, own = RopeDicts.of(text), RopeDicts.of(stated)
     ropes = {name: attempt(_rope, dicts, own, name) for name in dicts.layer_types}
