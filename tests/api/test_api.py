@@ -2,12 +2,16 @@
 
 import json
 import math
+import multiprocessing
 import os
+import pickle
+import pydoc
 import random
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,8 +24,10 @@ from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.cli.compare import ProtocolName
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
 from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.progress import Silent
 from ropewalk.evaluation.protocols.table import PROTOCOLS, read_protocol
-from ropewalk.evaluation.request import length_in_tokens, read_lengths, read_mode
+from ropewalk.evaluation.request import Line, length_in_tokens, read_lengths, read_mode
+from ropewalk.evaluation.worker import Worker
 from ropewalk.training.corpus import train_tokenizer
 
 PROBES = (1, 24)
@@ -368,6 +374,56 @@ def first_cell_within(run_dir, process, seconds):
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def measured_elsewhere(sent: bytes) -> bytes:
+    with Worker(Silent()) as worker:
+        return pickle.dumps([each.record() for each in worker.measure(pickle.loads(sent))])
+
+
+class AnotherProcess:
+    """Measures each job a second time, in a process that has nothing but its bytes."""
+
+    def __init__(self):
+        self.records = []
+
+    def run(self, jobs, progress):
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, context) as pool, Worker(progress) as worker:
+            for job in jobs:
+                sent = pool.submit(measured_elsewhere, pickle.dumps(job))
+                self.records += pickle.loads(sent.result())
+                yield worker.measure(job)
+
+
+def test_another_process_measures_the_same_of_a_job(folder, text, tmp_path):
+    file, executor = tmp_path / "text.txt", AnotherProcess()
+    file.write_text(text, encoding="utf-8")
+    lines = (Line(method="none", lengths=(24, "2x")), Line(method="yarn", lengths=(48,)))
+    here = rw.compare(
+        folder, texts=[file], out=tmp_path / "run", windows=2, lines=lines, executor=executor
+    )
+    ran = [(cell["method"], cell["length"]) for cell in here.records]
+    assert ran == [("none", 24), ("none", 64), ("yarn", 48)]
+    assert [(each["method"], each["length"]) for each in executor.records] == ran
+    for ours, theirs in zip(here.records, executor.records, strict=True):
+        assert ours["nll"] == pytest.approx(theirs["nll"], abs=1e-6)
+        assert ours["tokens_scored"] == theirs["tokens_scored"]
+
+
+def test_twenty_cells_are_one_layout_and_one_proof_for_each_kind(llama, monkeypatch):
+    counted = []
+    for name in ("installation.measure_layout", "extension.prove"):
+        place = f"ropewalk.integrations.{name}"
+        real = pydoc.locate(place)
+        monkeypatch.setattr(
+            place, lambda *given, real=real, name=name: (counted.append(name), real(*given))[1]
+        )
+    methods = ["none", "rerope", "yarn", "dynamic_ntk:step=8", "linear"]
+    (ids,) = token_ids(1, 400)
+    records = perplexity(llama, [ids], [20, 24, 48, 80], methods=methods)
+    assert [record["status"] for record in records] == ["ok"] * 20
+    assert counted == ["installation.measure_layout", "extension.prove", "extension.prove"]
 
 
 def test_a_plan_writes_nothing(folder, text, tmp_path):
