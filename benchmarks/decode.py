@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from benchmarks.models import extended_copy, trained_length_of
-from benchmarks.timing import Progress, machine, race, silent
+from benchmarks.timing import Progress, Race, machine, race, silent
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.evaluation.request import check_words, read_lengths
 from ropewalk.integrations.key_record import RECORD, vouch
@@ -53,13 +53,7 @@ def bench_decode(
     )
     return {
         "bench": "decode",
-        "ratios": {
-            name: {
-                "all_tokens": timings.total(STOCK) / timings.total(name),
-                "by_token": timings.ratio(STOCK, name).document(),
-            }
-            for name in methods
-        },
+        "ratios": {name: _ratios(timings, name) for name in methods},
         "tokens_per_second": {name: tokens / timings.total(name) for name in decoders},
         "machine": machine(),
         "model": loaded.name,
@@ -69,6 +63,13 @@ def bench_decode(
         "tokens": tokens,
         "cache": "transformers DynamicCache",
         "timings": timings.document(),
+    }
+
+
+def _ratios(timings: Race, name: str) -> dict[str, Any]:
+    return {
+        "all_tokens": timings.total(STOCK) / timings.total(name),
+        "by_token": timings.ratio(STOCK, name).document(),
     }
 
 
