@@ -74,7 +74,7 @@ def _clipped(distances: Tensor, most: int) -> Tensor:
 
 
 def _table(most: int, shape: LayerShape) -> Tensor:
-    scale = float(shape.head_dim) ** -0.5
+    scale: float = shape.head_dim**-0.5
     return torch.randn(2 * most + 1, shape.head_dim) * scale
 
 
