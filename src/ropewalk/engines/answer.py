@@ -45,8 +45,8 @@ class EngineAnswer:
     """What one release computes. Whatever an error leaves undecided is None.
 
     engine                    "transformers", "vllm", "sglang" or "llama.cpp"
-    encoding                  what it computes, for ``rw.attend``; the softmax multiplier, which is
-                              the architecture's, comes on top
+    encoding                  what it computes, for ``rw.attend`` over the checkpoint's own weights;
+                              the softmax multiplier is the architecture's and comes on top
     inv_freq                  radians a token of each pair, float64, of the encoding at the served
                               length
     inv_freq_short, _long     the same of both lists, where the engine holds two

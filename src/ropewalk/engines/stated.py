@@ -1,13 +1,12 @@
 """Numbers of a rope dict as one engine reads them, each with the keys that decide it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ropewalk.engines.reading import EngineRaises, Reading
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(NamedTuple):
     """A number, and the keys of the rope dict that an engine reads for it."""
 
     value: float

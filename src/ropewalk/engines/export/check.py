@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ropewalk.core.encoding import Encoding
-from ropewalk.engines.answer import EngineAnswer
-from ropewalk.engines.export.dialect import Dialect, Directions
+from ropewalk.engines.export.dialect import Dialect, Directions, ReadBack
 from ropewalk.engines.export.request import ExportRequest
 
 MAGNITUDE_TOLERANCE = 1e-6
@@ -17,7 +16,7 @@ class NotTheSame(Exception):
 
 
 def checked(directions: Directions, dialect: Dialect, request: ExportRequest) -> dict[str, Any]:
-    """The largest differences between what the directions computes and what was asked.
+    """The largest differences between what the engine computes and what was asked.
 
     Where the engine follows the sequence so far, at L0 and at the length asked for; else at the
     length alone. NotTheSame where something differs by more than its tolerance, or the length is
@@ -26,46 +25,48 @@ def checked(directions: Directions, dialect: Dialect, request: ExportRequest) ->
     lengths = [request.length]
     if request.block.follows_length and request.block.trained_length < request.length:
         lengths = [request.block.trained_length, request.length]
-    found = [_at(directions, dialect, request, length) for length in lengths]
+    backs = [dialect.read_back(directions, request, length) for length in lengths]
+    found = [
+        _differences(back, dialect, request, length)
+        for back, length in zip(backs, lengths, strict=True)
+    ]
     worst = {key: max(at[key] for at in found) for key in found[0]}
-    return {**worst, "admitted": _admitted(directions, dialect, request), "lengths": lengths}
+    admitted = backs[-1].admitted
+    if admitted is not None and admitted < request.length:
+        raise NotTheSame(f"it admits {admitted:,} tokens, asked were {request.length:,}")
+    return {**worst, "admitted": admitted, "lengths": lengths}
 
 
-def _at(
-    directions: Directions, dialect: Dialect, request: ExportRequest, length: int
+def _differences(
+    back: ReadBack, dialect: Dialect, request: ExportRequest, length: int
 ) -> dict[str, float]:
-    back = dialect.read_back(directions, request, length)
+    """Of frequencies, attention factor and softmax multiplier; NotTheSame beyond a tolerance."""
     answer = back.answer
     if answer.inv_freq is None or answer.attention_factor is None:
         raise NotTheSame(answer.error or "; ".join(answer.notes) or "it says nothing")
-    theta, magnitude = _wanted(request.encoding, length)
-    differences = {
-        "inv_freq": _largest_difference(answer.inv_freq, theta),
-        "attention_factor": _relative(answer.attention_factor, magnitude),
-        "softmax_scale_multiplier": _relative(
-            answer.softmax_scale_multiplier or 1.0, request.softmax_multiplier
-        ),
-    }
     if back.positions is not None and back.positions < length:
         raise NotTheSame(f"its table has {back.positions:,} rows, fewer than {length:,} positions")
-    for name, difference in differences.items():
-        allowed = dialect.tolerance if name == "inv_freq" else MAGNITUDE_TOLERANCE
-        if not difference <= allowed:
-            raise NotTheSame(_said(name, difference, answer, magnitude, request))
-    return differences
-
-
-def _said(
-    name: str, difference: float, answer: EngineAnswer, magnitude: float, request: ExportRequest
-) -> str:
-    if name == "inv_freq":
-        return f"its frequencies differ by up to {difference:.2%}"
-    if name == "attention_factor":
-        return f"its attention factor is {answer.attention_factor:.6g}, asked was {magnitude:.6g}"
-    return (
-        f"its softmax scale is {answer.softmax_scale_multiplier:.6g} times qk_head_dim^-1/2, the "
-        f"checkpoint was trained with {request.softmax_multiplier:.6g}"
-    )
+    theta, magnitude = _wanted(request.encoding, length)
+    multiplier, trained = answer.softmax_scale_multiplier or 1.0, request.softmax_multiplier
+    frequencies = _largest_difference(answer.inv_freq, theta)
+    if not frequencies <= dialect.tolerance:
+        raise NotTheSame(f"its frequencies differ by up to {frequencies:.2%}")
+    factor = _relative(answer.attention_factor, magnitude)
+    if not factor <= MAGNITUDE_TOLERANCE:
+        raise NotTheSame(
+            f"its attention factor is {answer.attention_factor:.6g}, asked was {magnitude:.6g}"
+        )
+    scale = _relative(multiplier, trained)
+    if not scale <= MAGNITUDE_TOLERANCE:
+        raise NotTheSame(
+            f"its softmax scale is {multiplier:.6g} times qk_head_dim^-1/2, the checkpoint was "
+            f"trained with {trained:.6g}"
+        )
+    return {
+        "inv_freq": frequencies,
+        "attention_factor": factor,
+        "softmax_scale_multiplier": scale,
+    }
 
 
 def _wanted(encoding: Encoding, length: int) -> tuple[list[float], float]:
@@ -73,15 +74,6 @@ def _wanted(encoding: Encoding, length: int) -> tuple[list[float], float]:
     at = encoding.settled_length or max(length, encoding.geometry.trained_length)
     frequencies = encoding.rotation
     return frequencies.inv_freq(at).tolist(), frequencies.attention_factor(at)
-
-
-def _admitted(directions: Directions, dialect: Dialect, request: ExportRequest) -> int | None:
-    """Tokens that the engine admits, at least as many as asked for; None where it does not ask."""
-    length = request.length
-    admitted = dialect.read_back(directions, request, length).admitted
-    if admitted is not None and admitted < length:
-        raise NotTheSame(f"it admits {admitted:,} tokens, asked were {length:,}")
-    return admitted
 
 
 def _largest_difference(found: Sequence[float], wanted: Sequence[float]) -> float:
