@@ -8,7 +8,7 @@ from ropewalk.methods.policies import static_encoding
 
 
 def linear(geometry: RopeGeometry, *, factor: float) -> Encoding:
-    """Every pair turns ``factor`` times slower.
+    """Every pair rotates ``factor`` times slower.
 
     Source: Chen et al. 2023, Position Interpolation, arXiv:2306.15595.
     """
@@ -20,7 +20,7 @@ def linear(geometry: RopeGeometry, *, factor: float) -> Encoding:
 
 LINEAR = Method(
     build=linear,
-    summary="position interpolation: every pair turns slower",
+    summary="position interpolation: every pair rotates slower",
     promises=ROTATION | {Promise.FACTOR_ONE_IS_ROPE, Promise.SLOWEST_PAIR_DIVIDED},
     reach=Reach(
         untuned=1,

@@ -44,7 +44,7 @@ def yarn_temperature(geometry: RopeGeometry, *, factor: float) -> Encoding:
 
     Source: Peng et al. 2023, YaRN, arXiv:2309.00071, equation 22.
     Deviation: YaRN multiplies cos and sin, so the rotary channels alone; this acts on the whole
-        logit. The two agree where every channel turns.
+        logit. The two agree where every channel rotates.
     """
     check_factor(factor)
     return temperature(geometry, tau=yarn_mscale(factor) ** 2)

@@ -29,7 +29,7 @@ def longrope(
 
     short_factor, long_factor  one divisor for each pair
     factor                     longest context over L0, for the attention factor
-    start_tokens               positions that turn unscaled
+    start_tokens               positions that rotate unscaled
     attention_factor           replaces the computed one
     short_mscale, long_mscale  replace it for one list each
     policy, step, length       which context length a row and its keys see; two lists know two

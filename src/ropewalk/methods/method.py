@@ -23,9 +23,9 @@ class Promise(Enum):
     LENGTH_DEPENDENT = auto()
     """Frequencies or magnitude change with the context length."""
     FASTEST_PAIR_KEPT = auto()
-    """Pair 0 turns as in training, whatever the factor."""
+    """Pair 0 rotates as in training, whatever the factor."""
     SLOWEST_PAIR_DIVIDED = auto()
-    """The last pair turns ``factor`` times slower than in training."""
+    """The last pair rotates ``factor`` times slower than in training."""
     ROTATES_NOTHING = auto()
     """On its own it leaves queries and keys as they are."""
     TRAINED = auto()

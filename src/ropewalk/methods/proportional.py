@@ -10,7 +10,7 @@ from ropewalk.methods.policies import static_encoding
 def proportional(
     geometry: RopeGeometry, *, partial_rotary_factor: float, factor: float = 1.0
 ) -> Encoding:
-    """Only the fastest share of the pairs turns; the others stay at 0.
+    """Only the fastest share of the pairs rotates; the others stand still.
 
     partial_rotary_factor  the share
     factor                 divides the frequencies that are left
@@ -29,6 +29,6 @@ def proportional(
 
 PROPORTIONAL = Method(
     build=proportional,
-    summary="only the fastest share of the pairs turns",
+    summary="only the fastest share of the pairs rotates",
     promises=ROTATION,
 )

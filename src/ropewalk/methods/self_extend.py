@@ -8,7 +8,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.methods.method import MAP, Method, Promise, Reach
-from ropewalk.methods.reach import served_length
+from ropewalk.methods.served_length import served_length
 from ropewalk.methods.unscaled import none
 from ropewalk.positions.self_extend import LongLMSelfExtend, SelfExtend
 
