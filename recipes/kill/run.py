@@ -1,6 +1,6 @@
 """Kill a comparison of the demo model ten times, and compare what it arrives at.
 
-    python recipes/kill/run.py runs/kill
+    python -m recipes.kill.run runs/kill
 
 Writes docs/results/kill.json; ends with status 1 if the results differ.
 """

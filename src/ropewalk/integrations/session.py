@@ -20,7 +20,7 @@ from ropewalk.methods.spec import NATIVE, Spec
 
 
 class Session:
-    """A model that stays open. Equal methods in a row are installed once."""
+    """A model that stays open: its layout is measured once, and each seam proven once."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
