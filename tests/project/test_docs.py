@@ -126,6 +126,11 @@ def test_the_methods_page_knows_no_other_method():
     assert sorted(titles) == sorted(NAMES)
 
 
+@pytest.mark.parametrize("name", rw.METHODS)
+def test_the_function_of_every_method_is_on_the_api_page(name):
+    assert f"::: {rw.METHODS[name].build.__module__}\n" in document("docs/api-methods.md")
+
+
 def test_every_length_policy_is_explained():
     table = rows(section(document("docs/concepts.md"), "Length policies"))
     explained = [spans(cells[0])[0] for cells in table if cells[0].startswith("`")]
