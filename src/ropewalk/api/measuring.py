@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ropewalk.api.checkpoints import CheckpointSource, ModelInMemory, identity, open_checkpoint
+from ropewalk.api.tasks import retrieval_tasks, write_samples
 from ropewalk.configs.shape import read_model
 from ropewalk.data import demo_book
 from ropewalk.evaluation.budget import Budget
@@ -23,12 +24,13 @@ from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.request import Request
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore, RunFolder
+from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import config_of
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.report.files import write_csv, write_json
 from ropewalk.report.plots import write_curves
-from ropewalk.report.records import PLAIN
+from ropewalk.report.records import PLAIN, loss_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +67,9 @@ def compare(
     batch     sequences of equal length that go through the model at once
     budget    seconds, loading included: the cheapest cells come first, and those that do not fit
               stand in the result with that reason
-    request   methods, lengths, texts, protocol, modes, windows, tail_tokens, stride, dtype,
-              device, as in ``ropewalk compare --help``; what is missing is chosen from the model.
+    request   methods, lengths, texts, protocol, modes, windows, tail_tokens, stride, tasks,
+              trials, bos, questions, dtype, device, as in ``ropewalk compare --help``; what is
+              missing is chosen from the model.
               ``lines`` (``ropewalk.evaluation.request.Line``) instead of methods, lengths and
               modes: each method has its own lengths
 
@@ -90,7 +93,8 @@ def compare(
     document["differences"] = differences(results, _baseline(run))
     write_json(document, run_dir)
     write_csv(document, run_dir)
-    if any(record["status"] == "ok" for record in document["cells"]):
+    write_samples(run.setting.others, results, run_dir)
+    if any(record["status"] == "ok" for record in loss_records(document)):
         write_curves(document, run_dir)
     return CompareResult(document=document, run_dir=run_dir)
 
@@ -162,6 +166,9 @@ def _prepared(
     texts: Sequence[Path] = (),
     dtype: str = "float32",
     device: str | None = None,
+    trials: int = TRIALS,
+    bos: str = "auto",
+    questions: Path | None = None,
     **words: Any,
 ) -> tuple[CheckpointSource, Run]:
     request = Request(**words)
@@ -174,6 +181,14 @@ def _prepared(
         name=loaded.name,
         weights=identity(loaded),
         documents=tuple(Document.read(text, tokenizer) for text in texts or [demo_book()]),
+        others=retrieval_tasks(
+            request.tasks,
+            tokenizer,
+            texts or [demo_book()],
+            trials=trials,
+            bos=bos,
+            questions=questions,
+        ),
         dtype=dtype,
     )
     return CheckpointSource(place=source, dtype=dtype, device=device, loaded=loaded), run

@@ -122,6 +122,35 @@ Seconds = Annotated[
         help="Measure what fits, cheapest first; the table says what did not.",
     ),
 ]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        show_default=False,
+        help="Repeats. loss (the default); needle (four keys in the text), passkey, niah_single_1 "
+        "and RULER's other tasks, graph_bfs, coreference, induction, key_value, ...; all "
+        "(docs/tasks.md).",
+    ),
+]
+Trials = Annotated[int, typer.Option(metavar="N", min=2, help="Samples of a task's cell.")]
+Bos = Annotated[
+    str,
+    typer.Option(
+        metavar="WORD",
+        help="Whether a task's prompt begins with a BOS: auto (as the tokenizer does), always, "
+        "never.",
+    ),
+]
+QuestionsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--questions",
+        metavar="FILE",
+        show_default=False,
+        help="JSON lines with document, question and answer, for --task qa.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="List the cells and estimated seconds; run nothing.")
 ]
@@ -143,6 +172,10 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     device: Device = None,
     batch: Batch = 1,
     budget: Seconds = None,
+    task: Tasks = None,
+    trials: Trials = 20,
+    bos: Bos = "auto",
+    questions: QuestionsFile = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -164,7 +197,10 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         "dtype": dtype.value,
         "device": device,
     }
-    require_files(text or [])
+    if task:
+        tasks = {"tasks": task, "trials": trials, "bos": bos, "questions": questions}
+        request = {**request, **tasks}
+    require_files([*(text or []), *([questions] if questions else [])])
     if dry_run:
         document = _planned(model, request)
     else:
@@ -206,20 +242,32 @@ def _planned(model: str | None, request: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def _print_table(document: Mapping[str, Any]) -> None:
+    from ropewalk.report.records import loss_records
     from ropewalk.report.table import comparison_table
     from ropewalk.report.takeaway import takeaway
+    from ropewalk.report.tasks import task_tables
 
-    print_rich(comparison_table(document))
-    typer.echo(takeaway(document))
+    if loss_records(document):
+        print_rich(comparison_table(document))
+        typer.echo(takeaway(document))
+    for table in task_tables(document):
+        print_rich(table)
     typer.echo(f"Run folder: {document['run_dir']}")
 
 
 def _print_plan(document: Mapping[str, Any]) -> None:
     cells = document["cells"]
     rows = [
-        (cell["method"], cell["mode"], f"{cell['length']:,}", _plan_text(cell)) for cell in cells
+        (
+            cell.get("task", "loss"),
+            cell["method"],
+            cell["mode"],
+            f"{cell['length']:,}",
+            _plan_text(cell),
+        )
+        for cell in cells
     ]
-    print_table(("method", "mode", "length", "estimated seconds"), rows)
+    print_table(("task", "method", "mode", "length", "estimated seconds"), rows)
     left = [cell for cell in cells if cell["status"] == "planned"]
     seconds = sum(cell["seconds"] for cell in left)
     typer.echo(f"{len(left)} of {len(cells)} cells to run, about {seconds:,.0f} s")

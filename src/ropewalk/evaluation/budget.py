@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from ropewalk.evaluation.cells import Measurement, Result, Skip
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.jobs import Job
-from ropewalk.evaluation.setting import Setting
 from ropewalk.methods.spec import Spec
 
 
@@ -20,19 +19,20 @@ class Budget:
     def __init__(self, seconds: float, begun: float, cost_model: CostModel) -> None:
         self.seconds = seconds
         self._end, self._cost_model = begun + seconds, cost_model
-        self._rates: dict[tuple[Spec, str], float] = {}
+        self._rates: dict[tuple[Spec, str, str], float] = {}
 
     def fits(self, job: Job) -> bool:
         """Whether a job that begins now ends in time."""
         return time.monotonic() + self._estimate(job) <= self._end
 
-    def note(self, setting: Setting, results: Sequence[Result]) -> None:
+    def note(self, results: Sequence[Result]) -> None:
         """Learn from the cells of a job that has just run."""
         ran = [result for result in results if isinstance(result, Measurement)]
         if ran:
             cell, lengths = ran[0].cell, [each.cell.length for each in ran]
-            cost = setting.task.cost(lengths, cell.split)
-            self._rates[cell.method, cell.split.name] = sum(each.seconds for each in ran) / cost
+            cost = ran[0].task.cost(lengths, cell.split)
+            rate = sum(each.seconds for each in ran) / cost
+            self._rates[cell.method, cell.split.name, cell.task] = rate
 
     def skipped(self, job: Job, length: int) -> Skip:
         """The cell of a length that does not fit."""
@@ -41,5 +41,5 @@ class Budget:
         return Skip(cell=job.cell(length), seconds=seconds, reason=reason)
 
     def _estimate(self, job: Job) -> float:
-        rate = self._rates.get((job.method, job.split.name), self._cost_model.seconds_per_token)
-        return rate * job.cost
+        key = (job.method, job.split.name, job.task_text)
+        return self._rates.get(key, self._cost_model.seconds_per_token) * job.cost

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ropewalk.core.passes import Pass
 from ropewalk.evaluation.protocols.protocol import Sharing
 from ropewalk.evaluation.tasks.task import Task
-from ropewalk.evaluation.units import Unit
+from ropewalk.evaluation.units import LOSS, Unit
 from ropewalk.methods.spec import Spec
 
 Record = dict[str, Any]
@@ -18,22 +18,30 @@ class Cell:
     """One figure of a table.
 
     method  its text is shown; its canonical spelling, with every factor a number, decides the value
+    task    ``Task.text`` of what is measured
     """
 
     method: Spec
     split: Pass
     length: int
+    task: str = LOSS.name
 
     def record(self, values: Mapping[str, Any]) -> Record:
         """The cell as one JSON object; what ``values`` lacks is null."""
         names = {"method": self.method.text, "mode": self.split.name, "length": self.length}
-        return {**names, **dict.fromkeys(_VALUES), **values}
+        record = {**names, **dict.fromkeys(_VALUES), **values}
+        if self.task == LOSS.name:
+            return record
+        own = {**dict.fromkeys(_TASK_VALUES), "task": self.task.partition(":")[0]}
+        return {**own, **record}
 
 
 _VALUES = (
     "documents", "tokens_scored", "nll", "ppl", "bits_per_byte", "ci95", "ci95_over",
     "seconds", "peak_memory_bytes", "status", "reason",
 )  # fmt: skip
+_TASK_VALUES = ("task", "metric", "value", "trials", "forced", "generation", "depths")
+"""Of what is not the loss of all tokens, in whose fields such a cell has null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +121,11 @@ class Series:
 
     sharing  ``SharedPasses`` if a token's loss depends on earlier tokens only and the
              method is one model at all ``lengths``; else ``OnePassPerLength``
+    task     as in ``Cell``
     """
 
     method: Spec
     split: Pass
     lengths: tuple[int, ...]
     sharing: Sharing
+    task: str = LOSS.name

@@ -10,6 +10,8 @@ from ropewalk.core.language_model import LanguageModel
 from ropewalk.core.passes import Pass
 from ropewalk.evaluation.cells import Cell, Series
 from ropewalk.evaluation.setting import Setting
+from ropewalk.evaluation.tasks.task import Task
+from ropewalk.evaluation.units import LOSS
 from ropewalk.methods.spec import Spec
 
 
@@ -50,6 +52,7 @@ class Job:
     lengths  that the passes serve: ascending, without repetition
     wanted   those of them whose cells are not there yet
     batch    sequences of equal length that go through the model at once, where memory allows
+    task_text  of what is measured
     """
 
     source: ModelSource
@@ -59,15 +62,21 @@ class Job:
     lengths: tuple[int, ...]
     wanted: tuple[int, ...]
     batch: int = 1
+    task_text: str = LOSS.name
+
+    @property
+    def task(self) -> Task:
+        """What is measured."""
+        return self.setting.task_of(self.task_text)
 
     @property
     def cost(self) -> float:
         """Token equivalents of its passes."""
-        return self.setting.task.cost(self.lengths, self.split)
+        return self.task.cost(self.lengths, self.split)
 
     def cell(self, length: int) -> Cell:
         """The cell of one length."""
-        return Cell(method=self.method, split=self.split, length=length)
+        return Cell(method=self.method, split=self.split, length=length, task=self.task_text)
 
 
 def jobs_of(
@@ -75,7 +84,8 @@ def jobs_of(
 ) -> Iterator[Job]:
     """The jobs of all series, everything wanted."""
     for one in series:
-        for lengths in setting.task.groups(tuple(sorted(set(one.lengths))), one.sharing):
+        task = setting.task_of(one.task)
+        for lengths in task.groups(tuple(sorted(set(one.lengths))), one.sharing):
             yield Job(
                 source=source,
                 setting=setting,
@@ -84,4 +94,5 @@ def jobs_of(
                 lengths=lengths,
                 wanted=lengths,
                 batch=batch,
+                task_text=one.task,
             )

@@ -120,7 +120,7 @@ class _Run:
     def keep(self, setting: Setting, results: Sequence[Result]) -> None:
         """Store new results of one job."""
         if self.budget is not None:
-            self.budget.note(setting, results)
+            self.budget.note(results)
         for result in results:
             self.store.save(setting, result)
             self._note(result)
@@ -143,7 +143,7 @@ def _refused(job: Job) -> dict[Cell, Failure]:
     refused: dict[Cell, Failure] = {}
     for length in job.lengths:
         try:
-            job.setting.task.check(length)
+            job.task.check(length)
         except RopewalkError as error:
             failed = Failure(cell=job.cell(length), reason=reason_of(error))
             refused[failed.cell] = failed

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass, Pass, StreamPass
+from ropewalk.evaluation.tasks.table import GENERATORS
+from ropewalk.evaluation.units import LOSS
 from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.methods.unscaled import none
 
 DEFAULT_MULTIPLES = ("0.5x", "1x", "2x", "4x", "8x")
+ALL_TASKS = "all"
 DEFAULT_METHODS = (
     "none",
     "linear",
@@ -52,6 +55,7 @@ class Request:
     windows: int | None = None
     tail_tokens: int | None = None
     stride: int | None = None
+    tasks: Sequence[str] = (LOSS.name,)
 
     def check(self) -> None:
         """Raise RopewalkError for a mistyped word, before a model is loaded."""
@@ -59,6 +63,7 @@ class Request:
             [*self.methods, *(line.method for line in self.lines)],
             [*self.modes, *(line.mode for line in self.lines)],
         )
+        read_tasks(self.tasks)
 
     def all_lines(self, native: Encoding) -> Sequence[Line]:
         """A line for each mode and method; without a method, the default ones: ``native`` first
@@ -84,6 +89,20 @@ def check_words(methods: Sequence[str], modes: Sequence[str]) -> None:
         parse_spec(method)
     for mode in modes:
         read_mode(mode)
+
+
+def read_tasks(words: Sequence[str]) -> tuple[str, ...]:
+    """Names of tasks, each once; ``all`` is all but ``qa``, which needs a file of questions.
+
+    Raises RopewalkError for another word.
+    """
+    named = (LOSS.name, *GENERATORS)
+    every = [name for name in named if name != "qa"]
+    for word in words:
+        if word not in (*named, ALL_TASKS):
+            raise RopewalkError(f"task {word}: expected one of {', '.join((*named, ALL_TASKS))}")
+    chosen = [name for word in words for name in (every if word == ALL_TASKS else [word])]
+    return tuple(dict.fromkeys(chosen)) or (LOSS.name,)
 
 
 def read_lengths(lengths: Sequence[int | str], trained_length: int) -> tuple[int, ...]:

@@ -14,8 +14,10 @@ from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.protocol import OnePassPerLength, SharedPasses
 from ropewalk.evaluation.protocols.table import read_protocol
-from ropewalk.evaluation.request import Request, read_lengths, read_mode
+from ropewalk.evaluation.request import Request, read_lengths, read_mode, read_tasks
 from ropewalk.evaluation.setting import Setting
+from ropewalk.evaluation.tasks.task import Task
+from ropewalk.evaluation.units import LOSS
 from ropewalk.methods.spec import Spec, parse_spec
 from ropewalk.storage.version import code_version
 
@@ -40,10 +42,11 @@ class Run:
         weights: str,
         documents: tuple[Document, ...],
         dtype: str,
+        others: tuple[Task, ...] = (),
     ) -> "Run":
         """What is asked of a model of that geometry and encoding.
 
-        name, weights, dtype  as in ``Setting``
+        name, weights, dtype, others  as in ``Setting``
 
         Raises RopewalkError for bad input.
         """
@@ -57,6 +60,7 @@ class Run:
             dtype=dtype,
             documents=documents,
             code_version=code_version(),
+            others=others,
             protocol=read_protocol(
                 request.protocol,
                 geometry.trained_length,
@@ -68,8 +72,10 @@ class Run:
         )
         factor = default_factor(every, geometry)
         specs = [_with_factor(parse_spec(line.method), factor) for line in lines]
+        loss = [setting.task] if LOSS.name in read_tasks(request.tasks) else []
         series = tuple(
-            _series(spec, read_mode(line.mode), own, geometry, native)
+            replace(_series(spec, read_mode(line.mode), own, geometry, native), task=task.text)
+            for task in (*loss, *others)
             for spec, line, own in zip(specs, lines, lengths, strict=True)
         )
         return cls(setting=setting, series=series)

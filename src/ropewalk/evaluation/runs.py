@@ -86,7 +86,7 @@ def _measured(stored: Mapping[str, Any], cell: Cell, setting: Setting) -> Measur
     )
     return Measurement(
         cell=cell,
-        task=setting.task,
+        task=setting.task_of(cell.task),
         units=units,
         seconds=float(record["seconds"]),
         peak_memory_bytes=record["peak_memory_bytes"],

@@ -21,6 +21,7 @@ class Setting:
     weights         fingerprint of the weights: what identifies the model
     dtype           of the weights and activations, e.g. ``float32``
     code_version    version of the code that measures
+    others          tasks beside the loss of the documents
 
     Raises RopewalkError without a document.
     """
@@ -32,6 +33,7 @@ class Setting:
     protocol: EvaluationProtocol
     documents: tuple[Document, ...]
     code_version: str
+    others: tuple[Task, ...] = ()
     task: Task = field(init=False)
     """What is measured: the loss of the documents as the protocol takes them."""
 
@@ -40,6 +42,10 @@ class Setting:
             raise RopewalkError("no document: expected at least one text to measure on")
         loss = Loss(protocol=self.protocol, texts=self.protocol.texts(self.documents))
         object.__setattr__(self, "task", loss)
+
+    def task_of(self, text: str) -> Task:
+        """The task of that text (``Task.text``)."""
+        return next(each for each in (self.task, *self.others) if each.text == text)
 
     def manifest(self) -> dict[str, Any]:
         """What all cells have in common, for ``Folder.open``."""
@@ -68,5 +74,6 @@ class Setting:
             "method": cell.method.canonical,
             "mode": cell.split.name,
             "length": cell.length,
+            "task": cell.task,
         }
         return Key.of(parts)

@@ -72,7 +72,7 @@ class Worker:
         return (failed,) if longest in job.wanted else ()
 
     def _measured(self, session: Session, job: Job) -> tuple[Result, ...]:
-        task, longest = job.setting.task, job.lengths[-1]
+        task, longest = job.task, job.lengths[-1]
         model = session.use(job.method, longest, job.split)
         with meter_of(session.device).watch() as memory:
             started = time.perf_counter()

@@ -12,6 +12,7 @@ from ropewalk.storage.files import write_whole
 CSV_COLUMNS = (
     "method", "mode", "length", "documents", "tokens_scored", "nll", "ppl", "bits_per_byte",
     "ci95_low", "ci95_high", "seconds", "peak_memory_bytes", "status", "reason",
+    "task", "metric", "value", "trials",
 )  # fmt: skip
 
 

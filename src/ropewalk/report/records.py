@@ -92,7 +92,7 @@ class Comparison:
     def of(cls, document: Mapping[str, Any]) -> "Comparison":
         """Raises RopewalkError for a document without cells or with a field missing."""
         try:
-            cells = [CellView.of(record) for record in document["cells"]]
+            cells = [CellView.of(record) for record in loss_records(document)]
             modes = dict.fromkeys(cell.mode for cell in cells)
             tables = tuple(Table.of(m, (c for c in cells if c.mode == m)) for m in modes)
             comparison = cls(
@@ -109,6 +109,11 @@ class Comparison:
         if not tables:
             raise RopewalkError("a results document without cells: expected at least one")
         return comparison
+
+
+def loss_records(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The cells of a document that measure the loss of all tokens, not a task."""
+    return [record for record in document["cells"] if "task" not in record]
 
 
 def _baseline_first(method: str) -> int:

@@ -30,6 +30,10 @@ class Loss(Task):
     texts: tuple[Document, ...]
 
     @property
+    def text(self) -> str:
+        return LOSS.name
+
+    @property
     def metric(self) -> Metric:
         return Metric(name=LOSS.name, average=self.protocol.average)
 

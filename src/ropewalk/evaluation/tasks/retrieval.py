@@ -44,12 +44,16 @@ _COUNTED = ("right", "exact", "first_integer", "wrong", "empty")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Retrieval(Task):
-    """A generator's samples: ``trials`` of them at every length."""
+    """A generator's samples: ``trials`` of them at every length.
+
+    digest  of a file that they are made of, or nothing
+    """
 
     generator: Generator
     tokens: Tokens
     trials: int = TRIALS
     seed: int = SEED
+    digest: str = ""
 
     def __post_init__(self) -> None:
         if self.trials < 2:
@@ -59,6 +63,12 @@ class Retrieval(Task):
     def name(self) -> str:
         """As typed on the command line."""
         return self.generator.name
+
+    @property
+    def text(self) -> str:
+        """Documents and weights, which fix texts and tokenizer, are the setting's."""
+        opening = ",".join(map(str, self.tokens.opening)) or "none"
+        return f"{self.name}:trials={self.trials},seed={self.seed},bos={opening}{self.digest}"
 
     @property
     def metric(self) -> Metric:

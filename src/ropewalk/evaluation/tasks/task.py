@@ -18,6 +18,11 @@ class Task(ABC):
 
     @property
     @abstractmethod
+    def text(self) -> str:
+        """Its name and what decides its value beside the setting, e.g. ``needle:trials=20``."""
+
+    @property
+    @abstractmethod
     def metric(self) -> Metric:
         """The one that methods are compared by."""
 

@@ -19,8 +19,11 @@ CONTINUED_CHARACTERS = 16
 class TextTokenizer(Protocol):
     """What tasks ask of a tokenizer; those of transformers have it."""
 
-    bos_token_id: int | None
-    all_special_ids: Sequence[int]
+    @property
+    def bos_token_id(self) -> int | None: ...
+
+    @property
+    def all_special_ids(self) -> Sequence[int]: ...
 
     def __call__(
         self, text: Any, *, add_special_tokens: bool, split_special_tokens: bool
@@ -28,7 +31,7 @@ class TextTokenizer(Protocol):
         """``input_ids`` ``[n]`` of a text, or of each of a list of texts."""
         ...
 
-    def decode(self, token_ids: Sequence[int]) -> str: ...
+    def decode(self, token_ids: list[int]) -> Any: ...
 
     def __len__(self) -> int: ...
 
@@ -44,7 +47,7 @@ class Tokens:
     opening: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, tokenizer: TextTokenizer, bos: Bos = "auto") -> "Tokens":
+    def of(cls, tokenizer: TextTokenizer, bos: str = "auto") -> "Tokens":
         """A tokenizer, with a BOS as ``bos`` says. Raises RopewalkError as ``opening_ids``."""
         return cls(tokenizer=tokenizer, opening=opening_ids(tokenizer, bos))
 
@@ -81,7 +84,7 @@ class Tokens:
         return words if len(words) >= 1000 else every
 
 
-def opening_ids(tokenizer: TextTokenizer, bos: Bos) -> tuple[int, ...]:
+def opening_ids(tokenizer: TextTokenizer, bos: str) -> tuple[int, ...]:
     """The BOS that a sequence begins with, once, or nothing.
 
     Raises RopewalkError for ``always`` where the tokenizer has none, or for another word.

@@ -1,0 +1,96 @@
+"""Tasks in a comparison: their cells, resumed, budgeted, with their samples beside them."""
+
+import json
+
+import pytest
+
+from ropewalk import api
+from ropewalk.core.errors import RopewalkError
+from ropewalk.report.tasks import effective_length, task_tables
+
+REQUEST = {
+    "methods": ["none", "linear"],
+    "lengths": [64, 128],
+    "tasks": ["induction", "key_value"],
+    "trials": 4,
+}
+LOSS_FIELDS = ("documents", "tokens_scored", "nll", "ppl", "bits_per_byte")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return api.compare(out=tmp_path_factory.mktemp("run") / "tasks", **REQUEST)
+
+
+def test_a_cell_is_one_method_mode_length_and_task(run):
+    keys = [(each["task"], each["method"], each["length"]) for each in run.records]
+    tasks, methods, lengths = REQUEST["tasks"], REQUEST["methods"], REQUEST["lengths"]
+    assert keys == [(t, m, n) for t in tasks for m in methods for n in lengths]
+    for record in run.records:
+        assert record["status"] == "ok"
+        assert (record["metric"], record["trials"]) == ("rank_1", 4)
+        low, high = record["ci95"]
+        assert 0 <= low <= record["value"] <= high <= 1
+        assert not any(record[name] is not None for name in LOSS_FIELDS)
+        assert record["generation"]["right"] + record["generation"]["wrong"] <= 4
+        assert sum(depth["trials"] for depth in record["depths"]) == 4
+        assert record["seconds"] > 0
+
+
+def test_differences_to_the_baseline_are_by_task(run):
+    found = [(each["task"], each["method"], each["length"]) for each in run.document["differences"]]
+    assert found == [(t, "linear", n) for t in REQUEST["tasks"] for n in REQUEST["lengths"]]
+    assert all(-1 <= each["value"] <= 1 for each in run.document["differences"])
+
+
+def test_a_finished_cell_is_never_measured_again(run, monkeypatch):
+    monkeypatch.setattr("ropewalk.integrations.scoring.TransformersScorer.read", None)
+    again = api.compare(out=run.run_dir, **REQUEST)
+    assert again.records == run.records
+    with pytest.raises(TypeError):
+        api.compare(out=run.run_dir, **{**REQUEST, "trials": 5})  # other samples, other cells
+
+
+def test_samples_stand_beside_the_results(run):
+    for task in REQUEST["tasks"]:
+        for length in REQUEST["lengths"]:
+            lines = (run.run_dir / "samples" / f"{task}-{length}.jsonl").read_text("utf-8")
+            rows = [json.loads(line) for line in lines.splitlines()]
+            assert [row["task"] for row in rows] == [task] * 4
+
+
+def test_a_length_that_is_too_short_is_a_failed_cell_with_its_reason(tmp_path):
+    request = {**REQUEST, "lengths": [16, 64], "tasks": ["loss", "passkey"], "windows": 2}
+    run = api.compare(out=tmp_path / "run", **request)
+    short = [each for each in run.records if "task" in each and each["length"] == 16]
+    assert [each["status"] for each in short] == ["failed"] * 2
+    assert all("passkey at length 16: " in each["reason"] for each in short)
+    assert len([each for each in run.records if "task" not in each]) == 4
+
+
+def test_what_does_not_fit_a_budget_is_skipped(tmp_path):
+    run = api.compare(out=tmp_path / "run", budget=0.0, **REQUEST)
+    assert {each["status"] for each in run.records} == {"skipped"}
+    assert {each["task"] for each in run.records} == set(REQUEST["tasks"])
+
+
+def test_a_mistyped_task_is_told_before_a_model_is_loaded(tmp_path):
+    with pytest.raises(RopewalkError, match="task needles: expected one of loss, needle"):
+        api.compare("no such model", out=tmp_path / "run", tasks=["needles"])
+
+
+def record(length, *shares, status="ok"):
+    depths = [{"rank_1": share, "right": 0.0} for share in shares]
+    return {"length": length, "status": status, "depths": depths}
+
+
+def test_the_effective_length_is_the_largest_at_which_every_depth_is_retrieved():
+    assert effective_length([record(512, 1.0, 0.9), record(256, 1.0, 1.0)]) == 512
+    assert effective_length([record(512, 1.0, 0.8), record(256, 1.0, 1.0)]) == 256
+    assert effective_length([record(256, 0.5, 1.0), record(512, 1.0, 1.0)]) is None
+    assert effective_length([record(256, 1.0), record(512, status="failed")]) == 256
+
+
+def test_a_table_a_task(run):
+    titles = [str(table.title) for table in task_tables(run.document)]
+    assert [title.split(",")[0] for title in titles] == ["Task induction", "Task key_value"]
