@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ropewalk.api import inspect as inspect
     from ropewalk.api import perplexity as perplexity
     from ropewalk.api import plan as plan
+    from ropewalk.api import train as train
     from ropewalk.api import verify as verify
     from ropewalk.attention.reference import attend_reference as attend_reference
     from ropewalk.attention.tiled import attend as attend
@@ -40,6 +41,7 @@ _HOMES = {
     "plan": "ropewalk.api",
     "relative_positions": "ropewalk.analysis.distances",
     "rotate": "ropewalk.core.rotation",
+    "train": "ropewalk.api",
     "verify": "ropewalk.api",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "plan",
     "relative_positions",
     "rotate",
+    "train",
     "verify",
 ]
 

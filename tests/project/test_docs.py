@@ -248,7 +248,7 @@ def test_a_shown_command_is_understood(words):
     for spec in [methods] if isinstance(methods, str) else methods:
         parse_spec(spec)
     lengths = values.get("length") or ()
-    for length in [lengths] if isinstance(lengths, str) else lengths:
+    for length in [lengths] if isinstance(lengths, str | int) else lengths:
         length_in_tokens(length, 256)
     for mode in values.get("mode") or ():
         read_mode(mode)

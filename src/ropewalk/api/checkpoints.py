@@ -13,6 +13,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
 from ropewalk.integrations.loading import LoadedModel, load_model
 from ropewalk.integrations.session import Session
+from ropewalk.training.decoder import register
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _VOLATILE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
@@ -31,6 +32,7 @@ def open_checkpoint(
     if dtype not in DTYPES:
         raise RopewalkError(f"dtype {dtype}: expected one of {', '.join(DTYPES)}")
     place = None if device is None else _device(device)
+    register()
     return load_model(source or demo_model(), dtype=DTYPES[dtype], device=place)
 
 

@@ -7,13 +7,12 @@ from typing import Any
 from torch import nn
 
 from ropewalk.api.shapes import shape_of
-from ropewalk.integrations.extension import Extension
-from ropewalk.integrations.session import extend_with
+from ropewalk.integrations.session import AnyExtension, extend_with
 from ropewalk.methods.inspection import inspect_model
 from ropewalk.methods.spec import parse_spec, with_arguments
 
 
-def extend(model: nn.Module, spec: str, **parameters: object) -> Extension:
+def extend(model: nn.Module, spec: str, **parameters: object) -> AnyExtension:
     """Put a method into a transformers model, in place, right under a KV cache.
 
         with rw.extend(model, "yarn", factor=4):

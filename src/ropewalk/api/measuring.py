@@ -26,8 +26,7 @@ from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore, RunFolder
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.integrations.session import config_of
-from ropewalk.methods.from_config import native_encoding
+from ropewalk.integrations.session import config_of, native_of
 from ropewalk.report.files import write_csv, write_json
 from ropewalk.report.plots import write_curves
 from ropewalk.report.records import PLAIN, loss_records
@@ -196,7 +195,7 @@ def _prepared(
 
 def _run_of(model: nn.Module, request: Request, **setting: Any) -> Run:
     rope = read_model(config_of(model)).rope()
-    return Run.of(request, rope.geometry(), native_encoding(rope), **setting)
+    return Run.of(request, rope.geometry(), native_of(model), **setting)
 
 
 def _cost_model(run: Run, checkpoint: CheckpointSource) -> CostModel:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.configs.shape import ModelShape, read_model
+from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.loading import load_config
+from ropewalk.training.decoder import DecoderConfig
 
 
 def shape_of(config: Mapping[str, Any] | str | Path) -> ModelShape:
@@ -17,4 +19,15 @@ def shape_of(config: Mapping[str, Any] | str | Path) -> ModelShape:
     Raises RopewalkError for what is none.
     """
     parsed = load_config(config) if isinstance(config, str | Path) else config
+    _refuse_other_encodings(parsed)
     return read_model(parsed, completed_by_transformers)
+
+
+def _refuse_other_encodings(config: Mapping[str, Any]) -> None:
+    """A decoder of ``ropewalk train`` states method specs, which no rope field can say."""
+    specs = config.get("encodings") if config.get("model_type") == DecoderConfig.model_type else ()
+    if specs and set(specs) != {"none"}:
+        raise RopewalkError(
+            f"trained with {', '.join(specs)}: expected a model with a rope block in its config; "
+            "compare, verify and generate take this one"
+        )

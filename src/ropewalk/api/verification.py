@@ -17,13 +17,11 @@ from ropewalk.api.extending import extend
 from ropewalk.configs.shape import ModelShape, read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.request import check_words, length_in_tokens
-from ropewalk.integrations.call import Horizon
-from ropewalk.integrations.extension import EXTENSION, Extension
+from ropewalk.integrations.extension import EXTENSION
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.predictor import TransformersPredictor
-from ropewalk.integrations.session import config_of, extend_with
-from ropewalk.methods.from_config import native_encoding
+from ropewalk.integrations.session import AnyExtension, config_of, extend_with, native_of
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 from ropewalk.storage.folders import Folder
 from ropewalk.storage.version import code_version
@@ -200,10 +198,10 @@ class _Subject:
             return run.of_stock(yardstick)
 
     def _verification(
-        self, native: Extension | None, listener: Listener, store: Store | None = None
+        self, native: AnyExtension | None, listener: Listener, store: Store | None = None
     ) -> Verification:
         """native  the model's own encoding, installed; None for a family that is refused"""
-        both_ways = native is not None and native.layout.horizon is Horizon.BOTH_WAYS
+        both_ways = native is not None and native.both_ways
         layout = None if native is None else native.describe()
         return Verification(
             model=self.predictor,
@@ -219,7 +217,7 @@ class _Subject:
         length = len(self.sample.long)
         factor = max(1.0, length / self.predictor.trained_length)
         given: dict[str, Any] = {"default_factor": factor, "context_length": length}
-        native = native_encoding(self.shape.rope())
+        native = native_of(self.model)
         spec.encoding(native.geometry, native=native, **given)
 
         @contextmanager
@@ -252,6 +250,6 @@ class _Subject:
         }
 
 
-def _promises(extension: Extension) -> bool:
+def _promises(extension: AnyExtension) -> bool:
     """Whether all checks must agree."""
     return all(each.path_independent for each in extension.wanted.values())

@@ -45,9 +45,9 @@ def generate(
     import torch
     from transformers import TextStreamer
 
-    from ropewalk.integrations.loading import load_model
+    from ropewalk.api.checkpoints import open_checkpoint
 
-    loaded = load_model(source)
+    loaded = open_checkpoint(source)
     if not loaded.model.can_generate():
         raise RopewalkError(f"{loaded.name} writes no text: expected a causal language model")
     tokenizer = loaded.require_tokenizer()

@@ -88,3 +88,44 @@ class CausalRows(Rows):
         device = self.query_positions.device
         rows = torch.arange(before + first, stop, device=device)
         return stop, rows[:, None] >= torch.arange(stop, device=device)[None, :]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PaddedRows(Rows):
+    """``m`` queries at the end of ``n`` keys, causal, with padding on the left of each row.
+
+    padding  slots of padding of each sequence, int64 ``[b]``
+    window   keys that a row sees, itself among them; None for all before it
+    """
+
+    query_positions: Tensor
+    key_positions: Tensor
+    padding: Tensor
+    window: int | None
+
+    @classmethod
+    def of(cls, padding: Tensor, queries: int, keys: int, window: int | None) -> "PaddedRows":
+        index = torch.arange(keys, device=padding.device)
+        positions = (index[None] - padding[:, None]).clamp(min=0)
+        return cls(
+            query_positions=positions[:, keys - queries :],
+            key_positions=positions,
+            padding=padding,
+            window=window,
+        )
+
+    @property
+    def visible(self) -> tuple[Tensor, Tensor]:
+        queries, keys = self.query_positions.shape[1], self.key_positions.shape[1]
+        stop = torch.arange(keys - queries, keys, device=self.padding.device)[None] + 1
+        start = self.padding[:, None].expand(-1, queries)
+        if self.window is not None:
+            start = torch.maximum(start, stop - self.window)
+        stop = stop.expand_as(start)
+        return torch.minimum(start, stop), stop
+
+    def allowed(self, first: int, last: int) -> tuple[int, Tensor | None]:
+        stop = self.key_positions.shape[1] - self.query_positions.shape[1] + last
+        start, end = (bound[:, first:last, None] for bound in self.visible)
+        key = torch.arange(stop, device=self.padding.device)
+        return stop, ((start <= key) & (key < end))[:, None]

@@ -67,12 +67,13 @@ class Request:
 
     def all_lines(self, native: Encoding) -> Sequence[Line]:
         """A line for each mode and method; without a method, the default ones: ``native`` first
-        where it is not plain RoPE.
+        where it is not plain RoPE, and it alone where nothing rotates.
 
         Raises RopewalkError for a method that is given twice.
         """
         shipped = () if native.frequencies == none(native.geometry).frequencies else (NATIVE,)
-        methods = list(self.methods) or [*shipped, *DEFAULT_METHODS]
+        scalings = () if native.frequencies is None else DEFAULT_METHODS
+        methods = list(self.methods) or [*shipped, *scalings]
         for method in methods:
             if methods.count(method) > 1:
                 raise RopewalkError(f"--method {method} is given twice; drop one")

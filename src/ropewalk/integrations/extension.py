@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.choice import Encode, Wanted, native_of, wanted_in
 from ropewalk.integrations.entrance import Entrance, RotaryEntrance
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
@@ -199,6 +200,11 @@ class Extension:
         setattr(rotary.parent, rotary.attribute, ours.train(ours.stock.training))
         installed = Installed(parent=rotary.parent, attribute=rotary.attribute, ours=ours)
         self._parts.rotaries.append(installed)
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether rows see what comes after them."""
+        return self.layout.horizon is Horizon.BOTH_WAYS
 
     def remove(self) -> None:
         """Restore the model, bit for bit, but for what its user changed. Safe to call twice."""

@@ -11,12 +11,17 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass, Pass
 from ropewalk.integrations.choice import Encode
+from ropewalk.integrations.encoded import EncodedExtension, EncodedModel
 from ropewalk.integrations.extension import Extension
 from ropewalk.integrations.installation import install
 from ropewalk.integrations.layout import Native
 from ropewalk.integrations.scoring import TransformersScorer
+from ropewalk.methods.extended import extended
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.spec import NATIVE, Spec
+
+AnyExtension = Extension | EncodedExtension
+"""An encoding in force, in whichever way the model takes it."""
 
 
 class Session:
@@ -25,7 +30,7 @@ class Session:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._shape = read_model(config_of(model))
-        self._extension: Extension | None = None
+        self._extension: AnyExtension | None = None
         self._in_force: tuple[Spec, int | None, Pass] | None = None
 
     @property
@@ -43,11 +48,14 @@ class Session:
         """
         wanted = (method, length if method.depends_on_length else None, split)
         if wanted != self._in_force:
-            encode, native = encoders(self._shape, method, context_length=length, split=split)
-            if self._extension is None:
-                self._extension = install(self.model, encode, native)
-            else:
+            if isinstance(self._extension, Extension):
+                encode, _ = encoders(self._shape, method, context_length=length, split=split)
                 self._extension.swap(encode)
+            else:
+                self.close()
+                self._extension = extend_with(
+                    self.model, method, context_length=length, split=split
+                )
             self._in_force = wanted
         return TransformersScorer(self.model)
 
@@ -65,8 +73,21 @@ def extend_with(
     default_factor: float | None = None,
     context_length: int | None = None,
     split: Pass | None = None,
-) -> Extension:
+) -> AnyExtension:
     """As ``rw.extend``, with what ``encoders`` needs for an omitted or symbolic factor."""
+    if isinstance(model, EncodedModel):
+
+        def change(own: Encoding) -> Encoding:
+            asked = spec.encoding(
+                own.geometry,
+                default_factor=default_factor,
+                context_length=context_length,
+                native=own,
+            )
+            policy = (split or FullPass()).policy(asked.length_policy)
+            return extended(own, replace(asked, length_policy=policy), spec.text)
+
+        return EncodedExtension(model, change, spec.text)
     encode, native = encoders(
         read_model(config_of(model)),
         spec,
@@ -121,6 +142,14 @@ def encoders(
         return None if shipped else wanted(layer_type)
 
     return encode, native
+
+
+def native_of(model: nn.Module) -> Encoding:
+    """What ``native`` stands for, of the layers that rotate and see farthest."""
+    if isinstance(model, EncodedModel):
+        rotating = [each for each in model.encodings if each.frequencies is not None]
+        return (rotating or list(model.encodings))[0]
+    return native_encoding(read_model(config_of(model)).rope())
 
 
 def config_of(model: nn.Module) -> dict[str, Any]:

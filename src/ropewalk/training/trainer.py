@@ -22,6 +22,9 @@ from ropewalk.training.checkpoint import Checkpoint
 from ropewalk.training.corpus import Windows
 from ropewalk.training.schedule import WarmupStableDecay
 
+ENCODING_TERMS = "encoding_terms"
+"""In the names of parameters that an encoding has."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -127,7 +130,8 @@ def _step(
 def _optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
     matrices, others, vectors = [], [], []
     for name, parameter in model.named_parameters():
-        if parameter.ndim != 2:
+        # Tables and small networks of an encoding are no matrices of a block.
+        if parameter.ndim != 2 or ENCODING_TERMS in name:
             vectors.append(parameter)
         elif "embed" in name or "lm_head" in name:
             others.append(parameter)

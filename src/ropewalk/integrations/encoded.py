@@ -1,0 +1,90 @@
+"""Models whose layers take encodings as values: nothing has to be found or replaced."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.methods.spec import NATIVE
+
+
+@runtime_checkable
+class EncodedModel(Protocol):
+    """A causal model that applies whatever encodings its layers are given."""
+
+    @property
+    def encodings(self) -> Sequence[Encoding]:
+        """In force in each layer."""
+        ...
+
+    @property
+    def windows(self) -> Sequence[int | None]:
+        """Tokens that each layer sees; None for all before it."""
+        ...
+
+    def encode(self, encodings: Sequence[Encoding]) -> None:
+        """Put an encoding into each layer."""
+        ...
+
+
+class EncodedExtension:
+    """Other encodings in force in such a model, until ``remove``. A context manager."""
+
+    def __init__(
+        self, model: EncodedModel, change: Callable[[Encoding], Encoding], name: str
+    ) -> None:
+        """Raises RopewalkError where ``name``, unless native, leaves every layer as it is."""
+        self._model, self._own = model, list(model.encodings)
+        # No distance is new in a window that is no longer than the trained length.
+        encodings = [
+            change(own) if window is None or window > own.geometry.trained_length else own
+            for own, window in zip(self._own, model.windows, strict=True)
+        ]
+        if encodings == self._own and all(own.frequencies is None for own in self._own):
+            _refuse_no_change(name)
+        self.wanted = {f"layer {number}": each for number, each in enumerate(encodings)}
+        model.encode(encodings)
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether rows see what comes after them."""
+        return False
+
+    def remove(self) -> None:
+        """Put the model's own encodings back."""
+        self._model.encode(self._own)
+
+    def describe(self) -> dict[str, Any]:
+        """Which layers changed, and a fingerprint of the encodings in force."""
+        changed = sum(
+            each != own for each, own in zip(self.wanted.values(), self._own, strict=True)
+        )
+        digest = hashlib.sha256(repr(list(self.wanted.values())).encode())
+        return {
+            "family": "ropewalk",
+            "layers": len(self._own),
+            "layers_changed": changed,
+            "layers_without_positions": sum(own.frequencies is None for own in self._own),
+            "fingerprint": digest.hexdigest()[:16],
+        }
+
+    def __enter__(self) -> "EncodedExtension":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+def _refuse_no_change(name: str) -> None:
+    if name != NATIVE:
+        raise RopewalkError(
+            f"{name} changes nothing in a model that rotates nothing: what grows with the length "
+            "are its biases and the keys that a row sees; expected native, or log_n"
+        )
