@@ -5,7 +5,9 @@
     pairs      key : value , with random keys and values; with probability 0.7 one of the last 60
                pairs again (as ``key_value`` asks)
 
-Any window of a stream is as good as any other, so that the trainer's random windows serve.
+Each stream has a vocabulary of its own, of 32 tokens to all: the fewer they are, the sooner copying
+them pays, which is learned before looking up. Any window of a stream is as good as any other, so
+that the trainer's random windows serve.
 """
 
 from collections.abc import Iterator
@@ -16,16 +18,17 @@ from torch import Tensor
 
 REACH_TOKENS = 250
 REACH_PAIRS = 60
-STREAM_TOKENS = 1024
+STREAM_TOKENS = 512
 
 
 def streams(tokens: int, pool: np.ndarray, separators: tuple[int, int], seed: int) -> Tensor:
-    """Ids int32 ``[tokens]``: streams of 1,024 tokens of the two kinds in turn."""
+    """Ids int32 ``[tokens]``: streams of 512 tokens of the two kinds in turn."""
     rng = np.random.default_rng(seed)
     made: list[int] = []
     while len(made) < tokens:
-        made += _first(copying(rng, pool), STREAM_TOKENS)
-        made += _first(pairs(rng, pool, separators), STREAM_TOKENS)
+        few = rng.choice(pool, int(32 * (len(pool) / 32) ** rng.random()), replace=False)
+        made += _first(copying(rng, few), STREAM_TOKENS)
+        made += _first(pairs(rng, few, separators), STREAM_TOKENS)
     return torch.tensor(made[:tokens], dtype=torch.int32)
 
 

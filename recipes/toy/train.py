@@ -39,7 +39,7 @@ def main(run: Path, steps: int = 1500, threads: int = 1) -> None:
     model = LlamaForCausalLM(toy_config())
     typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
     recipe = Recipe(
-        windows=Windows(length=TRAINED_LENGTH, batch_size=16, seed=SEED),
+        windows=Windows(length=TRAINED_LENGTH, batch_size=8, seed=SEED),
         schedule=WarmupStableDecay(total_steps=steps),
     )
     for record in train(model, causal_loss(model), tokens, recipe, run):
@@ -62,15 +62,16 @@ def toy_tokenizer() -> Tokenizer:
 def toy_config() -> LlamaConfig:
     return LlamaConfig(
         vocab_size=VOCAB_SIZE,
-        hidden_size=64,
-        intermediate_size=176,
-        num_hidden_layers=3,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=4,
         head_dim=32,
         max_position_embeddings=TRAINED_LENGTH,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=True,
+        attention_bias=True,  # a head that looks one token back is found sooner
         attn_implementation="eager",
         bos_token_id=0,
         eos_token_id=0,

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ropewalk.api.checkpoints import CheckpointSource, ModelInMemory, identity, open_checkpoint
-from ropewalk.api.tasks import retrieval_tasks, write_samples
+from ropewalk.api.tasks import long_perplexity, retrieval_tasks, write_samples
 from ropewalk.configs.shape import read_model
 from ropewalk.data import demo_book
 from ropewalk.evaluation.budget import Budget
@@ -21,9 +21,10 @@ from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.folders import default_run_folder
 from ropewalk.evaluation.measure import dry_run, measure
 from ropewalk.evaluation.progress import Progress
-from ropewalk.evaluation.request import Request
+from ropewalk.evaluation.request import Request, read_tasks
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore, RunFolder
+from ropewalk.evaluation.tasks.longppl import LONGPPL
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import config_of, native_of
@@ -67,8 +68,8 @@ def compare(
     budget    seconds, loading included: the cheapest cells come first, and those that do not fit
               stand in the result with that reason
     request   methods, lengths, texts, protocol, modes, windows, tail_tokens, stride, tasks,
-              trials, bos, questions, dtype, device, as in ``ropewalk compare --help``; what is
-              missing is chosen from the model.
+              trials, bos, questions, evaluator, dtype, device, as in ``ropewalk compare
+              --help``; what is missing is chosen from the model.
               ``lines`` (``ropewalk.evaluation.request.Line``) instead of methods, lengths and
               modes: each method has its own lengths
 
@@ -168,6 +169,7 @@ def _prepared(
     trials: int = TRIALS,
     bos: str = "auto",
     questions: Path | None = None,
+    evaluator: str | Path | None = None,
     **words: Any,
 ) -> tuple[CheckpointSource, Run]:
     request = Request(**words)
@@ -190,6 +192,9 @@ def _prepared(
         ),
         dtype=dtype,
     )
+    if LONGPPL.name in read_tasks(request.tasks):
+        by = loaded if evaluator is None else open_checkpoint(evaluator, dtype=dtype, device=device)
+        run = run.with_task(long_perplexity(run.setting, by, texts or [demo_book()]))
     return CheckpointSource(place=source, dtype=dtype, device=device, loaded=loaded), run
 
 

@@ -128,9 +128,9 @@ Tasks = Annotated[
         "--task",
         metavar="TASK",
         show_default=False,
-        help="Repeats. loss (the default); needle (four keys in the text), passkey, niah_single_1 "
-        "and RULER's other tasks, graph_bfs, coreference, induction, key_value, ...; all "
-        "(docs/tasks.md).",
+        help="Repeats. loss (the default); longppl; needle (four keys in the text), passkey, "
+        "niah_single_1 and RULER's other tasks, graph_bfs, coreference, induction, key_value, "
+        "...; all (docs/tasks.md).",
     ),
 ]
 Trials = Annotated[int, typer.Option(metavar="N", min=2, help="Samples of a task's cell.")]
@@ -149,6 +149,14 @@ QuestionsFile = Annotated[
         metavar="FILE",
         show_default=False,
         help="JSON lines with document, question and answer, for --task qa.",
+    ),
+]
+Evaluator = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        show_default=False,
+        help="Finds the key tokens of --task longppl; without it, MODEL as it ships.",
     ),
 ]
 DryRun = Annotated[
@@ -176,6 +184,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     trials: Trials = 20,
     bos: Bos = "auto",
     questions: QuestionsFile = None,
+    evaluator: Evaluator = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -199,7 +208,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     }
     if task:
         tasks = {"tasks": task, "trials": trials, "bos": bos, "questions": questions}
-        request = {**request, **tasks}
+        request = {**request, **tasks, "evaluator": evaluator}
     require_files([*(text or []), *([questions] if questions else [])])
     if dry_run:
         document = _planned(model, request)

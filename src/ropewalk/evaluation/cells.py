@@ -40,7 +40,9 @@ _VALUES = (
     "documents", "tokens_scored", "nll", "ppl", "bits_per_byte", "ci95", "ci95_over",
     "seconds", "peak_memory_bytes", "status", "reason",
 )  # fmt: skip
-_TASK_VALUES = ("task", "metric", "value", "trials", "forced", "generation", "depths")
+_TASK_VALUES = (
+    "task", "metric", "value", "trials", "forced", "generation", "depths", "longppl",
+)  # fmt: skip
 """Of what is not the loss of all tokens, in whose fields such a cell has null."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass, Pass, StreamPass
+from ropewalk.evaluation.tasks.longppl import LONGPPL
 from ropewalk.evaluation.tasks.table import GENERATORS
 from ropewalk.evaluation.units import LOSS
 from ropewalk.methods.spec import NATIVE, parse_spec
@@ -97,7 +98,7 @@ def read_tasks(words: Sequence[str]) -> tuple[str, ...]:
 
     Raises RopewalkError for another word.
     """
-    named = (LOSS.name, *GENERATORS)
+    named = (LOSS.name, LONGPPL.name, *GENERATORS)
     every = [name for name in named if name != "qa"]
     for word in words:
         if word not in (*named, ALL_TASKS):

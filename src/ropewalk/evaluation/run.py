@@ -26,10 +26,25 @@ PROBE_TOKENS = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What all cells have in common, and which there are."""
+    """What all cells have in common, and which there are.
+
+    lines  methods in modes over lengths
+    tasks  ``Task.text`` of what is measured of each line
+    """
 
     setting: Setting
-    series: tuple[Series, ...]
+    lines: tuple[Series, ...]
+    tasks: tuple[str, ...]
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Every line for every task."""
+        return tuple(replace(line, task=task) for task in self.tasks for line in self.lines)
+
+    def with_task(self, task: Task) -> "Run":
+        """This, and one more task of the same lines."""
+        setting = replace(self.setting, others=(*self.setting.others, task))
+        return replace(self, setting=setting, tasks=(*self.tasks, task.text))
 
     @classmethod
     def of(
@@ -72,13 +87,13 @@ class Run:
         )
         factor = default_factor(every, geometry)
         specs = [_with_factor(parse_spec(line.method), factor) for line in lines]
-        loss = [setting.task] if LOSS.name in read_tasks(request.tasks) else []
         series = tuple(
-            replace(_series(spec, read_mode(line.mode), own, geometry, native), task=task.text)
-            for task in (*loss, *others)
+            _series(spec, read_mode(line.mode), own, geometry, native)
             for spec, line, own in zip(specs, lines, lengths, strict=True)
         )
-        return cls(setting=setting, series=series)
+        loss = [LOSS.name] if LOSS.name in read_tasks(request.tasks) else []
+        tasks = (*loss, *(each.text for each in others))
+        return cls(setting=setting, lines=series, tasks=tasks)
 
     def document(self, records: list[Record], run_dir: Path) -> dict[str, Any]:
         """The JSON document of a comparison."""
@@ -92,7 +107,7 @@ class Run:
 
     def cost_model(self, model: LanguageModel) -> CostModel:
         """Seconds of a token, from short passes of the unchanged model."""
-        longest = max(length for each in self.series for length in each.lengths)
+        longest = max(length for each in self.lines for length in each.lengths)
         tokens = min(longest, self.setting.trained_length, PROBE_TOKENS)
         return CostModel.timed(model, self.setting.documents[0].ids[:tokens])
 

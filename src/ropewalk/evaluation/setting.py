@@ -34,7 +34,7 @@ class Setting:
     documents: tuple[Document, ...]
     code_version: str
     others: tuple[Task, ...] = ()
-    task: Task = field(init=False)
+    task: Loss = field(init=False)
     """What is measured: the loss of the documents as the protocol takes them."""
 
     def __post_init__(self) -> None:

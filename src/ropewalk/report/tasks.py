@@ -12,7 +12,12 @@ RETRIEVED = 0.856
 Source: RULER, arXiv:2404.06654, section 4: Llama-2-7B at 4,096 tokens scores 85.6.
 """
 
-CAPTIONS = {"rank_1": "answer likeliest of those in the text", "loss": "nats a token of answer"}
+LONGPPL = "longppl"
+CAPTIONS = {
+    "rank_1": "answer likeliest of those in the text",
+    "loss": "nats a token of answer",
+    LONGPPL: "perplexity at key tokens (nats gained over a short context, all tokens)",
+}
 
 
 def task_tables(document: Mapping[str, Any]) -> Iterator[RichTable]:
@@ -48,24 +53,37 @@ def _retrieved(depth: Mapping[str, Any]) -> bool:
 def _table(task: str, mode: str, records: Sequence[Mapping[str, Any]]) -> RichTable:
     metric = next((each["metric"] for each in records if each["metric"]), None)
     shown = CAPTIONS.get(metric or "", "not measured")
-    title = f"Task {task}, mode {mode}: {shown} / right when generated"
+    generated = "" if task == LONGPPL else " / right when generated"
+    title = f"Task {task}, mode {mode}: {shown}{generated}"
     table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     lengths = sorted({each["length"] for each in records})
     table.add_column("method", overflow="fold")
     for length in lengths:
         table.add_column(f"{length:,}", justify="right", no_wrap=True)
-    table.add_column("retrieves up to", justify="right")
+    if task != LONGPPL:
+        table.add_column("retrieves up to", justify="right")
+    _add_rows(table, records, lengths)
+    return table
+
+
+def _add_rows(
+    table: RichTable, records: Sequence[Mapping[str, Any]], lengths: Sequence[int]
+) -> None:
     for method in dict.fromkeys(each["method"] for each in records):
         own = {each["length"]: each for each in records if each["method"] == method}
-        reached = effective_length(list(own.values()))
         cells = [_cell(own.get(length)) for length in lengths]
-        table.add_row(method, *cells, "-" if reached is None else f"{reached:,}")
-    return table
+        if len(table.columns) > 1 + len(lengths):
+            reached = effective_length(list(own.values()))
+            cells.append("-" if reached is None else f"{reached:,}")
+        table.add_row(method, *cells)
 
 
 def _cell(record: Mapping[str, Any] | None) -> str:
     if record is None or record["status"] != "ok":
         return "-" if record is None else f"- ({record['status']})"
+    if record["task"] == LONGPPL:
+        own = record["longppl"]
+        return f"{own['ppl']:.2f} ({own['gain']:+.3f})"
     right = record["generation"]["right"] / record["trials"]
     value = f"{record['value']:.0%}" if record["metric"] == "rank_1" else f"{record['value']:.2f}"
     return f"{value} / {right:.0%}"

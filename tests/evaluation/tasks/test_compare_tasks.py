@@ -75,7 +75,7 @@ def test_what_does_not_fit_a_budget_is_skipped(tmp_path):
 
 
 def test_a_mistyped_task_is_told_before_a_model_is_loaded(tmp_path):
-    with pytest.raises(RopewalkError, match="task needles: expected one of loss, needle"):
+    with pytest.raises(RopewalkError, match="task needles: expected one of loss, longppl, needle"):
         api.compare("no such model", out=tmp_path / "run", tasks=["needles"])
 
 

@@ -57,11 +57,26 @@ class Loss(Task):
         advance: Advance,
     ) -> Mapping[int, tuple[Unit, ...]]:
         sums = _Sums()
-        for together in _batches(self._sequences(lengths), batch):
-            for sequence, losses in zip(together, _losses(model, together, split), strict=True):
-                sums.add(sequence, losses)
-            advance(_cost(together, split))
+        for passage, losses in self.passages(model, lengths, split, batch=batch, advance=advance):
+            sums.add(passage, losses)
         return {length: sums.units(length) for length in lengths}
+
+    def passages(
+        self,
+        model: LanguageModel,
+        lengths: Sequence[int],
+        split: Pass,
+        *,
+        batch: int,
+        advance: Advance,
+    ) -> Iterator[tuple["Passage", Tensor]]:
+        """Every sequence that serves ``lengths``, and its losses from the first scored token on.
+
+        Raises RopewalkError for a loss that is not finite.
+        """
+        for together in _batches(self._sequences(lengths), batch):
+            yield from zip(together, _losses(model, together, split), strict=True)
+            advance(_cost(together, split))
 
     def fields(self, units: Sequence[Unit]) -> dict[str, Any]:
         """nll in nats per token, ppl = exp(nll), ci95 = [low, high] of nll."""
