@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.key_record import CacheAtEntry
+from ropewalk.integrations.key_record import RECORD, CacheAtEntry
 from ropewalk.integrations.positions import (
     UNMASKED_PACKING,
     one_axis,
     own_positions,
-    padded_to,
     restarts,
 )
 
@@ -54,20 +54,25 @@ def arrival() -> Arrival | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """Arguments of a decoder's forward, by name, however they were passed."""
+    """Arguments of a decoder's forward, by name, however they were passed.
+
+    accepted  names that the forward takes, in their order
+    """
 
     decoder: nn.Module
     named: dict[str, Any]
-    accepted: frozenset[str]
+    accepted: tuple[str, ...]
 
     @classmethod
-    def of(cls, decoder: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> "Given":
-        forward = signature(decoder.forward)
-        bound = forward.bind_partial(*args, **kwargs)
-        named = dict(bound.arguments)
-        rest = next((p.name for p in forward.parameters.values() if p.kind is p.VAR_KEYWORD), "")
-        named.update(named.pop(rest, {}))
-        return cls(decoder, named, frozenset(forward.parameters))
+    def of(
+        cls,
+        decoder: nn.Module,
+        accepted: tuple[str, ...],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> "Given":
+        """What a pre-hook of ``decoder`` is told."""
+        return cls(decoder, {**dict(zip(accepted, args, strict=False)), **kwargs}, accepted)
 
     @property
     def position_ids(self) -> Tensor | None:
@@ -129,12 +134,10 @@ class Given:
             return getattr(mask, "ndim", 2) == 4
         return self.cache is None and self.takes_cache and not self.makes_cache
 
-    def real(self, cache: CacheAtEntry) -> Tensor | None:
-        """Bool ``[b, m]``: which of these tokens are no padding; None where all are real."""
-        padding, tokens = self.padding, self.tokens
-        if padding is None or tokens is None:
-            return None
-        return padded_to(padding, cache.tokens + tokens)[:, cache.tokens :]
+    def real(self, tokens: int) -> Tensor | None:
+        """Bool ``[b, tokens]``: which of the last are no padding; None where all are real."""
+        padding = self.padding
+        return None if padding is None else padding[:, -tokens:]
 
     def own_positions(self, seen: int) -> Tensor | None:
         """Of these tokens among their sequences' own, from the padding mask; None without one."""
@@ -148,10 +151,11 @@ class Entrance(ABC):
     """Hooks on one decoder, for the time that a model is extended."""
 
     def __init__(self, decoder: nn.Module) -> None:
-        self._hooks = (
+        self._accepted = tuple(signature(decoder.forward).parameters)
+        self._hooks = [
             decoder.register_forward_pre_hook(self._enter, with_kwargs=True),
             decoder.register_forward_hook(self._leave, with_kwargs=True, always_call=True),
-        )
+        ]
 
     @abstractmethod
     def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
@@ -168,7 +172,7 @@ class Entrance(ABC):
     def _enter(
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        given = Given.of(decoder, args, kwargs)
+        given = Given.of(decoder, self._accepted, args, kwargs)
         cache = CacheAtEntry(given.cache)
         positions, changed = self.admit(given, cache)
         here = Arrival(
@@ -196,13 +200,67 @@ class RotaryEntrance(Entrance):
     """
 
     def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
-        cache.refuse_unrotated()
-        position_ids = given.position_ids
-        if position_ids is not None:
-            if not given.packing_masked and bool(restarts(position_ids, given.real(cache)).any()):
-                raise RopewalkError(UNMASKED_PACKING)
+        refuse_unrotated(given)
+        if given.position_ids is not None:
+            refuse_unmasked_packing(given)
             return None, {}
-        positions = given.own_positions(cache.tokens)
-        if positions is None or "position_ids" not in given.accepted:
-            return positions, {}
-        return positions, {"position_ids": positions}
+        return given.own_positions(cache.tokens), {}
+
+
+class PositionsEntrance:
+    """The same where the decoder takes position_ids: it is handed the right ones.
+
+    Nothing is kept for the time of the pass and nothing is read of a tensor, so that a compiler
+    sees one graph; what can only be read off values is checked outside of one.
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        self._accepted = tuple(signature(decoder.forward).parameters)
+        self._hook = decoder.register_forward_pre_hook(self._enter, with_kwargs=True)
+
+    def undo(self) -> None:
+        """Take the hook out."""
+        self._hook.remove()
+
+    def _enter(
+        self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        given = Given.of(decoder, self._accepted, args, kwargs)
+        refuse_unrotated(given)
+        if given.named.get("position_ids") is not None:
+            if not torch.compiler.is_compiling():
+                refuse_unmasked_packing(given)
+            return None
+        mask, tokens = given.named.get("attention_mask"), given.tokens
+        if not isinstance(mask, Tensor) or mask.ndim != 2 or tokens is None:
+            return None
+        cache = given.cache
+        seen = 0 if cache is None else cache.get_seq_length()
+        every = own_positions(mask.bool(), len(mask), mask.shape[1] + tokens)
+        positions = every[:, torch.arange(tokens, device=mask.device) + seen]
+        return (), {**given.named, "position_ids": positions}
+
+
+def rotary_entrance(decoder: nn.Module) -> "PositionsEntrance | RotaryEntrance":
+    """The entrance under a rotary module of ours."""
+    if "position_ids" in signature(decoder.forward).parameters:
+        return PositionsEntrance(decoder)
+    return RotaryEntrance(decoder)
+
+
+def refuse_unrotated(given: Given) -> None:
+    """Raise RopewalkError for a cache of keys that another method left un-rotated."""
+    if hasattr(given.cache, RECORD):
+        raise RopewalkError(
+            "a key cache of un-rotated keys, which another method wrote: expected a cache that "
+            "this method or the model itself filled; start from the whole prompt"
+        )
+
+
+def refuse_unmasked_packing(given: Given) -> None:
+    """Raise RopewalkError for sequences packed in one row that nothing masks apart."""
+    position_ids = given.position_ids
+    if position_ids is None or given.packing_masked:
+        return
+    if bool(restarts(position_ids, given.real(position_ids.shape[1])).any()):
+        raise RopewalkError(UNMASKED_PACKING)

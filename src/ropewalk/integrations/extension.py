@@ -1,10 +1,11 @@
 """An encoding in force in a transformers model, until it is taken out again."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from inspect import signature
 from types import TracebackType
 from typing import Any
 
@@ -15,16 +16,26 @@ from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.choice import Encode, Wanted, native_of, wanted_in
-from ropewalk.integrations.entrance import Entrance, RotaryEntrance
+from ropewalk.integrations.entrance import Entrance, PositionsEntrance, rotary_entrance
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
 from ropewalk.integrations.modes import at_rest
-from ropewalk.integrations.plan import LayerPlan, RotateNothing, plan_of, rotates_at_birth
+from ropewalk.integrations.plan import (
+    GuardedPlan,
+    LayerPlan,
+    RotateNothing,
+    plan_of,
+    rotates_at_birth,
+)
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.proof import prove
-from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
+from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary, as_arrived, as_handed
 from ropewalk.integrations.routing import AttentionEntrance, Route
 
 EXTENSION = "ropewalk_extension"
+
+
+Enter = Callable[[nn.Module], Entrance | PositionsEntrance]
+"""Hooks a decoder."""
 
 
 class Seam(Enum):
@@ -54,6 +65,7 @@ class Installed:
 
     @property
     def in_place(self) -> bool:
+        """Whether it is there still."""
         return getattr(self.parent, self.attribute) is self.ours
 
     def undo(self) -> None:
@@ -66,7 +78,7 @@ class _Parts:
     def __init__(self) -> None:
         self.guarded: list[nn.Module] = []
         self.rotaries: list[Installed] = []
-        self.entrances: list[Entrance] = []
+        self.entrances: list[Entrance | PositionsEntrance] = []
         self.route: Route | None = None
 
     @property
@@ -76,7 +88,7 @@ class _Parts:
     def undo(self) -> None:
         if self.route is not None:
             self.route.undo()
-        parts: list[Installed | Entrance] = [*self.rotaries, *self.entrances]
+        parts: list[Installed | Entrance | PositionsEntrance] = [*self.rotaries, *self.entrances]
         for part in parts:
             part.undo()
         for module in self.guarded:
@@ -151,7 +163,7 @@ class Extension:
                 vars(module)["save_pretrained"] = _refuse_saving
                 self._parts.guarded.append(module)
         if seam is Seam.ROTARY:
-            self._install_rotaries(wanted, RotaryEntrance)
+            self._install_rotaries(wanted, rotary_entrance)
             return
         if any(rotates_at_birth(encoding) for encoding in wanted.values()):
             self._require_one_encoding(wanted)
@@ -161,7 +173,8 @@ class Extension:
             for rotary in self.layout.rotaries:
                 self._replace(rotary, UnrotatedRotary(rotary.table, _stock(rotary)))
             self._enter_by(AttentionEntrance)
-        plans = {layer.name: _plan(layer, wanted) for layer in self.layout.layers}
+        seams = tuple(self._parts.rotaries)
+        plans = {layer.name: _plan(layer, wanted, seams) for layer in self.layout.layers}
         self._parts.route = Route(self.model, plans)
 
     def _require_one_encoding(self, wanted: Wanted) -> None:
@@ -181,14 +194,16 @@ class Extension:
                 "rotation: expected a method of one base, such as yarn"
             )
 
-    def _install_rotaries(self, wanted: Wanted, entrance: type[Entrance]) -> None:
+    def _install_rotaries(self, wanted: Wanted, entrance: Enter) -> None:
         """The one encoding of all layers, in place of each rotary module."""
         encoding = next(iter(wanted.values()))
         for rotary in self.layout.rotaries:
-            self._replace(rotary, EncodedRotary(encoding, rotary.table, _stock(rotary)))
+            handed = "position_ids" in signature(rotary.decoder.forward).parameters
+            shown = as_handed if handed and entrance is rotary_entrance else as_arrived
+            self._replace(rotary, EncodedRotary(encoding, rotary.table, shown, _stock(rotary)))
         self._enter_by(entrance)
 
-    def _enter_by(self, entrance: type[Entrance]) -> None:
+    def _enter_by(self, entrance: Enter) -> None:
         decoders = {id(rotary.decoder): rotary.decoder for rotary in self.layout.rotaries}
         self._parts.entrances += [entrance(decoder) for decoder in decoders.values()]
 
@@ -265,11 +280,13 @@ class Extension:
         return digest.hexdigest()[:16]
 
 
-def _plan(layer: LayerLayout, wanted: Wanted) -> LayerPlan:
+def _plan(layer: LayerLayout, wanted: Wanted, seams: tuple[Installed, ...]) -> LayerPlan:
     encoding = wanted.get(layer.name)
     if encoding is None:
-        return RotateNothing(encoding=next(iter(wanted.values())))
-    return plan_of(encoding, layer.heads, getattr(layer.module, "layer_idx", None))
+        plan: LayerPlan = RotateNothing(encoding=next(iter(wanted.values())))
+    else:
+        plan = plan_of(encoding, layer.heads, getattr(layer.module, "layer_idx", None))
+    return GuardedPlan(plan=plan, seams=seams)
 
 
 def _stock(rotary: RotaryLayout) -> nn.Module:

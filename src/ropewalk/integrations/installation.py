@@ -7,6 +7,7 @@ from ropewalk.integrations.choice import Encode
 from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.layout import Native, measure_layout
 from ropewalk.integrations.modes import at_rest
+from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
 
 
 def install(model: nn.Module, encode: Encode, native: Native) -> Extension:
@@ -15,7 +16,8 @@ def install(model: nn.Module, encode: Encode, native: Native) -> Extension:
     Raises RopewalkError for a model that is extended already, a family whose layout is
     unknown or whose proof fails, and for what ``wanted_in`` refuses.
     """
-    if getattr(model, EXTENSION, None) is not None:
+    ours = (EncodedRotary, UnrotatedRotary)
+    if any(hasattr(part, EXTENSION) or isinstance(part, ours) for part in model.modules()):
         raise RopewalkError("the model is extended already: call .remove() on its extension first")
     with at_rest(model):
         layout = measure_layout(model, native)

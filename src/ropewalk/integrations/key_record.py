@@ -27,21 +27,21 @@ class KeyRecord:
     tokens     how many a layer holds
     positions  int64 ``[b, tokens]`` where the caller gave others than each sequence's own count;
                None where it did not
-    address    of the first layer's keys in memory: those of a cropped cache start at the same
+    keys       of the first layer: those of a cropped cache start at the same place in memory
     """
 
     tokens: int
     positions: Tensor | None = None
-    address: int | None = None
+    keys: Tensor | None = None
 
-    def speaks_for(self, tokens: int, address: int | None) -> bool:
-        """Whether a cache of so many tokens at this address holds these keys, or the first ones.
+    def speaks_for(self, tokens: int, keys: Tensor | None) -> bool:
+        """Whether a cache of so many tokens holds these keys, or the first of them.
 
         Keys that were evicted lie elsewhere; keys that somebody else added are more.
         """
-        if tokens < self.tokens:
-            return self.address is None or self.address == address
-        return tokens == self.tokens
+        if tokens < self.tokens and self.keys is not None and keys is not None:
+            return self.keys.data_ptr() == keys.data_ptr()
+        return tokens <= self.tokens
 
 
 class CacheAtEntry:
@@ -66,7 +66,7 @@ class CacheAtEntry:
         if self.tokens == 0:
             return
         record = getattr(self._cache, RECORD, None)
-        if record is None or not record.speaks_for(self.tokens, _address(self._cache)):
+        if record is None or not record.speaks_for(self.tokens, _keys(self._cache)):
             raise RopewalkError(
                 f"a key cache of {self.tokens} tokens that this extension did not fill, or from "
                 "which keys were taken: its un-rotated keys have no known positions; expected an "
@@ -74,14 +74,6 @@ class CacheAtEntry:
             )
         if record.positions is not None:
             self.positions = record.positions[:, : self.tokens]
-
-    def refuse_unrotated(self) -> None:
-        """Raise RopewalkError for keys that only another extension can read."""
-        if self.tokens and hasattr(self._cache, RECORD):
-            raise RopewalkError(
-                f"a key cache of {self.tokens} un-rotated tokens, which another method wrote: "
-                "expected an empty cache; start from the whole prompt"
-            )
 
     def note(self, positions: Tensor | None) -> None:
         """Positions ``[b, n]`` of all tokens after the pass, where the caller gave others."""
@@ -96,7 +88,7 @@ class CacheAtEntry:
 
 def vouch(cache: Cache, positions: Tensor | None = None) -> None:
     """Record that all keys of ``cache`` are un-rotated, and stand at ``positions``."""
-    record = KeyRecord(tokens=_tokens(cache), positions=positions, address=_address(cache))
+    record = KeyRecord(tokens=_tokens(cache), positions=positions, keys=_keys(cache))
     setattr(cache, RECORD, record)
 
 
@@ -108,8 +100,8 @@ def _tokens(cache: Any) -> int:
     return int(cache.get_seq_length())
 
 
-def _address(cache: Cache) -> int | None:
+def _keys(cache: Cache) -> Tensor | None:
     layer = cache.layers[find_first_full_attention_index(cache)] if cache.layers else None
     if type(layer) is not DynamicLayer or not layer.is_initialized or layer.keys is None:
         return None
-    return layer.keys.data_ptr()
+    return layer.keys

@@ -90,6 +90,32 @@ class RotateNothing:
         return attend_in(call, q, k, v, Rotary(encoding=bare), softmax)
 
 
+class InPlace(Protocol):
+    """A rotary module of ours that somebody may have put away."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it is where it was put."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedPlan:
+    """A plan that holds while the rotary modules that it was made for are in their places."""
+
+    plan: LayerPlan
+    seams: tuple[InPlace, ...]
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
+        intact = call.shared.once(self.seams, lambda: all(each.in_place for each in self.seams))
+        if not intact:
+            raise RopewalkError(
+                "a rotary module of an extended model was put in another's place: its keys would "
+                "be rotated twice; call extension.remove() first, change the model, extend again"
+            )
+        return self.plan.attend(q, k, v, call, softmax)
+
+
 def _onward(call: Call, encoding: Encoding, first_channel: int, dtype: torch.dtype) -> Turn:
     """From the L of a call to that of each row: rotates ``[b, h, m, d]``."""
     rows, frequencies = call.rows, encoding.rotation

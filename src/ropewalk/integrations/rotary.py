@@ -81,24 +81,40 @@ class ComplexTable:
         return torch.complex(cos.float(), sin.float())
 
 
+Shown = Callable[[Tensor], Tensor]
+"""Positions ``[b, m]`` that a rotary module shows, from what it is handed."""
+
+
+def as_handed(position_ids: Tensor) -> Tensor:
+    """Those that it is handed."""
+    return one_axis(position_ids)
+
+
+def as_arrived(position_ids: Tensor) -> Tensor:
+    """Those of the pass that runs, where its entrance knows better."""
+    here = arrival()
+    return one_axis(position_ids) if here is None or here.positions is None else here.positions
+
+
 class EncodedRotary(nn.Module):
     """cos and sin of an encoding, at the positions that each sequence's own tokens have.
 
     L is the encoding's one length or, where keys settle at birth, the length that each
     sequence has at the end of this pass.
 
+    shown  the positions, from those that the family hands over
     stock  the library's module, which follows the model's dtype and device, and comes back
     """
 
-    def __init__(self, encoding: Encoding, table: StockTable, stock: nn.Module) -> None:
+    def __init__(
+        self, encoding: Encoding, table: StockTable, shown: Shown, stock: nn.Module
+    ) -> None:
         super().__init__()
-        self.encoding, self.table, self.stock = encoding, table, stock
+        self.encoding, self.table, self.shown, self.stock = encoding, table, shown, stock
 
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
-        here = arrival()
-        shown = None if here is None else here.positions
-        positions = (one_axis(position_ids) if shown is None else shown).to(x.device)
+        positions = self.shown(position_ids).to(x.device)
         encoding = self.encoding
         lengths: int | Tensor | None = encoding.settled_length
         if lengths is None:

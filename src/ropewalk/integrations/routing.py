@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import CallMask, call_mask
 from ropewalk.integrations.entrance import Entrance, Given
 from ropewalk.integrations.key_record import CacheAtEntry
@@ -30,6 +31,7 @@ class AttentionEntrance(Entrance):
     before the pass learns of it."""
 
     def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
+        _refuse_weights(given)
         cache.admit_unrotated()
         mask = given.named.get("attention_mask")
         changed: dict[str, Any] = {}
@@ -56,6 +58,19 @@ class AttentionEntrance(Entrance):
         if given.position_ids is not None:
             return None
         return given.own_positions(cache.tokens)
+
+
+def _refuse_weights(given: Given) -> None:
+    """Raise RopewalkError where attention weights are asked for, or heads are to be masked."""
+    config = getattr(given.decoder, "config", None)
+    asked = given.named.get("output_attentions")
+    asked = getattr(config, "output_attentions", False) if asked is None else asked
+    for name, wanted in (("output_attentions", asked), ("head_mask", given.named.get("head_mask"))):
+        if wanted is not None and wanted is not False:
+            raise RopewalkError(
+                f"{name} under a method that computes attention itself: it makes no matrix of "
+                f"weights; drop {name}, or take a method of one base, such as yarn"
+            )
 
 
 class Route:

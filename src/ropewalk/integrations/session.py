@@ -75,6 +75,7 @@ def extend_with(
     split: Pass | None = None,
 ) -> AnyExtension:
     """As ``rw.extend``, with what ``encoders`` needs for an omitted or symbolic factor."""
+    model = getattr(model, "_orig_mod", model)  # the model in a compiled one
     if isinstance(model, EncodedModel):
 
         def change(own: Encoding) -> Encoding:
