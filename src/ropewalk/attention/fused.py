@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ropewalk.attention import call as cutting
 from ropewalk.attention.call import Call, Part
+from ropewalk.attention.distances import falling_bias
 from ropewalk.attention.lse import Partial, Seen, attend_lse
 from ropewalk.attention.merge import Merger
 from ropewalk.attention.rotary import Rotary, rotated
@@ -89,7 +90,9 @@ class _Here:
     def _partials(self, piece: Piece, q: Tensor) -> Iterator[Partial]:
         """What a piece's rows get from its keys: at once, or as its mask has room."""
         scale, biased = self.softmax.scale_of(self.q), self.part.encoding.biased
-        if piece.shape is Shape.RAGGED or biased:
+        if biased and (partial := self._by_distance(piece, q)) is not None:
+            yield partial
+        elif piece.shape is Shape.RAGGED or biased:
             heads = q.shape[1] if biased else 1
             width = max(1, cutting.SIZES.mask_numbers // (heads * q.shape[2]))
             for start in range(piece.start, piece.stop, width):
@@ -103,6 +106,17 @@ class _Here:
         else:
             seen = Seen.TOP_LEFT if piece.shape is Shape.GROWING else Seen.ALL
             yield attend_lse(q, *self._read(piece), scale=scale, seen=seen)
+
+    def _by_distance(self, piece: Piece, q: Tensor) -> Partial | None:
+        """What a piece's rows get under a bias of the distance; None where there is another."""
+        if not self.part.encoding.biased_by_distance:
+            return None
+        bias = falling_bias(self.rotary, self._scores(piece), piece.shape)
+        if bias is None:
+            return None
+        scale = self.softmax.scale_of(self.q)
+        partial = attend_lse(q.flip(2), *self._read(piece), scale=scale, bias=bias)
+        return Partial(partial.out.flip(2), partial.lse.flip(2))
 
     def _read(self, piece: Piece) -> tuple[Tensor, Tensor]:
         """Rotated keys and values of a piece."""

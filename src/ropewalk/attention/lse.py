@@ -44,28 +44,36 @@ class Partial:
 
 
 def attend_lse(
-    q: Tensor, k: Tensor, v: Tensor, *, scale: float, seen: Seen | Tensor = Seen.ALL
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float,
+    seen: Seen | Tensor = Seen.ALL,
+    bias: Tensor | None = None,
 ) -> Partial:
     """Attention of ``q`` ``[b, h, m, d]`` over ``k`` ``[b, g, n, d]`` and ``v`` ``[b, g, n, e]``.
 
     g divides h. ``seen`` is a rule, or a mask ``[b or 1, h or 1, m, n]``: bool, or numbers that
-    are added to the scores. The output has the dtype of ``q``, the log-sum-exp is float32
+    are added to the scores. ``bias``, in the place of a mask, is numbers under which every row
+    sees a key. The output has the dtype of ``q``, the log-sum-exp is float32
     (float64 for float64).
     """
     kernel = _kernel_for(q, k, v)
     if kernel is None:
-        return plain_lse(q, k, v, scale=scale, seen=seen)
+        return plain_lse(q, k, v, scale=scale, seen=seen if bias is None else bias)
     narrow, q, k, v = v.shape[-1], *(_dense(x) for x in _equally_wide(q, k, v))
-    mask = None if isinstance(seen, Seen) else _added(seen, q)
+    mask = bias if isinstance(seen, Seen) else _added(seen, q)
     rule = seen if isinstance(seen, Seen) else Seen.ALL
     try:
         out, lse = kernel(q, k, v, scale, rule, mask)
     except torch.OutOfMemoryError:
         raise  # plain products need more memory still
     except (NotImplementedError, RuntimeError):
-        return plain_lse(q, k, v[..., :narrow], scale=scale, seen=seen)
+        mask = seen if bias is None else bias
+        return plain_lse(q, k, v[..., :narrow], scale=scale, seen=mask)
     out = out[..., :narrow]
-    if mask is None:
+    if mask is None or bias is not None:
         return Partial(out, lse)
     blind = mask.isneginf().all(dim=-1)
     return Partial(out.masked_fill(blind[..., None], 0.0), lse.masked_fill(blind, float("-inf")))

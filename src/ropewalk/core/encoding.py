@@ -205,15 +205,23 @@ class Encoding:
     @property
     def biased(self) -> bool:
         """Whether anything is added to the scores."""
-        if self.learned:
-            return True
-        here = torch.zeros(1, 1, dtype=torch.long)
-        return bool(self.score_mods) and self.bias(1, here, here) is not None
+        return bool(self.learned or self._biases)
 
     @property
     def trained(self) -> bool:
         """Whether it is part of a model's training: with parameters, or added to embeddings."""
         return bool(self.learned or self.value_terms or self.inputs)
+
+    @property
+    def biased_by_distance(self) -> bool:
+        """Whether something is added to the scores that is a function of the distance alone."""
+        terms: tuple[ScoreMod | LearnedBias, ...] = (*self._biases, *self.learned)
+        return bool(terms) and all(term.distance_alone for term in terms)
+
+    @property
+    def _biases(self) -> tuple[ScoreMod, ...]:
+        here = torch.zeros(1, 1, dtype=torch.long)
+        return tuple(mod for mod in self.score_mods if mod.bias(1, here, here) is not None)
 
     def init(self, shape: LayerShape) -> dict[str, Tensor]:
         """Parameters of one layer before training, from torch's random numbers; often none."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ Parameters = Mapping[str, Tensor]
 
 class ScoreMod:
     """tau(m) and bias_h(m, n) from true indices. Pure; float64. Both parts are optional."""
+
+    distance_alone: ClassVar[bool] = False
+    """Whether the bias is a function of m - n: then it is taken once for each distance."""
 
     def query_scale(self, rows: Tensor) -> Tensor:
         """tau, same shape as ``rows`` (true indices m): multiplies the row's logits."""
@@ -75,6 +79,9 @@ class LearnedBias(ABC):
     what depends on hidden states is read of them once for each token, for the rows of a call
     and for its keys, which a cache keeps beside them.
     """
+
+    distance_alone: ClassVar[bool] = False
+    """As ``ScoreMod.distance_alone``."""
 
     @abstractmethod
     def init(self, shape: LayerShape) -> dict[str, Tensor]:

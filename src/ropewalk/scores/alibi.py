@@ -57,6 +57,8 @@ class PressSlopes(Slopes):
 class ALiBi(ScoreMod):
     """bias_h(m, n) = -a_h |m - n|: keys that come after a row, where they are seen, are as far."""
 
+    distance_alone = True
+
     slopes: Slopes
 
     def bias(self, heads: int, rows: Tensor, keys: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ SMALLEST = 0.01
 class Kernel(LearnedBias):
     """Parameters: ``kerple_r1`` and ``kerple_r2``, ``[h]`` each."""
 
+    distance_alone = True
+
     def init(self, shape: LayerShape) -> dict[str, Tensor]:
         return {"kerple_r1": 2 * torch.rand(shape.heads), "kerple_r2": torch.rand(shape.heads)}
 

@@ -39,6 +39,8 @@ class T5Bias(LearnedBias):
     maximal distance that is not beyond the exact buckets.
     """
 
+    distance_alone = True
+
     buckets: int = 32
     max_distance: int = 128
     direction: Direction = "causal"
