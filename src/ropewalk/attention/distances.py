@@ -12,34 +12,40 @@ import torch
 from torch import Tensor
 
 from ropewalk.attention.rotary import Rotary
-from ropewalk.attention.tiles import Shape
-from ropewalk.core.rotation import work_dtype
 from ropewalk.core.score_mods import Block
 
 
-def falling_bias(rotary: Rotary, block: Block, shape: Shape) -> Tensor | None:
+def falling_bias(
+    rotary: Rotary,
+    block: Block,
+    dtype: torch.dtype,
+    *,
+    lowest: int | None = None,
+    highest: int | None = None,
+) -> Tensor | None:
     """What is added to the scores of a block whose rows are read from last to first.
 
-    ``[1, h, m, n]``, minus infinity where ``shape`` says that a pair is not seen; None where
-    indices are not consecutive or pairs are ragged.
+    lowest, highest  distances beyond are not seen
+
+    ``[1, h, m, n]`` of ``dtype``; None where indices do not count on, or differ in the batch.
     """
-    rows, keys = block.rows[0, :, 0], block.keys[0, 0]
-    if shape is Shape.RAGGED or not (_counts_on(rows) and _counts_on(keys)):
+    if not (_counts_on(block.rows[..., 0]) and _counts_on(block.keys[:, 0])):
         return None
-    farthest, corner = int(rows[-1] - keys[0]), int(rows[0] - keys[0])
+    rows, keys = block.rows[0, :, 0], block.keys[0, 0]
     count = len(rows) + len(keys) - 1
-    falling = farthest - torch.arange(count, device=rows.device)
+    falling = rows[-1] - keys[0] - torch.arange(count, device=rows.device)
     by_distance = replace(block, rows=falling[None, :, None], keys=keys.new_zeros(1, 1, 1))
     bias = rotary.bias(by_distance)
     assert bias is not None  # or the encoding would not be biased by the distance
-    vector = bias[0, :, :, 0].to(work_dtype(block.q.dtype))
-    if shape is Shape.GROWING:
-        vector = vector.masked_fill(falling < corner, float("-inf"))
-    elif shape is Shape.SHRINKING:
-        vector = vector.masked_fill(falling > corner, float("-inf"))
+    vector = bias[0, :, :, 0].to(dtype)
+    if lowest is not None:
+        vector = vector.masked_fill(falling < lowest, float("-inf"))
+    if highest is not None:
+        vector = vector.masked_fill(falling > highest, float("-inf"))
     view = vector.contiguous().as_strided((1, len(vector), len(rows), len(keys)), (0, count, 1, 1))
     return view if view.device.type == "cpu" else view.contiguous()
 
 
 def _counts_on(index: Tensor) -> bool:
-    return bool((index.diff() == 1).all())
+    """Whether each row of ``[b, i]`` is the same run of numbers."""
+    return bool((index.diff(dim=-1) == 1).all()) and bool((index == index[:1]).all())

@@ -109,9 +109,17 @@ class _Here:
 
     def _by_distance(self, piece: Piece, q: Tensor) -> Partial | None:
         """What a piece's rows get under a bias of the distance; None where there is another."""
-        if not self.part.encoding.biased_by_distance:
+        if piece.shape is Shape.RAGGED or not self.part.encoding.biased_by_distance:
             return None
-        bias = falling_bias(self.rotary, self._scores(piece), piece.shape)
+        scores = self._scores(piece)
+        corner = int(scores.rows[0, 0, 0] - scores.keys[0, 0, 0])
+        bias = falling_bias(
+            self.rotary,
+            scores,
+            work_dtype(q.dtype),
+            lowest=corner if piece.shape is Shape.GROWING else None,
+            highest=corner if piece.shape is Shape.SHRINKING else None,
+        )
         if bias is None:
             return None
         scale = self.softmax.scale_of(self.q)
