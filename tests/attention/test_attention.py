@@ -200,8 +200,14 @@ def in_blocks(q, *call, **own):
 
 both_ways = pytest.mark.parametrize("way", [in_pieces, in_blocks])
 
+
+def needs_no_training(name):
+    """Nor values as wide as keys: what does is in test_trained.py."""
+    return not (method(name).trained or method(name).values_encoded)
+
+
 ENCODINGS = {
-    **{name: method(name) for name in PARAMETERS if not method(name).trained},
+    **{name: method(name) for name in PARAMETERS if needs_no_training(name)},
     **{f"dynamic_ntk {number}": dynamic(policy) for number, policy in enumerate(POLICIES)},
     "longrope whole": replace(method("longrope"), length_policy=WholeSequence(trained_length=L0)),
     "dynamic_yarn at birth": replace(

@@ -70,8 +70,8 @@ def attend_lse(
     except torch.OutOfMemoryError:
         raise  # plain products need more memory still
     except (NotImplementedError, RuntimeError):
-        mask = seen if bias is None else bias
-        return plain_lse(q, k, v[..., :narrow], scale=scale, seen=mask)
+        given = seen if bias is None else bias
+        return plain_lse(q, k, v[..., :narrow], scale=scale, seen=given)
     out = out[..., :narrow]
     if mask is None or bias is not None:
         return Partial(out, lse)
