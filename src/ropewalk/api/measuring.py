@@ -77,9 +77,9 @@ def compare(
     stands in the result with its reason.
     """
     begun = time.monotonic()
-    checkpoint, run = _prepared(source, **request)
-    run_dir = _run_dir(run, out)
-    results = measure(
+    checkpoint, whole = _prepared(source, **request)
+    run, run_dir = whole.in_parts(batch), _run_dir(whole, out)
+    parts = measure(
         run.setting,
         run.series,
         checkpoint,
@@ -89,11 +89,12 @@ def compare(
         batch=batch,
         budget=None if budget is None else Budget(budget, begun, _cost_model(run, checkpoint)),
     )
+    results = run.merged(parts)
     document = run.document([result.record() for result in results], run_dir)
     document["differences"] = differences(results, _baseline(run))
     write_json(document, run_dir)
     write_csv(document, run_dir)
-    write_samples(run.setting.others, results, run_dir)
+    write_samples(whole.setting.others, results, run_dir)
     if any(record["status"] == "ok" for record in loss_records(document)):
         write_curves(document, run_dir)
     return CompareResult(document=document, run_dir=run_dir)
@@ -103,12 +104,12 @@ def plan_compare(
     source: str | Path | None = None, *, out: str | Path | None = None, **request: Any
 ) -> CompareResult:
     """What ``compare`` would do: its cells, done or with estimated seconds. Writes nothing."""
-    checkpoint, run = _prepared(source, **request)
-    run_dir = _run_dir(run, out)
+    checkpoint, whole = _prepared(source, **request)
+    run, run_dir = whole.in_parts(1), _run_dir(whole, out)
     exists = (run_dir / "run.json").is_file()
     store = RunFolder.open(run_dir, run.setting) if exists else NoStore()
     cells = dry_run(run.setting, run.series, checkpoint, store, _cost_model(run, checkpoint))
-    document = run.document([cell.record() for cell in cells], run_dir)
+    document = run.document([cell.record() for cell in run.merged(cells)], run_dir)
     return CompareResult(document=document, run_dir=run_dir)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from ropewalk.api.checkpoints import identity
 from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.cells import Measurement, Result, Skip
+from ropewalk.evaluation.cells import Measurement
 from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.parts import Part
 from ropewalk.evaluation.request import read_tasks
 from ropewalk.evaluation.setting import Setting
 from ropewalk.evaluation.tasks.longppl import longppl
@@ -72,7 +73,7 @@ def long_perplexity(setting: Setting, evaluator: LoadedModel, texts: Sequence[Pa
     return longppl(setting.task, scorer, trained_length, identity(evaluator)[:16])
 
 
-def write_samples(tasks: Iterable[Task], results: Iterable[Result | Skip], run_dir: Path) -> None:
+def write_samples(tasks: Iterable[Task], results: Iterable[Part], run_dir: Path) -> None:
     """The samples of every measured length: ``samples/<task>-<length>.jsonl``."""
     ran = {(each.cell.task, each.cell.length) for each in results if isinstance(each, Measurement)}
     for task in tasks:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 
 from ropewalk.evaluation.bootstrap import paired_difference
-from ropewalk.evaluation.cells import Measurement, Record, Result, Skip
+from ropewalk.evaluation.cells import Measurement, Record
+from ropewalk.evaluation.parts import Part
 from ropewalk.evaluation.units import LOSS
 
 
-def differences(results: Iterable[Result | Skip], baseline: str) -> list[Record]:
+def differences(results: Iterable[Part], baseline: str) -> list[Record]:
     """One object for each measured cell that has a measured cell of ``baseline`` (a method
     as typed) of the same task in the same mode at the same length: its figure minus the
     baseline's, nats under ``nll`` or another task's metric under ``value``.

@@ -1,7 +1,7 @@
 """A run before it is measured: its setting, and the series that are asked for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ropewalk.core.passes import DecodePass, Pass, StreamPass
 from ropewalk.evaluation.cells import Record, Series
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.parts import Part, merged
 from ropewalk.evaluation.protocols.protocol import OnePassPerLength, SharedPasses
 from ropewalk.evaluation.protocols.table import read_protocol
 from ropewalk.evaluation.request import Request, read_lengths, read_mode, read_tasks
@@ -28,18 +29,41 @@ PROBE_TOKENS = 1024
 class Run:
     """What all cells have in common, and which there are.
 
-    lines  methods in modes over lengths
-    tasks  ``Task.text`` of what is measured of each line
+    lines   methods in modes over lengths
+    tasks   ``Task.text`` of what is measured of each line
+    wholes  by the text of a task that is measured as a part of another: the other
     """
 
     setting: Setting
     lines: tuple[Series, ...]
     tasks: tuple[str, ...]
+    wholes: Mapping[str, Task] = field(default_factory=dict)
 
     @property
     def series(self) -> tuple[Series, ...]:
-        """Every line for every task."""
-        return tuple(replace(line, task=task) for task in self.tasks for line in self.lines)
+        """Every line for every task, in its parts."""
+        return tuple(
+            replace(line, task=part)
+            for task in self.tasks
+            for line in self.lines
+            for part in self._parts(task)
+        )
+
+    def in_parts(self, size: int) -> "Run":
+        """The same, measured so many samples at a time where a task has samples."""
+        parts = {part: whole for whole in self.setting.others for part in whole.parts(size)}
+        return replace(
+            self,
+            setting=replace(self.setting, others=tuple(parts)),
+            wholes={part.text: whole for part, whole in parts.items()},
+        )
+
+    def merged(self, results: Iterable[Part]) -> tuple[Part, ...]:
+        """One result for each cell, whose parts are put together."""
+        return merged(results, self.wholes)
+
+    def _parts(self, task: str) -> tuple[str, ...]:
+        return tuple(part for part, whole in self.wholes.items() if whole.text == task) or (task,)
 
     def with_task(self, task: Task) -> "Run":
         """This, and one more task of the same lines."""

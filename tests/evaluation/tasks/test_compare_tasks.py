@@ -6,6 +6,7 @@ import pytest
 
 from ropewalk import api
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.report.tasks import effective_length, task_tables
 
 REQUEST = {
@@ -94,3 +95,32 @@ def test_the_effective_length_is_the_largest_at_which_every_depth_is_retrieved()
 def test_a_table_a_task(run):
     titles = [str(table.title) for table in task_tables(run.document)]
     assert [title.split(",")[0] for title in titles] == ["Task induction", "Task key_value"]
+
+
+def test_a_killed_cell_goes_on_after_its_last_whole_sample(tmp_path, monkeypatch):
+    request = {**REQUEST, "methods": ["none"], "lengths": [64], "tasks": ["induction"]}
+    whole = api.compare(out=tmp_path / "whole", **request)
+    read, asked = TransformersScorer.read, []
+
+    def dying(self, prompts, split):
+        asked.append(len(prompts))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return read(self, prompts, split)
+
+    monkeypatch.setattr(TransformersScorer, "read", dying)
+    with pytest.raises(KeyboardInterrupt):
+        api.compare(out=tmp_path / "killed", **request)
+    again = api.compare(out=tmp_path / "killed", **request)
+    assert asked == [1] * 5  # two, the one that died, and the two that were left
+    for record in (*whole.records, *again.records):
+        del record["seconds"], record["peak_memory_bytes"]
+    assert again.records == whole.records
+
+
+def test_a_batch_of_samples_is_one_part(tmp_path):
+    request = {**REQUEST, "methods": ["none"], "lengths": [64], "tasks": ["induction"]}
+    alone = api.compare(out=tmp_path / "alone", **request).records[0]
+    together = api.compare(out=tmp_path / "together", batch=3, **request).records[0]
+    assert together["value"] == alone["value"]
+    assert together["forced"]["loss"] == pytest.approx(alone["forced"]["loss"], abs=1e-5)

@@ -9,7 +9,7 @@ alike. Samples are the same for every method and mode: differences are paired.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class Retrieval(Task):
     """A generator's samples: ``trials`` of them at every length.
 
     digest  of a file that they are made of, or nothing
+    chosen  the trials that are measured; None: all
     """
 
     generator: Generator
@@ -54,6 +55,7 @@ class Retrieval(Task):
     trials: int = TRIALS
     seed: int = SEED
     digest: str = ""
+    chosen: range | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 2:
@@ -68,7 +70,18 @@ class Retrieval(Task):
     def text(self) -> str:
         """Documents and weights, which fix texts and tokenizer, are the setting's."""
         opening = ",".join(map(str, self.tokens.opening)) or "none"
-        return f"{self.name}:trials={self.trials},seed={self.seed},bos={opening}{self.digest}"
+        own = f"{self.name}:trials={self.trials},seed={self.seed},bos={opening}{self.digest}"
+        return own if self.chosen is None else f"{own},at={self.chosen.start}-{self.chosen.stop}"
+
+    def parts(self, size: int) -> tuple[Task, ...]:
+        starts = range(0, self.trials, size)
+        return tuple(
+            replace(self, chosen=range(start, min(start + size, self.trials))) for start in starts
+        )
+
+    @property
+    def _numbers(self) -> range:
+        return range(self.trials) if self.chosen is None else self.chosen
 
     @property
     def metric(self) -> Metric:
@@ -78,10 +91,14 @@ class Retrieval(Task):
         return OnePassPerLength().groups(lengths)
 
     def check(self, length: int) -> None:
-        self.sample(length, 0)
+        """Of the first trial alone: another that is longer fails when it is measured."""
+        if self._numbers.start == 0:
+            self.sample(length, 0)
 
     def cost(self, lengths: Sequence[int], split: Pass) -> float:
-        return self.trials * sum(pass_cost(length + ANSWER_TOKENS, split) for length in lengths)
+        return len(self._numbers) * sum(
+            pass_cost(length + ANSWER_TOKENS, split) for length in lengths
+        )
 
     def sample(self, length: int, trial: int) -> Sample:
         """Raises RopewalkError below the shortest length."""
@@ -111,8 +128,8 @@ class Retrieval(Task):
     def _units(
         self, model: AnsweringModel, length: int, split: Pass, batch: int, advance: Advance
     ) -> Iterator[Unit]:
-        for first in range(0, self.trials, batch):
-            numbers = range(first, min(first + batch, self.trials))
+        for first in range(0, len(self._numbers), batch):
+            numbers = self._numbers[first : first + batch]
             samples = [self.sample(length, trial) for trial in numbers]
             reader = model.read(torch.tensor([each.ids for each in samples]), split)
             values = zip(_forced(reader, samples), self._generated(reader, samples), strict=True)

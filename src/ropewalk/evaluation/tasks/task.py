@@ -21,6 +21,13 @@ class Task(ABC):
     def text(self) -> str:
         """Its name and what decides its value beside the setting, e.g. ``needle:trials=20``."""
 
+    def parts(self, size: int) -> "tuple[Task, ...]":
+        """Tasks whose units, in this order, are this one's; here itself alone.
+
+        size  units of each, which go through the model at once
+        """
+        return (self,)
+
     @property
     @abstractmethod
     def metric(self) -> Metric:
