@@ -21,6 +21,7 @@ from ropewalk.cli.options import (
 )
 from ropewalk.cli.output import print_json, remark
 from ropewalk.cli.progress import bar
+from ropewalk.cli.served import verify_served
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.sources import locate
 
@@ -36,6 +37,7 @@ Examples:
   ropewalk verify ./my-model --method dynamic_ntk --method yarn:factor=4 --length 2x
   ropewalk verify ./my-model --out runs/verify-my-model
   ropewalk verify ./my-model --stock
+  ropewalk verify ./my-model --served http://127.0.0.1:8000 --method yarn:factor=4
 """
 
 
@@ -65,6 +67,28 @@ def verify(
             help="Keep the figures of each method in this run folder; an existing one is resumed.",
         ),
     ] = None,
+    served: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="Ask a running server instead: which method it computes, against MODEL here, by "
+            "position. --method then says what it should compute, by default what the config "
+            "says; --out gets served.json and a picture.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="E",
+            show_default=False,
+            help="Of --served: vllm, sglang, llama.cpp or openai; without it, as the server says.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="Of --served: time of one request, tries included."),
+    ] = 120.0,
     dtype: Dtype = DtypeName.FLOAT32,
     device: Device = None,
     as_json: Json = False,
@@ -76,6 +100,12 @@ def verify(
     costs about seven passes of that length and is shown as soon as it is measured. Exit status 1
     if a promise is broken.
     """
+    if served is not None and stock:
+        raise RopewalkError("--stock with --served: a server has its own path; drop one of them")
+    if served is not None and len(method or ()) > 1:
+        raise RopewalkError("--method twice with --served: a server computes one method; drop one")
+    if served is None and engine is not None:
+        raise RopewalkError(f"--engine {engine} without --served: expected the URL of a server")
     if stock and method:
         raise RopewalkError("--method with --stock: stock has no methods; drop one of them")
     if stock and out:
@@ -83,6 +113,20 @@ def verify(
     wanted = None if length is None else read_length(length)
     if model is not None:
         locate(model)  # a mistyped path is answered before the heavy imports
+    if served is not None:
+        verify_served(
+            model,
+            served,
+            out=out,
+            as_json=as_json,
+            engine=engine,
+            length=wanted,
+            seconds=timeout,
+            dtype=dtype.value,
+            device=device,
+            **({"method": method[0]} if method else {}),
+        )
+        return
     from ropewalk.api.verification import DEFAULT_SPECS, verify_checkpoint, verify_stock_checkpoint
 
     request: dict[str, Any] = {"length": wanted, "dtype": dtype.value, "device": device}

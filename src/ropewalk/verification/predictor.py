@@ -18,8 +18,7 @@ class Predictions(Protocol):
     def logits(self, start: int, stop: int) -> Tensor:
         """Of rows start .. stop, ``[rows, vocabulary]``: a few rows of a long sequence at a time.
 
-        Log-probabilities are logits. A server that tells only those of some tokens is answered
-        for by these, and by what they leave, spread evenly over all other tokens.
+        Log-probabilities are logits.
         """
         ...
 

@@ -1,0 +1,1 @@
+"""Running servers, asked over HTTP: vLLM, SGLang, llama.cpp, and what speaks OpenAI's protocol."""

@@ -1,0 +1,164 @@
+"""Which of several encodings a server computes, from what it told of one sequence.
+
+An encoding is identified if its mean difference is at most a third of every other's and small
+enough to be that of weights and cache in few bits, and if the differences lean towards no other
+encoding: rounding leans nowhere, another factor or base does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SHARE = 1 / 3
+"""Of the runner-up's mean difference."""
+FLOOR_NATS = 0.1
+"""The largest mean difference that few bits explain: 4-bit weights give 0.06, bfloat16 0.015."""
+LEAN = 0.15
+"""Share of the way to a neighbour: rounding at 1,000 rows stays below a hundredth."""
+STANDARD_ERRORS = 4.0
+SAME_NATS = 1e-4
+"""Mean difference of two encodings that are one but for the rounding of float32."""
+RUN = 8
+"""Rows that show whether a departure lasts."""
+NOISE = 5.0
+"""Times the identified encoding's mean difference, beyond which a row departs."""
+LEAST_NATS = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Compared:
+    """One encoding beside the server.
+
+    name       in words
+    findings   kinds of audit finding that explain it
+    signed     float64 ``[r, k]``: the server's nats minus its own
+    """
+
+    name: str
+    findings: tuple[str, ...] = ()
+    signed: Tensor
+
+    @property
+    def by_row(self) -> Tensor:
+        """Mean absolute difference of each row, NaN where the server told no number."""
+        return self.signed.abs().mean(dim=-1)
+
+    @property
+    def mean(self) -> float:
+        """Over the rows with numbers; infinite where there are none."""
+        known = self.by_row[self.by_row.isfinite()]
+        return float(known.mean()) if len(known) else float("inf")
+
+    @property
+    def largest(self) -> float:
+        known = self.by_row[self.by_row.isfinite()]
+        return float(known.max()) if len(known) else float("inf")
+
+
+def distinct(candidates: Sequence[Compared]) -> list[Compared]:
+    """Without those that differ from an earlier one nowhere."""
+    kept: list[Compared] = []
+    for each in candidates:
+        if all(_apart(each, other) > SAME_NATS for other in kept):
+            kept.append(each)
+    return kept
+
+
+def _apart(one: Compared, other: Compared) -> float:
+    gaps = (one.signed - other.signed).abs()
+    known = gaps[gaps.isfinite()]
+    return float(known.mean()) if len(known) else 0.0
+
+
+def nearest(candidates: Sequence[Compared]) -> tuple[Compared, Compared | None]:
+    """The one with the least mean difference, and the runner-up."""
+    ordered = sorted(candidates, key=lambda each: each.mean)
+    return ordered[0], ordered[1] if len(ordered) > 1 else None
+
+
+def stands_out(best: Compared, runner: Compared | None) -> bool:
+    """Whether the differences alone identify the best."""
+    near = best.mean <= FLOOR_NATS
+    return near and (runner is None or best.mean <= SHARE * runner.mean)
+
+
+def leans_to(best: Compared, neighbours: Sequence[Compared]) -> str | None:
+    """The neighbour on whose side the server is, None where it is on nobody's.
+
+        t = sum (s - b)(c - b) / sum (c - b)^2
+
+    b   the best, c   the neighbour, s   the server, in nats of each row and token. Rounding is
+    independent of c - b, so that t is 0 within its standard error.
+    """
+    return next((each.name for each in neighbours if _leans(best, each)), None)
+
+
+def _leans(best: Compared, neighbour: Compared) -> bool:
+    error, way = best.signed.flatten(), (best.signed - neighbour.signed).flatten()
+    known = error.isfinite() & way.isfinite()
+    error, way = error[known], way[known]
+    length = float(way.square().sum())
+    if length <= 0:
+        return False
+    share = float((error * way).sum()) / length
+    spread = float(((error - share * way) * way).square().sum()) ** 0.5 / length
+    return bool(abs(share) > max(LEAN, STANDARD_ERRORS * spread))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judgement:
+    """What comes of a comparison.
+
+    candidates  what was asked first
+    identified  what the server computes; None: cannot be told
+    doubt       why not, in words
+    undefined   whether the server told something that is no number
+    """
+
+    candidates: Sequence[Compared]
+    identified: Compared | None
+    doubt: str
+    undefined: bool
+
+    @classmethod
+    def of(cls, candidates: Sequence[Compared], neighbours: Sequence[Compared]) -> "Judgement":
+        """neighbours  of the nearest candidate"""
+        undefined = not bool(candidates[0].signed.isfinite().all())
+        best, runner = nearest(candidates)
+        leaning = leans_to(best, neighbours)
+        known = stands_out(best, runner) and leaning is None and not undefined
+        return cls(
+            candidates=candidates,
+            identified=best if known else None,
+            doubt=_doubt(best, runner, leaning),
+            undefined=undefined,
+        )
+
+    @property
+    def noise(self) -> float:
+        """Mean difference that is no departure, in nats."""
+        return FLOOR_NATS / NOISE if self.identified is None else self.identified.mean
+
+
+def _doubt(best: Compared, runner: Compared | None, leaning: str | None) -> str:
+    nearest = f"nearest is {best.name}, {best.mean:.2g} nats a token away"
+    if best.mean > FLOOR_NATS:
+        return f"{nearest}, more than few bits explain"
+    if not stands_out(best, runner) and runner is not None:
+        return f"{nearest}, and {runner.name} ({runner.mean:.2g}) is too close to it"
+    return f"{nearest}, and the differences point to {leaning}"
+
+
+def departure(asked: Compared, rows: Tensor, noise: float) -> int | None:
+    """The first row from which the server lastingly departs from what was asked.
+
+    noise  mean difference that is no departure
+    """
+    differs = asked.by_row.nan_to_num(nan=torch.inf) > max(NOISE * noise, LEAST_NATS)
+    for place in torch.nonzero(differs).flatten().tolist():
+        ahead = differs[place : place + RUN].double()
+        if float(ahead.mean()) >= 0.5:
+            return int(rows[place])
+    return None

@@ -1,0 +1,162 @@
+"""A server in a thread that speaks as one engine does, over a real model under a known encoding."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Predict = Callable[[Tensor], Tensor]
+"""Tokens ``[n]`` to log-probabilities ``[n, vocabulary]``."""
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers by the function that its server holds."""
+
+    def do_GET(self) -> None:
+        self.server.answer(self)
+
+    def do_POST(self) -> None:
+        self.server.answer(self)
+
+    def log_message(self, *given: Any) -> None:
+        return None
+
+    def body(self) -> Any:
+        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def send(self, content: Any, status: int = 200, kind: str = "application/json") -> None:
+        raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        return None  # a client that went away
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[str]:
+    """The URL of a server that answers by ``answer``."""
+    server = _Quiet(("127.0.0.1", 0), Handler)
+    server.answer = answer
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@dataclass
+class Engine:
+    """The request forms of one engine, as ``/v1/models`` and its own paths know them.
+
+    asked  bodies that came, in order
+    """
+
+    owner: str
+    predict: Predict
+    context: int = 4096
+    asked: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def __call__(self, handler: Handler) -> None:
+        if handler.command == "GET":
+            handler.send(self.facts(handler.path))
+            return
+        body = handler.body()
+        self.asked.append(body)
+        found = self.answer(handler.path, body)
+        handler.send(
+            {"error": "unknown"} if found is None else found, 404 if found is None else 200
+        )
+
+    def facts(self, path: str) -> Any:
+        if path == "/props":
+            return {"default_generation_settings": {"n_ctx": self.context}}
+        return {"data": [{"id": "m", "owned_by": self.owner, "max_model_len": self.context}]}
+
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def told(self, ids: list[int]) -> list[float]:
+        """Of tokens 1 .. n - 1, each given those before it."""
+        logprobs = self.predict(torch.tensor(ids))
+        return logprobs[:-1].gather(-1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
+
+
+class VLLM(Engine):
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path != "/v1/completions" or body.get("prompt_logprobs") != 0:
+            return None
+        ids = body["prompt"]
+        pairs = zip(ids[1:], self.told(ids), strict=True)
+        rows = [{str(one): {"logprob": value, "rank": 1}} for one, value in pairs]
+        return {"choices": [{"text": "x", "prompt_logprobs": [None, *rows]}]}
+
+
+class SGLang(Engine):
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path != "/generate" or not body.get("return_logprob"):
+            return None
+        ids = body["input_ids"]
+        pairs = zip([None, *self.told(ids)], ids, strict=True)
+        return {
+            "text": "x",
+            "meta_info": {"input_token_logprobs": [[v, i, None] for v, i in pairs]},
+        }
+
+
+class LlamaCpp(Engine):
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path != "/completion":
+            return None
+        last = self.predict(torch.tensor(body["prompt"]))[-1]
+        top = last.topk(body["n_probs"])
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        listed = [{"id": one, "token": "x", "logprob": value} for one, value in pairs]
+        return {"content": "x", "completion_probabilities": [{"top_logprobs": listed}]}
+
+
+class Echoing(Engine):
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path != "/v1/completions" or not body.get("echo"):
+            return None
+        told = [None, *self.told(body["prompt"]), -0.5]
+        return {"choices": [{"text": "x", "logprobs": {"token_logprobs": told}}]}
+
+
+@dataclass
+class GreedyText(Engine):
+    """Takes text alone and ignores ``echo`` and ``logprobs``, as ``transformers serve`` does."""
+
+    texts: Any = None
+
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if not isinstance(body["prompt"], str):
+            return None
+        ids = self.texts.encode(body["prompt"], add_special_tokens=False)
+        one = int(self.predict(torch.tensor(ids))[-1].argmax())
+        return {"choices": [{"text": self.texts.decode([one])}]}
+
+
+ENGINES = {
+    "vllm": (VLLM, "vllm"),
+    "sglang": (SGLang, "sglang"),
+    "llama.cpp": (LlamaCpp, "llamacpp"),
+    "openai": (Echoing, "someone"),
+}
