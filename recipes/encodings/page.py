@@ -56,7 +56,7 @@ def _setting(document: Record) -> str:
     tokens = document["steps"] * document["tokens_per_step"]
     targets = document["targets_of_a_document"]
     return (
-        f"{len(models)} decoders of {least:,} to {most:,} parameters, one for each encoding, from "
+        f"Decoders of {least:,} to {most:,} parameters, one for each encoding, from "
         f"the same seed over the same {tokens:,} bytes in the same order, at a trained length of "
         f"{document['trained_length']} bytes ({where(document)}). Each is measured on "
         f"{targets:,} bytes of each of {len(document['documents'])} held-out texts.\n"
@@ -254,6 +254,7 @@ def _draw(document: Record) -> None:
     axes.set_xlabel("context length in bytes")
     axes.set_ylabel("nats a byte")
     axes.legend(frameon=False, fontsize=8)
+    IMAGES.mkdir(exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "ropewalk"}):
         figure.savefig(
             IMAGES / "encodings.svg", format="svg", bbox_inches="tight", metadata={"Date": None}
