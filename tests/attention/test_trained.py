@@ -14,13 +14,16 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 from attention_inputs import Growing, PaddedSliding, qkv, random, trained
 from places import GOLDENS
+from ropewalk.attention.distances import falling_bias
 from ropewalk.attention.reference import attend_reference
+from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.tiled import attend
 from ropewalk.core.encoding import KeyStorage, ValueRotation
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Side
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.rows import CausalRows
+from ropewalk.core.score_mods import Block
 from ropewalk.frequencies.xpos import XPos
 from ropewalk.methods.build import encoding
 from ropewalk.scores.alibi import ALiBi, GeometricSlopes, PressSlopes
@@ -502,6 +505,40 @@ def test_sinusoids_are_the_paper_s():
             angle = position / 10000 ** (2 * i / 6)
             assert row[2 * i].item() == pytest.approx(math.sin(angle), abs=1e-10)
             assert row[2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-10)
+
+
+# Biases of the distance alone are held as one vector.
+
+
+@pytest.mark.parametrize("spec", ["alibi", "t5_bias", "kerple", "alibi+kerple"])
+def test_a_bias_of_the_distance_is_a_view_of_one_vector(spec):
+    """Equal to the bias pair by pair, rows from last to first, in 8 h (m + n - 1) bytes."""
+    rows, keys = torch.arange(40, 60), torch.arange(3, 60)
+    block = Block(
+        q=random(1, HEADS, 20, DIM, seed=0), scale=1.0,
+        rows=rows[None, :, None], keys=keys[None, None],
+        batch=slice(0, 1), queries=slice(0, 20), key_range=slice(3, 60), all_queries=20,
+    )  # fmt: skip
+    rotary = Rotary(encoding=built(spec), parameters=learned(spec))
+    view = falling_bias(rotary, block, torch.float64, lowest=0)
+    unseen = rows[:, None] < keys
+    dense = rotary.bias(block).masked_fill(unseen, -math.inf)
+    assert_close(view.flip(2), dense.expand_as(view), **SAME)
+    assert view.untyped_storage().nbytes() == 8 * HEADS * (20 + 57 - 1)
+
+
+@pytest.mark.parametrize("spec", ["fox", "inkling", "fire", "shaw", "alibi+fox", "none", "log_n"])
+def test_only_biases_of_the_distance_are_taken_for_such(spec):
+    assert not built(spec).biased_by_distance
+
+
+def test_rows_that_do_not_count_on_have_a_bias_pair_by_pair():
+    q, k, v = inputs()
+    index = torch.arange(13).expand(2, 13) * 2
+    rows = CausalRows(index[:, 4:], index)
+    oracle = attend_reference(q, k, v, built("alibi"), rows=rows)
+    for way in (in_pieces, in_blocks):
+        assert_close(way(q, k, v, built("alibi"), rows=rows), oracle, **SAME)
 
 
 # xPos far away.
