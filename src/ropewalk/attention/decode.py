@@ -6,6 +6,7 @@ and for those that pass from one region to the next. The query is rotated once f
 that one region shows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from ropewalk.attention.rotary import Rotary, rotated
 from ropewalk.attention.softmax import Softmax, times_tau
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.frequencies import Side
+from ropewalk.core.regions import Region
 from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
 
@@ -164,25 +166,38 @@ def step_of(call: Call, rotary: Rotary, dtype: torch.dtype) -> Step:
 
 def _step(call: Call, rotary: Rotary, dtype: torch.dtype) -> Step:
     rows, regions = call.rows, rotary.encoding.position_map.regions
-    query, keys = rows.query_index, rows.key_index
-    covered = torch.stack([region.covers(query, keys) for region in regions])
-    number = covered.int().argmax(dim=0)
-    starts = (number.diff(dim=1) != 0).any(dim=0).nonzero().flatten() + 1
-    starts = functional.pad(starts, (1, 0))
-    own = torch.stack([region.query_positions(rows.query_positions[:, 0]) for region in regions], 1)
-    shown = torch.stack([region.key_positions(rows.key_positions) for region in regions])
+    starts, query, shown = _shown(rows, regions)
     origins = call.origins(rotary.encoding)
     if origins is not None:
-        own, shown = own - origins, shown - origins
+        query, shown = query - origins, shown - origins
     places = KeyPlaces(
         encoding=rotary.encoding,
         first_channel=rotary.first_channel,
         dtype=dtype,
         lengths=call.lengths(rotary.encoding)[:, 0],
-        shown=shown.gather(0, number[None])[0],
+        shown=shown,
     )
-    cuts = (*starts.tolist(), keys.shape[1])
-    return Step(rows=rows, places=places, cuts=cuts, query=own.gather(1, number[:, starts]))
+    return Step(rows=rows, places=places, cuts=(*starts, shown.shape[1]), query=query)
+
+
+def _shown(rows: Rows, regions: Sequence[Region]) -> tuple[list[int], Tensor, Tensor]:
+    """First keys of runs of one region; where each shows the row ``[b, runs]`` and keys ``[b, n]``.
+
+    Worked out once for each token, so every pass over all keys counts.
+    """
+    query, keys = rows.query_positions[:, 0], rows.key_positions
+    own = torch.stack([region.query_positions(query) for region in regions], dim=1)
+    shown = regions[0].key_positions(keys)
+    if len(regions) == 1:
+        return [0], own, shown
+    number = torch.zeros_like(rows.key_index, dtype=torch.int8)
+    for each, region in enumerate(regions[1:], start=1):
+        covered = region.covers(rows.query_index, rows.key_index)
+        number.masked_fill_(covered, each)
+        shown = torch.where(covered, region.key_positions(keys), shown)
+    starts = (number.diff(dim=1) != 0).any(dim=0).nonzero().flatten() + 1
+    starts = functional.pad(starts, (1, 0))
+    return starts.tolist(), own.gather(1, number[:, starts].long()), shown
 
 
 def attend_step(q: Tensor, k: Tensor, v: Tensor, step: Step, softmax: Softmax) -> Tensor:

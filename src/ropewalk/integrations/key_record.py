@@ -72,6 +72,8 @@ class CacheAtEntry:
                 "which keys were taken: its un-rotated keys have no known positions; expected an "
                 "empty cache or one that only extended calls wrote to; start from the whole prompt"
             )
+        # Taken out until the pass leaves: else the keys that it replaces would stay in memory.
+        delattr(self._cache, RECORD)
         if record.positions is not None:
             self.positions = record.positions[:, : self.tokens]
 
