@@ -11,7 +11,7 @@ from recipes.families.sharpened import L0, tiny
 from ropewalk.api.serving import verify_served
 from ropewalk.cli.main import main
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.instead import INSTEAD
+from ropewalk.engines.instead import INSTEAD, UNSCALED
 
 LENGTH = 112
 LISTS = [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5]
@@ -93,6 +93,7 @@ def test_longrope_is_identified_by_its_own_config(phi):
 def test_a_server_without_longropes_lists_is_unscaled(phi):
     found = asked(phi, "none", engine="llama.cpp")
     assert found["verdict"] == "none"
+    assert found["finding"]["id"] == "longrope-without-lists"
     assert not found["passed"]
 
 
@@ -199,7 +200,7 @@ def test_other_weights_are_nobodys(checkpoint):
 def test_every_departure_names_kinds_of_finding():
     from ropewalk.engines.findings.table import FINDINGS
 
-    assert {name for each in INSTEAD for name in each.findings} <= set(FINDINGS)
+    assert {*UNSCALED, *(name for each in INSTEAD for name in each.findings)} <= set(FINDINGS)
 
 
 def test_the_model_is_asked_for_no_more_than_the_server_admits(checkpoint):

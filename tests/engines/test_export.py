@@ -483,3 +483,63 @@ def test_a_refusal_is_one_line_and_status_2(file, capsys):
     assert found.status == 2
     assert found.err.startswith("error: rerope")
     assert len(found.err.splitlines()) == 1
+
+
+MISTRAL = {**QWEN, "architectures": ["MistralForCausalLM"], "model_type": "mistral"}
+LISTED = {
+    **{key: value for key, value in MISTRAL.items() if key != "rope_theta"},
+    "rope_parameters": {
+        **{"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": L0},
+        **{"short_factor": [1.0] * 64, "long_factor": [4.0] * 64},
+    },
+    "max_position_embeddings": LONG,
+}
+
+
+def test_llama_cpp_is_given_no_lists_that_its_converter_does_not_write():
+    """The server was seen to compute plain RoPE where this said that it was checked."""
+    with pytest.raises(RopewalkError) as refusal:
+        rw.export(LISTED, "native", "llama.cpp", LONG)
+    assert "own lists" not in str(refusal.value)
+    phi3 = json.loads((GOLDENS / "engines.json").read_text("utf-8"))["configs"]["longrope-phi3"]
+    with pytest.raises(RopewalkError, match="own lists -c 131072 alone"):
+        rw.export(phi3, "native", "llama.cpp", 131072)
+
+
+def test_a_type_without_lists_is_replaced_by_flags():
+    """No tensor of divisors stands in the file, so that nothing stacks."""
+    found = rw.export(LISTED, "yarn:factor=4", "llama.cpp")
+    assert "--rope-scaling yarn" in found["command"]
+
+
+@pytest.mark.parametrize(("engine", "reserved"), [("vllm", 1), ("sglang", 6), ("llama.cpp", 1)])
+def test_a_prompt_leaves_room_for_what_is_generated(engine, reserved):
+    """The longest prompts that running servers took."""
+    checked = rw.export(QWEN, "yarn:factor=4", engine)["checked"]
+    assert checked["longest_prompt"] == checked["admitted"] - reserved
+
+
+@pytest.mark.parametrize(
+    ("flags", "slot"),
+    [
+        ((), 4096),
+        (("-np", "4"), 1024),
+        (("--parallel", "4"), 1024),
+        (("-np", "4", "--kv-unified"), 4096),
+    ],
+)
+def test_the_context_of_llama_cpp_is_divided_among_stated_slots(flags, slot):
+    reading = reading_of(QWEN)
+    answer = llama_cpp_with_flags(reading, ("-c", "4096", *flags)).answer
+    assert answer.encoding.length_policy.length == slot
+
+
+def test_phi3_says_what_its_config_class_knows():
+    config = json.loads((GOLDENS / "engines.json").read_text("utf-8"))["configs"]["longrope-phi3"]
+    for engine in ("transformers", "vllm", "sglang"):
+        with pytest.raises(RopewalkError, match="knows default and longrope alone"):
+            rw.export(config, "yarn:factor=4", engine)
+
+
+def test_olmo3_is_olmo2_in_gguf_files():
+    assert gguf_architecture("olmo3") == "olmo2"

@@ -75,7 +75,11 @@ def pasted(document: Mapping[str, Any]) -> str:
 def _checked(document: Mapping[str, Any]) -> str:
     found = document["checked"]
     admitted = found["admitted"]
-    length = "any length" if admitted is None else f"{number(admitted)} tokens"
+    length = (
+        "any length"
+        if admitted is None
+        else f"{number(admitted)} tokens, prompts of at most {number(found['longest_prompt'])}"
+    )
     return (
         f"Checked against {document['engine']} {document['version']} for {document['method']} at "
         f"{number(document['length'])} tokens: frequencies within {found['inv_freq']:.1e}, "

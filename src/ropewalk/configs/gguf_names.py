@@ -30,6 +30,7 @@ _OTHERS: Mapping[str, str] = MappingProxyType(
         "llama4_text": "llama4",
         "ministral3": "mistral3",
         "nomic_bert": "nomic-bert",
+        "olmo3": "olmo2",
         "phi": "phi2",
         "qwen2_moe": "qwen2moe",
         "qwen2_vl": "qwen2vl",

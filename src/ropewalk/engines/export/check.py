@@ -34,7 +34,8 @@ def checked(directions: Directions, dialect: Dialect, request: ExportRequest) ->
     admitted = backs[-1].admitted
     if admitted is not None and admitted < request.length:
         raise NotTheSame(f"it admits {admitted:,} tokens, asked were {request.length:,}")
-    return {**worst, "admitted": admitted, "lengths": lengths}
+    prompt = None if admitted is None else admitted - dialect.reserved
+    return {**worst, "admitted": admitted, "longest_prompt": prompt, "lengths": lengths}
 
 
 def _differences(
@@ -43,7 +44,8 @@ def _differences(
     """Of frequencies, attention factor and softmax multiplier; NotTheSame beyond a tolerance."""
     answer = back.answer
     if answer.inv_freq is None or answer.attention_factor is None:
-        raise NotTheSame(answer.error or "; ".join(answer.notes) or "it says nothing")
+        raised = answer.error and f"it raises {answer.error}"
+        raise NotTheSame(raised or "; ".join(answer.notes) or "it says nothing")
     if back.positions is not None and back.positions < length:
         raise NotTheSame(f"its table has {back.positions:,} rows, fewer than {length:,} positions")
     theta, magnitude = _wanted(request.encoding, length)

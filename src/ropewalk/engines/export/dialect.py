@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ropewalk.configs.shape import ModelShape
+from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer, EngineRule, TwoTables
 from ropewalk.engines.export.request import ExportRequest
 from ropewalk.engines.patch import ConfigPatch
 from ropewalk.engines.reading import Reading
+from ropewalk.engines.transformers.config_class import PHI3_TYPES
 from ropewalk.engines.words import value_of
 
 
@@ -49,11 +51,13 @@ class Dialect(ABC):
     command    the words before the flags, with MODEL for the checkpoint
     length     the flag of the served length, which decides frequencies once for all; None where
                they follow the sequence so far
+    reserved   tokens of the served length that a prompt may not fill
     tolerance  relative, of frequencies
     """
 
     command: tuple[str, ...]
     length: str | None
+    reserved: int
     tolerance: ClassVar[float] = 2e-6
 
     @abstractmethod
@@ -71,6 +75,10 @@ class Dialect(ABC):
     @abstractmethod
     def limits(self, request: ExportRequest) -> str:
         """What this engine is known not to express, for a message."""
+
+    def has_lists(self, request: ExportRequest) -> bool:
+        """Whether the lists of a LongRoPE config reach the engine."""
+        return True
 
 
 def any_length(answer: EngineAnswer) -> int | None:
@@ -98,6 +106,7 @@ class ConfigDialect(Dialect):
     command: tuple[str, ...] = ()
     overrides: str | None = None
     length: str | None = None
+    reserved: int = 0
     length_keys: tuple[str, ...] = ()
     rope: Callable[[ExportRequest], dict[str, Any]]
     stated: Callable[[ExportRequest], dict[str, float]] = lambda request: {}
@@ -112,6 +121,13 @@ class ConfigDialect(Dialect):
     known: Callable[[ExportRequest], str]
 
     def write(self, request: ExportRequest) -> Directions:
+        rope_type = request.block.rope_type
+        if request.section.model_type == "phi3" and rope_type not in PHI3_TYPES:
+            raise RopewalkError(
+                "Phi-3's config class, through which transformers, vLLM and SGLang load, knows "
+                f"{' and '.join(PHI3_TYPES)} alone, asked was {rope_type}; nearest: rw.extend in "
+                "transformers, which computes it"
+            )
         return self._directions(request, self.rope(request))
 
     def unchanged(self, request: ExportRequest) -> Directions:

@@ -41,7 +41,8 @@ def export_model(
     Returns ``engine``, ``version``, ``method``, ``length``, ``config`` (keys to set in
     config.json; an override flag holds the same), ``remove`` (keys that they replace), ``flags``
     (words), ``command`` (the words quoted for a shell, empty where there are no flags),
-    ``checked`` (largest relative differences to what was asked) and ``notes``.
+    ``checked`` (largest relative differences to what was asked, tokens admitted, and the longest
+    prompt that leaves room for what the engine generates) and ``notes``.
 
     Raises RopewalkError for a bad config, spec, engine or length, and where the engine cannot
     express the method: which part it cannot, and what comes nearest.
@@ -146,6 +147,7 @@ def _check_follows(dialect: Dialect, request: ExportRequest) -> None:
             f", or for the config's own lists {flag} {request.length} alone, with which every "
             "request takes the long one"
             if request.section.rope_type == request.block.rope_type == "longrope"
+            and dialect.has_lists(request)
             else ""
         )
         raise RopewalkError(

@@ -15,9 +15,9 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export.dialect import Dialect, Directions, ReadBack
 from ropewalk.engines.export.request import ExportRequest
 from ropewalk.engines.llama_cpp.flags import (
-    BAKED_TYPES,
     DEFAULT_BETAS,
     FlaggedAnswer,
+    is_baked,
     llama_cpp_with_flags,
 )
 from ropewalk.engines.reading import Reading
@@ -31,6 +31,7 @@ class LlamaCppDialect(Dialect):
 
     command: tuple[str, ...] = ("llama-server", "-m", "MODEL.gguf")
     length: str | None = "-c"
+    reserved: int = 1
     tolerance: ClassVar[float] = 1e-5
     """The kernel multiplies a float32 constant from pair to pair, by itself up to 8e-6."""
 
@@ -51,8 +52,17 @@ class LlamaCppDialect(Dialect):
         back = _flagged(request, directions.flags, length)
         return ReadBack(answer=back.answer, admitted=back.trained_context)
 
+    def has_lists(self, request: ExportRequest) -> bool:
+        return is_baked(Reading.of(request.shape, None, request.section.layer_type))
+
     def limits(self, request: ExportRequest) -> str:
-        if request.section.rope_type in BAKED_TYPES:
+        reading = Reading.of(request.shape, request.length, request.section.layer_type)
+        if request.section.rope_type == "longrope" and not is_baked(reading):
+            return (
+                f"the converter writes LongRoPE's lists for Phi-3 and MiniCPM alone, and a file of "
+                f"{reading.model_type} has none"
+            )
+        if is_baked(reading):
             return f"{request.section.rope_type} is baked into the file at conversion"
         if request.block.parameters.get("truncate") is False:
             return "llama.cpp always rounds YaRN's cut-offs; nearest: truncate=true"

@@ -141,9 +141,15 @@ type_conflict = error(
 )(raising("Found conflicts", "rope_type and type differ"))
 conversion_fails = error(
     "conversion-fails",
-    "llama.cpp's converter wants rotary_pct for GPT-NeoX, which v5 configs lack",
-    'write "rotary_pct" beside the rope dict before conversion',
-)(raising("rotary_pct", "the converter reads rotary_pct, the v4 name"))
+    "llama.cpp's converter wants rotary_pct for GPT-NeoX, which transformers 5 takes out of every "
+    "config",
+    "convert with transformers 4",
+)(
+    raising(
+        "rotary_pct",
+        "the converter reads rotary_pct in the config as transformers 5 has it, without that key",
+    )
+)
 
 
 @error(

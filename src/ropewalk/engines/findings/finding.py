@@ -73,6 +73,10 @@ class Evidence:
         """Whether vLLM runs the model through its Transformers backend."""
         return through_transformers(self.reading)
 
+    def holds_lists(self, engine: str) -> bool:
+        """Whether the engine has both of LongRoPE's lists."""
+        return self.answers[engine].inv_freq_long is not None
+
     def factor_of(self, engine: str) -> float | None:
         return self.answers[engine].attention_factor
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ropewalk.engines.answer import ENGINE_NAMES, SGLANG, TRANSFORMERS, VLLM
+from ropewalk.engines.answer import ENGINE_NAMES, LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM
 from ropewalk.engines.findings.finding import (
     SAME,
     Evidence,
@@ -12,6 +12,7 @@ from ropewalk.engines.findings.finding import (
     number,
     warning,
 )
+from ropewalk.engines.llama_cpp.rules import WRITES_LISTS
 from ropewalk.engines.vllm.lengths import max_model_len
 
 _MAGNITUDES = ("factor", "attention_factor", "short_mscale", "long_mscale")
@@ -79,6 +80,21 @@ def cache(evidence: Evidence) -> Iterator[Sighting]:
         )
 
 
+@error(
+    "longrope-without-lists",
+    "llama.cpp's converter writes LongRoPE's lists for Phi-3 and MiniCPM alone",
+    "serve with vLLM or SGLang; or use yarn, which llama.cpp's flags express",
+)
+def without_lists(evidence: Evidence) -> Iterator[Sighting]:
+    model_type = evidence.reading.model_type
+    if evidence.rope_type == "longrope" and model_type not in WRITES_LISTS:
+        yield Sighting(
+            evidence.running(LLAMA_CPP),
+            f"a file of {model_type} has the type longrope and no lists: nothing is scaled, and "
+            "nothing is said",
+        )
+
+
 @warning(
     "longrope-choice",
     "each engine has its own rule for when the long list is used",
@@ -87,8 +103,9 @@ def cache(evidence: Evidence) -> Iterator[Sighting]:
 )
 def choice(evidence: Evidence) -> Iterator[Sighting]:
     original = evidence.reading.original
+    listed = (name for name in _engines(evidence, *ENGINE_NAMES) if evidence.holds_lists(name))
     yield Sighting(
-        _engines(evidence, *ENGINE_NAMES),
+        tuple(listed),
         f"the long list is used beyond {original:,} tokens of: the sequence of a call "
         "(transformers), max_model_len for all requests (vLLM), the longest request of a batch "
         "(SGLang), a slot's n_ctx (llama.cpp)",
@@ -130,4 +147,4 @@ def default_length(evidence: Evidence) -> Iterator[Sighting]:
         )
 
 
-KINDS = (always_short, magnitude, cache, choice, off_by_one, default_length)
+KINDS = (always_short, without_lists, magnitude, cache, choice, off_by_one, default_length)

@@ -9,6 +9,8 @@
 --override-kv A.rope.scaling.yarn_log_multiplier=float:x   x = 0.1 mscale_all_dim
 --override-kv A.context_length=int:N                       n_ctx_train
 
+-np, --parallel k                  slots: each has 1 / k of -c, unless --kv-unified shares it
+
 Divisors that conversion bakes into a tensor (Llama 3, LongRoPE, proportional) stay, whatever
 the flags say, and stack with them.
 
@@ -25,6 +27,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.llama_cpp.kernel import Context
 from ropewalk.engines.llama_cpp.release import llama_cpp
+from ropewalk.engines.llama_cpp.rules import WRITES_LISTS
 from ropewalk.engines.patch import ConfigPatch
 from ropewalk.engines.reading import Reading
 from ropewalk.engines.words import value_of, values_of
@@ -53,8 +56,7 @@ def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswe
     Raises RopewalkError for flags that stack with baked divisors, or with values that are no
     numbers.
     """
-    baked = reading.section.rope_type in BAKED_TYPES
-    if baked and any(flag in flags for flag in _SCALING_FLAGS):
+    if is_baked(reading) and any(flag in flags for flag in _SCALING_FLAGS):
         raise RopewalkError(
             f"rope_type={reading.section.rope_type}: conversion bakes it into the file, and flags "
             "stack with it; nearest: convert again from a config.json with the wanted rope dict"
@@ -63,7 +65,7 @@ def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswe
     patch = ConfigPatch.of(reading.shape, reading.section, rope, {})
     equivalent = reading.shape.reread(patch.applied(reading.shape.config))
     asked = _number(flags, "-c")
-    served = reading.served_length if asked is None else int(asked)
+    served = reading.served_length if asked is None else int(asked) // _slots(flags)
     attn_factor = _override(flags, "rope.scaling.attn_factor")
     settings = Context(
         beta_fast=_number(flags, "--yarn-beta-fast"),
@@ -74,6 +76,24 @@ def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswe
         answer=llama_cpp(Reading.of(equivalent, served, reading.section.layer_type), settings),
         trained_context=_trained_context(reading, rope, flags),
     )
+
+
+def is_baked(reading: Reading) -> bool:
+    """Whether conversion writes divisors into a tensor."""
+    rope_type = reading.section.rope_type
+    return rope_type in BAKED_TYPES and (
+        rope_type != "longrope" or reading.model_type in WRITES_LISTS
+    )
+
+
+def _slots(flags: Sequence[str]) -> int:
+    """Among how many requests the context is divided; RopewalkError for none."""
+    stated = _number(flags, "-np") or _number(flags, "--parallel")
+    if stated is None or "--kv-unified" in flags or "-kvu" in flags:
+        return 1
+    if stated < 1:
+        raise RopewalkError(f"-np {stated:g}: expected at least 1 slot")
+    return int(stated)
 
 
 def _override(flags: Sequence[str], key: str) -> float | None:

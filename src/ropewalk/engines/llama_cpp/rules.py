@@ -26,16 +26,22 @@ from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
 READS_BETAS = frozenset({"grok", "grok-1", "ministral3", "mistral3"})
 READS_LOG_MULTIPLIER = frozenset({"ministral3", "mistral3", "mistral4"})
+WRITES_LISTS = frozenset({"phi3", "phimoe", "phi4_multimodal", "minicpm", "minicpm3"})
+"""Model types whose converter writes LongRoPE's lists (rope_factors_short, rope_factors_long).
+
+The graphs of llama, qwen2 and many others would read these tensors, which nothing writes there.
+"""
 _FACTOR = required("factor", "")
 
 
 def converted_rotation(reading: Reading) -> Rotation:
     """The rotation of a converted file; EngineRaises where the converter raises.
 
-    Types that the converter does not know, every ``dynamic`` but Hunyuan's, and ``linear`` and
-    ``yarn`` without a factor are dropped: nothing is scaled.
+    Types that the converter does not know, every ``dynamic`` but Hunyuan's, ``linear`` and
+    ``yarn`` without a factor, and ``longrope`` whose lists are not written are dropped: nothing is
+    scaled.
     """
-    if reading.model_type == "gpt_neox" and "rotary_pct" not in reading.text:
+    if reading.model_type == "gpt_neox":  # the converter reads the config as transformers 5 has it
         raise EngineRaises("KeyError: 'rotary_pct'")
     return _RULES.get(written_type(reading), UnscaledRow())(reading)
 
@@ -55,6 +61,15 @@ def _scaled(row: Rule) -> Rule:
 
     def rule(reading: Reading) -> Rotation:
         return (UnscaledRow() if reading.number("factor") is None else row)(reading)
+
+    return rule
+
+
+def _listed(row: Rule) -> Rule:
+    """LongRoPE, dropped where the converter writes no lists."""
+
+    def rule(reading: Reading) -> Rotation:
+        return (row if reading.model_type in WRITES_LISTS else UnscaledRow())(reading)
 
     return rule
 
@@ -119,10 +134,12 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
                 magnitude=_yarn_magnitude,
             )
         ),
-        "longrope": LongRopeRow(
-            magnitudes=_longrope_magnitudes,
-            choice="the long list for a slot of more than {original} tokens, decided when the "
-            "context is made",
+        "longrope": _listed(
+            LongRopeRow(
+                magnitudes=_longrope_magnitudes,
+                choice="the long list for a slot of more than {original} tokens, decided when the "
+                "context is made",
+            )
         ),
         # Baked into the tensor rope_freqs; absent keys are those of Llama 3.1.
         "llama3": Llama3Row(

@@ -19,6 +19,8 @@ REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "llama3": ("factor", "low_freq_factor", "high_freq_factor", ORIGINAL),
     }
 )
+PHI3_TYPES = ("default", "longrope")
+"""What Phi-3's class knows."""
 _QWEN_VL = frozenset({"qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"})
 
 
@@ -34,7 +36,7 @@ def loaded_type(reading: Reading) -> str:
     if reading.model_type in _QWEN_VL and name == "mrope":
         name = "default"
     _check_keys(reading, name)
-    if reading.model_type == "phi3" and name not in ("default", "longrope"):
+    if reading.model_type == "phi3" and name not in PHI3_TYPES:
         raise EngineRaises(
             "StrictDataclassClassValidationError: Class validation error for validator "
             "'validate_rope': ValueError: `rope_parameters`'s type field must be one of "
