@@ -1,4 +1,4 @@
-"""The bundled demo model and book: what stands in where none is given."""
+"""The bundled models and book: what stands in where none is given, and what can look tokens up."""
 
 from pathlib import Path
 
@@ -8,6 +8,11 @@ _HERE = Path(__file__).parent
 def demo_model() -> Path:
     """A transformers checkpoint: 7.5 M parameters, trained length 256 (see its README)."""
     return _HERE / "demo"
+
+
+def toy_model() -> Path:
+    """A transformers checkpoint that retrieves: 0.5 M parameters, trained length 256."""
+    return _HERE / "toy"
 
 
 def demo_book() -> Path:
