@@ -341,6 +341,8 @@ def inspection(pairs: int, *, outside_from: int) -> dict[str, Any]:
         "logit_scale": float("inf"),
         "softmax_scale": 0.125,
         "safe_length": None,
+        "rotates": True,
+        "layers": [],
         "pairs": [
             {
                 "pair": i,

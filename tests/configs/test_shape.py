@@ -96,7 +96,7 @@ def test_a_model_of_one_kind_of_layer():
 def test_a_text_model_inside_with_windows_and_a_base_of_their_own():
     """Every sixth layer of Gemma 3 attends fully; the others turn by the local base, unscaled."""
     shape = read_model(GEMMA_3_27B)
-    assert (shape.text_section, shape.model_type) == ("text_config", "gemma3_text")
+    assert (shape.text_section, shape.model_type) == (("text_config",), "gemma3_text")
     sliding, full = known(shape.kinds)
     assert sliding.layers[:6] == (0, 1, 2, 3, 4, 6)
     assert full.layers == (5, 11, 17, 23, 29, 35, 41, 47, 53, 59)

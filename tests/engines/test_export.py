@@ -284,9 +284,17 @@ def test_what_is_baked_into_a_file_is_not_stacked_upon():
 
 
 def test_windows_beside_a_flat_dict_are_noted():
+    windows = {"use_sliding_window": True, "sliding_window": 4096, "max_window_layers": 12}
+    (note,) = rw.export({**QWEN, **windows}, "yarn:factor=4", "vllm")["notes"]
+    assert note.startswith("16 layers see a window of 4,096 tokens")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_scaling_that_no_layer_feels_is_refused(engine):
     config = {**QWEN, "model_type": "mistral", "sliding_window": 4096}
-    (note,) = rw.export(config, "yarn:factor=4", "vllm")["notes"]
-    assert note.startswith("28 layers see a window of 4,096 tokens")
+    words = "RoPE needs no scaling at any length: the 28 layers that rotate see at most 4,096"
+    with pytest.raises(RopewalkError, match=words):
+        rw.export(config, "yarn:factor=4", engine)
 
 
 def test_lists_that_follow_the_sequence_are_not_what_vllm_serves():

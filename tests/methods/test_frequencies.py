@@ -244,7 +244,7 @@ def test_ntk_needs_more_than_one_pair(name):
         ("yarn:factor=4,attention_factor=0", {}),
         ("yarn:factor=4,mscale=-1,mscale_all_dim=1", {}),
         ("yarn:factor=4,ramp=paper,truncate=false", {}),
-        ("llama3:factor=4,low_freq_factor=4,high_freq_factor=4", {}),
+        ("llama3:factor=4,low_freq_factor=4,high_freq_factor=3", {}),
         ("abf:rope_theta=1", {}),
         ("temperature:tau=0", {}),
         ("log_n:base_length=1", {}),

@@ -32,6 +32,8 @@ _HEAD = {
     "critical_dimension": "critical dimension (channels with one)",
 }
 
+_WITHOUT_ROTATION = ("trained_length", "method", "context_length")
+
 
 def inspect(
     model_or_config: ModelOrConfig,
@@ -69,11 +71,19 @@ def inspect(
 
 
 def _print(document: Mapping[str, Any]) -> None:
-    fields = {label: document[key] for key, label in _HEAD.items() if key in document}
+    shown = _HEAD if document["rotates"] else {key: _HEAD[key] for key in _WITHOUT_ROTATION}
+    fields = {label: document[key] for key, label in shown.items() if key in document}
     print_fields({label: _text(value) for label, value in fields.items()})
+    _print_layers(document["layers"])
     pairs = document["pairs"]
-    shown = _telling(pairs)
-    rows = [row for before, index in pairwise([-1, *shown]) for row in _rows(pairs, before, index)]
+    if not document["rotates"]:
+        typer.echo(f"Nothing rotates: {document['reason']}.")
+        return
+    rows = [
+        row
+        for before, index in pairwise([-1, *_telling(pairs)])
+        for row in _rows(pairs, before, index)
+    ]
     header = ("pair", "wavelength", "turns in training", "trained to", "reaches", "")
     print_table(header, rows)
     outside = sum(1 for pair in pairs if pair["out_of_range"])
@@ -83,6 +93,27 @@ def _print(document: Mapping[str, Any]) -> None:
     )
     for warning in document.get("warnings", ()):
         typer.echo(f"warning: {warning['message']}; {warning['remedy']} [{warning['id']}]")
+
+
+def _print_layers(layers: Sequence[Mapping[str, Any]]) -> None:
+    """The kinds of layer, where a model has several or none that rotates."""
+    if len(layers) == 1 and layers[0]["rotates"]:
+        return
+    header = ("layers", "kind", "attention", "window", "rotates", "rope_theta", "channels")
+    rows = [
+        (
+            str(row["layers"]),
+            row["kind"],
+            row["attention"],
+            _text(row["window"]),
+            {True: "yes", False: "no"}.get(row["rotates"], "-"),
+            _text(row["rope_theta"]),
+            _text(row["rotary_dim"]),
+        )
+        for row in layers
+    ]
+    if rows:
+        print_table(header, rows)
 
 
 def _telling(pairs: Sequence[Mapping[str, Any]]) -> list[int]:

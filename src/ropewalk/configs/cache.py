@@ -84,6 +84,18 @@ def read_cache(text: Mapping[str, Any], attention: Attention, index: int) -> Cac
     )
 
 
+def reads_another_cache(text: Mapping[str, Any], index: int, layers: int) -> bool:
+    """Whether a layer keeps nothing and reads the keys and values of an earlier one.
+
+    Source: transformers 5.23.0, Gemma 3n (num_kv_shared_layers: the last ones); tencent
+        Hunyuan-Large, modeling_hunyuan.py (use_cla: all but one in cla_share_factor).
+    """
+    factor = size(text, "cla_share_factor") if text.get("use_cla") is True else None
+    if factor and index % factor:
+        return True
+    return index >= layers - (size(text, "num_kv_shared_layers") or 0)
+
+
 def _own(attention: Attention, name: str) -> tuple[str, ...]:
     """Keys of layers with a window alone (MiMo-V2)."""
     return (f"swa_{name}",) if isinstance(attention, Sliding) else ()

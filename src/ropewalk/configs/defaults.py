@@ -24,7 +24,8 @@ from ropewalk.configs.keys import (
 from ropewalk.configs.numbers import first
 
 Library = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""A config -> the same, completed by the library that knows its family; empty where none does."""
+"""A config -> its text model's keys, completed by the library that knows its family; empty where
+none does."""
 
 _SPELLINGS: tuple[tuple[str, ...], ...] = (
     *(LENGTHS, THETAS, LOCAL_THETAS, (*SHARES, "rotary_dim")),
@@ -50,7 +51,7 @@ def with_defaults(stated: Mapping[str, Any], completed: Mapping[str, Any]) -> Ma
     }
     if not isinstance(theirs, Mapping) or _is_nested(rope):
         return {**stated, **filled}
-    if not rope and not _is_stated(stated, THETAS[0]):
+    if not rope and (THETAS[0] not in theirs or not _is_stated(stated, THETAS[0])):
         return {**stated, **filled, ROPE_DICTS[1]: theirs}
     for key, layer_type in _FROM_ROPE_DICT:
         name = THETAS[0] if key in LOCAL_THETAS else key

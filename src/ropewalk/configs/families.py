@@ -21,6 +21,35 @@ WINDOW_PATTERN: Mapping[str, int] = MappingProxyType(
 )
 """One layer in so many attends fully, the others within the window."""
 
+ASKED_FOR_ROPE = frozenset({"granitemoehybrid", "esm"})
+"""Families that rotate where position_embedding_type says so, and not where it says nothing."""
+
+READ_SWITCHES = ASKED_FOR_ROPE | {"evolla", "falcon", "mpt", "zamba2"}
+"""Families of the library that read a key of ``switches`` for the model as a whole."""
+
+NEVER_ROTATE = frozenset({"kimi_linear"})
+"""Families that state rope keys and have no rotary code."""
+
+ROTATE_UNSTATED = frozenset({"blt", "clvp_encoder", "dia", "recurrent_gemma", "roformer"})
+"""Families that rotate, and whose configs say nothing of it that we read."""
+
+ROTATE_WITHIN_WINDOWS = frozenset({"afmoe", "cohere2", "cohere2_moe", "flint"})
+"""Families whose layers with a window rotate, and whose other layers do not."""
+
+ROTATE_WITHOUT_WINDOWS_TOO = frozenset(
+    {"exaone4", "exaone4_5_text", "exaone_moe", "kolibri1", "kolibri1_text"}
+)
+"""The same, but for models in which no layer has a window: there all rotate."""
+
+ROTARY_DIM_UNREAD = frozenset({"minimax_m3_vl_text"})
+"""Families that state rotary_dim and turn the whole head all the same."""
+
+MODEL_MAX_LENGTH = frozenset({"cohere"})
+"""Families that admit model_max_length, where they state it, rather than max_position_embeddings.
+
+Source: vLLM 0.33.0 and SGLang 0.5.23, models/commandr.py.
+"""
+
 _WINDOW_ON_REQUEST = ("qwen2", "qwen3", "smollm3")
 _INTERLEAVED = re.compile(
     "codegen|cohere|cohere2|cohere2_moe|deepseek_v2|deepseek_v3|deepseek_v32|ernie4_5|"

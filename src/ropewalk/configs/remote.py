@@ -4,7 +4,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from ropewalk.configs.keys import TRAINED
 from ropewalk.configs.numbers import optional
+
+POWERS, LOG_N = "powers_ntk", "log_n"
+"""A rope type, and a key beside it, that no config states: Qwen 1's own."""
 
 
 def remote_defaults(text: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -35,6 +39,19 @@ def _chatglm(text: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
+def _qwen(text: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Qwen 1: trained at seq_length; beyond it a base that grows by powers of two, and log-n.
+
+    Source: Qwen/Qwen-14B, modeling_qwen.py and config.json (use_dynamic_ntk, use_logn_attn).
+    """
+    rope_type = POWERS if text.get("use_dynamic_ntk") is True else "default"
+    return {
+        "rope_parameters": {"rope_type": rope_type, LOG_N: text.get("use_logn_attn") is True},
+        "head_dim": text.get("kv_channels"),
+        TRAINED: text.get("seq_length"),
+    }
+
+
 _FAMILIES: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = MappingProxyType(
-    {"chatglm": _chatglm}
+    {"chatglm": _chatglm, "qwen": _qwen}
 )

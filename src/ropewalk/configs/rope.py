@@ -118,7 +118,7 @@ def read_rope(text: Mapping[str, Any], rope: RopeDict) -> RopeSection:
     Raises RopewalkError for numbers that make no rotation.
     """
     rope_type = _rope_type(rope.keys)
-    longest, longest_key = _longest(text)
+    longest, longest_key = read_longest(text)
     trained, trained_key = _trained_length(text, rope, rope_type) or (longest, longest_key)
     head_dim, latent = _head_dim(text, rope.layer_type), _is_latent(text)
     share = _share(text, rope.keys, head_dim)
@@ -153,8 +153,12 @@ def _rope_type(rope: Mapping[str, Any]) -> str:
     return "default" if name is None else _TYPE_ALIASES.get(name, name)
 
 
-def _longest(text: Mapping[str, Any]) -> tuple[int, str]:
-    name = first_name(text, LENGTHS)
+def read_longest(text: Mapping[str, Any]) -> tuple[int, str]:
+    """The length that a config admits, and the key that states it."""
+    names = LENGTHS
+    if model_type(text) in families.MODEL_MAX_LENGTH:
+        names = ("model_max_length", *LENGTHS)
+    name = first_name(text, names)
     if name is None:
         raise RopewalkError("no max_position_embeddings: expected a number of tokens; add it")
     return integer(text[name], LENGTHS[0], smallest=2, largest=LARGEST_LENGTH), name
@@ -192,7 +196,8 @@ def _share(text: Mapping[str, Any], rope: Mapping[str, Any], head_dim: int) -> f
     value = first(text, SHARES) if value is None else value
     if value is not None:
         return number(value, SHARES[0])
-    stated = text.get("rotary_dim") or head_dim
+    read = model_type(text) not in families.ROTARY_DIM_UNREAD
+    stated = (read and text.get("rotary_dim")) or head_dim
     turning = integer(stated, "rotary_dim", smallest=1, largest=head_dim)
     share = turning / head_dim
     # A quotient that was rounded down would lose a channel when it is multiplied back.

@@ -12,14 +12,22 @@ from ropewalk.configs.keys import (
 )
 from ropewalk.core.errors import RopewalkError
 
-_SECTIONS = ("text_config", "llm_config", "language_config")
+_SECTIONS = (
+    *("text_config", "llm_config", "language_config", "thinker_config", "vlm_config", "decoder"),
+)
+_DEEPEST = 4
 _ROPE_FIELDS = (*ROPE_DICTS, *THETAS, *LOCAL_THETAS, *SHARES, "rotary_dim", "qk_rope_head_dim")
 
 
-def text_section(config: Mapping[str, Any]) -> str | None:
-    """The key of a multimodal config that holds the text model's keys, None where none does."""
-    name = next((name for name in _SECTIONS if config.get(name) is not None), None)
-    return name if name and isinstance(config[name], Mapping) else None
+def text_section(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys, outermost first, under which the text model's keys stand; empty for the whole."""
+    path: tuple[str, ...] = ()
+    while len(path) < _DEEPEST:
+        name = next((name for name in _SECTIONS if config.get(name) is not None), None)
+        if name is None or not isinstance(config[name], Mapping):
+            break
+        path, config = (*path, name), config[name]
+    return path
 
 
 def text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -29,16 +37,17 @@ def text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if not isinstance(config, Mapping):
         raise RopewalkError(f"a config that is a {type(config).__name__}: expected a JSON object")
-    name = text_section(config)
-    inner = {} if name is None else config[name]
-    hidden = {*ROPE_DICTS, ORIGINAL} if any(key in inner for key in ROPE_DICTS) else set()
-    return {**{k: v for k, v in config.items() if k not in hidden}, **inner}
+    text = config
+    for name in text_section(config):
+        inner = text[name]
+        hidden = {*ROPE_DICTS, ORIGINAL} if any(key in inner for key in ROPE_DICTS) else set()
+        text = {**{k: v for k, v in text.items() if k not in hidden}, **inner}
+    return text
 
 
-def require_rotation(text: Mapping[str, Any]) -> None:
-    """Raise RopewalkError for a text model that states nothing about a rotation."""
-    if not any(key in text for key in _ROPE_FIELDS):
-        raise RopewalkError("no rope fields: expected rope_theta, rope_parameters or rope_scaling")
+def states_rotation(text: Mapping[str, Any]) -> bool:
+    """Whether a text model says anything about a rotation."""
+    return any(key in text for key in _ROPE_FIELDS)
 
 
 def model_type(text: Mapping[str, Any]) -> str:

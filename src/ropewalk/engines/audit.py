@@ -7,7 +7,7 @@ from ropewalk.engines.answer import TwoTables
 from ropewalk.engines.findings.finding import Evidence, Finding
 from ropewalk.engines.findings.table import findings
 from ropewalk.engines.reading import Reading
-from ropewalk.engines.table import ENGINES
+from ropewalk.engines.table import ENGINES, VERSIONS
 
 
 def audit_model(
@@ -20,8 +20,11 @@ def audit_model(
     layer_type     for configs whose layer types differ; None reads "full_attention"
 
     Returns ``{"engines": {name: {...}}, "findings": [...]}``, JSON-serialisable but for
-    infinities. Raises RopewalkError for a config or a length that no engine could be asked about.
+    infinities. Where no layer rotates, ``inv_freq`` is empty in every engine and ``reason`` says
+    why. Raises RopewalkError for a config or a length that no engine could be asked about.
     """
+    if shape.without_rotation is not None:
+        return _without_rotation(shape.without_rotation)
     reading = Reading.of(shape, served_length, layer_type)
     answers = {name: rule(reading) for name, rule in ENGINES.items()}
     evidence = Evidence(reading=reading, answers=answers)
@@ -35,6 +38,19 @@ def audit_model(
             for name, answer in answers.items()
         },
         "findings": [_finding(finding) for finding in findings(evidence)],
+    }
+
+
+def _without_rotation(reason: str) -> dict[str, Any]:
+    empty: dict[str, Any] = {"inv_freq_difference": None, "inv_freq": [], "keys_read": []}
+    answer = {**dict.fromkeys(_FIELDS), **empty}
+    return {
+        "reason": reason,
+        "engines": {
+            name: {**answer, "version": VERSIONS[name], "notes": [f"nothing rotates: {reason}"]}
+            for name in ENGINES
+        },
+        "findings": [],
     }
 
 

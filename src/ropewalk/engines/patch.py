@@ -19,11 +19,11 @@ _DEFAULT: Mapping[str, Any] = MappingProxyType({"rope_type": "default"})
 class ConfigPatch:
     """Keys to set in a config.json.
 
-    section  the key under which the text model's config stands, None where it is the whole
+    section  the keys under which the text model's config stands, outermost first
     keys     the text model's keys; ``rope_parameters`` takes the place of ``rope_scaling``
     """
 
-    section: str | None
+    section: tuple[str, ...]
     keys: Mapping[str, Any]
 
     @classmethod
@@ -55,20 +55,26 @@ class ConfigPatch:
         """The keys at their place in config.json; empty where nothing changes."""
         if not self.keys:
             return {}
-        return dict(self.keys) if self.section is None else {self.section: dict(self.keys)}
+        document: dict[str, Any] = dict(self.keys)
+        for name in reversed(self.section):
+            document = {name: document}
+        return document
 
     def read_again(self, text: str | None) -> "ConfigPatch":
         """The same place with the keys of ``document`` as JSON; no keys where there is no text."""
         document = {} if text is None else json.loads(text)
-        inside = document if self.section is None else document.get(self.section, {})
-        return replace(self, keys=MappingProxyType(inside))
+        for name in self.section:
+            document = document.get(name, {})
+        return replace(self, keys=MappingProxyType(document))
 
     def applied(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """``config`` with the keys set and what they replace dropped."""
-        old = config if self.section is None else config[self.section]
+        if self.section:
+            name, *inner = self.section
+            applied = replace(self, section=tuple(inner)).applied(config[name])
+            return {**config, name: applied}
         gone = ("rope_scaling",) if "rope_parameters" in self.keys else ()
-        new = {**{k: v for k, v in old.items() if k not in gone}, **self.keys}
-        return new if self.section is None else {**config, self.section: new}
+        return {**{k: v for k, v in config.items() if k not in gone}, **self.keys}
 
     def merged(self, shape: ModelShape) -> dict[str, Any]:
         """The same, a flat rope dict merged key by key into a flat one.

@@ -78,10 +78,12 @@ class TurnsRamp(Ramp):
 
         share_i = 1 - clamp((r_i - beta_slow) / (beta_fast - beta_slow), 0, 1)
 
+    Cut-offs that touch are a step: Llama 4's configs state 1 and 1.
+
     Source: Peng et al. 2023, YaRN, arXiv:2309.00071, equations 17 and 18 (alpha is beta_slow).
     Deviation: none.
 
-    Raises RopewalkError unless beta_fast is above beta_slow.
+    Raises RopewalkError for beta_fast below beta_slow.
     """
 
     beta_fast: float = 32.0
@@ -89,13 +91,15 @@ class TurnsRamp(Ramp):
 
     def __post_init__(self) -> None:
         check_positive(self.beta_slow, "beta_slow")
-        if not self.beta_slow < self.beta_fast < float("inf"):
+        if not self.beta_slow <= self.beta_fast < float("inf"):
             raise RopewalkError(
                 f"beta_fast={self.beta_fast}, beta_slow={self.beta_slow}: expected the cut-off "
-                "of the fast pairs above that of the slow ones; exchange them"
+                "of the fast pairs no less than that of the slow ones; exchange them"
             )
 
     def interpolated(self, geometry: RopeGeometry) -> Tensor:
         turns = geometry.trained_length * geometry.inv_freq() / (2 * math.pi)
+        if self.beta_fast == self.beta_slow:
+            return (turns <= self.beta_slow).double()
         kept = (turns - self.beta_slow) / (self.beta_fast - self.beta_slow)
         return 1 - kept.clamp(0, 1)

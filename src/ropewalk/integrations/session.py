@@ -11,6 +11,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass, Pass
 from ropewalk.integrations.choice import Encode
+from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.encoded import EncodedExtension, EncodedModel
 from ropewalk.integrations.extension import Extension
 from ropewalk.integrations.installation import install
@@ -29,7 +30,7 @@ class Session:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self._shape = read_model(config_of(model))
+        self._shape = read_model(config_of(model), completed_by_transformers)
         self._extension: AnyExtension | None = None
         self._in_force: tuple[Spec, int | None, Pass] | None = None
 
@@ -90,7 +91,7 @@ def extend_with(
 
         return EncodedExtension(model, change, spec.text)
     encode, native = encoders(
-        read_model(config_of(model)),
+        read_model(config_of(model), completed_by_transformers),
         spec,
         default_factor=default_factor,
         context_length=context_length,

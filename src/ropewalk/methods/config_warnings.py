@@ -6,6 +6,7 @@ unread-key          a key of the rope dict that no rule of its rope_type reads
 two-rope-dicts      rope_scaling and rope_parameters disagree
 two-lengths         original_max_position_embeddings stands in two places with two values
 position-precision  the config's dtype cannot tell all positions apart
+mrope-sections      mrope_section does not sum to the pairs that rotate
 xpos-overflow       xPos scales leave the range of float16
 """
 
@@ -35,6 +36,7 @@ def config_warnings(
         *_unread_keys(section),
         *_two_rope_dicts(text),
         *_two_lengths(text),
+        *_mrope_sections(section),
         *_position_precision(text, context_length),
         *_xpos_overflow(text),
     ]
@@ -99,6 +101,18 @@ def _two_lengths(text: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             f"{ORIGINAL} is {inside} inside the rope dict and {beside} beside it: "
             "the one beside it is read",
             "give both the same value, or drop one",
+        )
+
+
+def _mrope_sections(section: RopeSection) -> Iterator[dict[str, str]]:
+    """Pairs by time, height and width: each pair belongs to one of them."""
+    sections, pairs = section.numbers("mrope_section"), section.geometry().rotary_dim // 2
+    if sections is not None and sum(sections) != pairs:
+        yield _warning(
+            "mrope-sections",
+            f"mrope_section {list(map(int, sections))} sum to {sum(sections):.0f}, and {pairs} "
+            "pairs rotate: engines refuse it, or leave pairs without a position",
+            "write sections that sum to the pairs",
         )
 
 

@@ -11,18 +11,24 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from ropewalk.configs.keys import ORIGINAL, TRAINED
+from ropewalk.configs.remote import LOG_N, POWERS
 from ropewalk.configs.rope import RopeSection
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.lengths import WholeSequence
 from ropewalk.core.score_mods import ScoreMod
+from ropewalk.frequencies.powers_ntk import PowersNTK
+from ropewalk.frequencies.spread_ntk import SpreadNTK
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 from ropewalk.methods.linear import linear
 from ropewalk.methods.longrope import longrope
 from ropewalk.methods.ntk import dynamic_ntk, ntk_aware
+from ropewalk.methods.policies import static_encoding
 from ropewalk.methods.proportional import proportional
 from ropewalk.methods.unscaled import none
 from ropewalk.methods.yarn import llama3, yarn
 from ropewalk.scores.llama4_scale import Llama4Scale
+from ropewalk.scores.log_n import FlooredLogN
 
 
 def native_encoding(section: RopeSection) -> Encoding:
@@ -116,6 +122,24 @@ def _llama3(section: RopeSection) -> Encoding:
     )
 
 
+def _ntk(section: RopeSection) -> Encoding:
+    frequencies = SpreadNTK(
+        geometry=section.geometry(),
+        factor=_required(section, "factor"),
+        mixed_b=section.number("mixed_b"),
+    )
+    return static_encoding(section.geometry(), frequencies)
+
+
+def _powers(section: RopeSection) -> Encoding:
+    geometry = section.geometry()
+    return Encoding(
+        geometry=geometry,
+        frequencies=PowersNTK(geometry=geometry),
+        length_policy=WholeSequence(trained_length=geometry.trained_length),
+    )
+
+
 def _proportional(section: RopeSection) -> Encoding:
     factor = section.number("factor")
     return proportional(
@@ -148,6 +172,8 @@ ROPE_TYPES: Mapping[str, RopeType] = MappingProxyType(
         "yarn": _rope_type(_yarn, "factor", *_YARN_KEYS, ORIGINAL),
         "longrope": _rope_type(_longrope, "factor", *_LONGROPE_KEYS, ORIGINAL),
         "llama3": _rope_type(_llama3, "factor", "low_freq_factor", "high_freq_factor", ORIGINAL),
+        "ntk": _rope_type(_ntk, "factor", "mixed_b", TRAINED),
+        POWERS: _rope_type(_powers, LOG_N, TRAINED),
         "proportional": _rope_type(_proportional, "factor", "partial_rotary_factor", TRAINED),
     }
 )
@@ -182,6 +208,8 @@ def _numbers(section: RopeSection, name: str) -> tuple[float, ...]:
 
 
 def _query_temperature(section: RopeSection) -> tuple[ScoreMod, ...]:
+    if section.parameters.get(LOG_N) is True:
+        return (FlooredLogN(base_length=section.trained_length),)
     beta = section.number("llama_4_scaling_beta")
     if not beta:
         return ()

@@ -14,6 +14,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.config_warnings import config_warnings
 from ropewalk.methods.from_config import native_encoding, softmax_scale
+from ropewalk.methods.layer_table import layer_table
 from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.methods.unscaled import none
 
@@ -31,7 +32,10 @@ def inspect_model(
     method          a spec; by default ``native``, what the config asks for
     layer_type      for configs whose layer types differ
 
-    Returns a JSON-serialisable document. ``inv_freq``, ``attention_factor`` and ``logit_scale``
+    Returns a JSON-serialisable document. ``layers`` are the kinds of layer; the other fields are
+    those of the layers that rotate and see farthest, or of ``layer_type``. Where no layer rotates,
+    ``rotates`` is false, ``reason`` says why, ``inv_freq`` and ``pairs`` are empty and numbers of
+    a rotation null. ``inv_freq``, ``attention_factor`` and ``logit_scale``
     (tau) are those of the last row at N. A pair is ``out_of_range`` if it never completed a turn
     inside the trained length L0 and now reaches L0 times its trained frequency or more; a pair
     that did complete one has seen every angle. ``safe_length`` is the largest length N at which
@@ -42,6 +46,8 @@ def inspect_model(
 
     Raises RopewalkError for a rotation, length or method that cannot be used.
     """
+    if shape.without_rotation is not None:
+        return _without_rotation(shape, context_length, method, shape.without_rotation)
     section = shape.rope(layer_type)
     length = _checked(section.max_position_embeddings if context_length is None else context_length)
     native = native_encoding(section)
@@ -69,6 +75,34 @@ def inspect_model(
         "unscaled_safe_length": safe_length(unscaled, trained),
         "warnings": config_warnings(shape, section, length),
         "pairs": pair_facts(encoding, trained, length),
+        "rotates": True,
+        "layers": layer_table(shape),
+    }
+
+
+_OF_A_ROTATION = (
+    *("head_dim", "rotary_dim", "rope_theta", "attention_factor", "logit_scale"),
+    *("softmax_scale", "critical_dimension", "pairs_without_full_turn", "safe_length"),
+    "unscaled_safe_length",
+)
+
+
+def _without_rotation(
+    shape: ModelShape, context_length: int | None, method: str | None, reason: str
+) -> dict[str, Any]:
+    parse_spec(method or NATIVE)
+    length = shape.longest if context_length is None else _checked(context_length)
+    return {
+        **dict.fromkeys(_OF_A_ROTATION),
+        "trained_length": shape.longest,
+        "method": method or NATIVE,
+        "context_length": length,
+        "inv_freq": [],
+        "warnings": [],
+        "pairs": [],
+        "rotates": False,
+        "reason": reason,
+        "layers": layer_table(shape),
     }
 
 

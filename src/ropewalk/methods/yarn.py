@@ -102,10 +102,10 @@ def llama3(
     Source: Llama 3.1's released code, its smoothing of frequencies (a wavelength below
         L0 / high_freq_factor is more than high_freq_factor turns).
     """
-    if not high_freq_factor > low_freq_factor:
+    if not high_freq_factor >= low_freq_factor:
         raise RopewalkError(
             f"high_freq_factor={high_freq_factor}, low_freq_factor={low_freq_factor}: "
-            "expected high above low; exchange them"
+            "expected high no less than low; exchange them"
         )
     ramp = TurnsRamp(beta_fast=high_freq_factor, beta_slow=low_freq_factor)
     return _by_parts(geometry, factor, ramp, 1.0)

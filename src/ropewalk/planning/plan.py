@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ropewalk.configs.limits import limits_length, nothing_to_scale
 from ropewalk.configs.shape import ModelShape
+from ropewalk.configs.unknown import Unknown
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export.document import export_model
 from ropewalk.engines.table import ENGINES
+from ropewalk.methods.layer_table import layer_table
 from ropewalk.methods.spec import NATIVE
 from ropewalk.planning.candidates import CANDIDATES, Candidate
 from ropewalk.planning.kv_cache import check_request, kv_cache
@@ -32,9 +35,10 @@ def plan_model(
                   memory of the key cache
 
     Returns ``trained_length`` (L0), ``reach`` (tokens that the checkpoint covers as it is),
-    ``length``, ``needed``, ``summary``, ``recommended`` (``extend`` for rw.extend, ``serve`` for
-    engines), ``methods`` and ``kv_cache``. A method has ``method`` (a spec, or null where
-    something has to be searched first), ``name``, ``status``, ``reaches_untuned`` and
+    ``length``, ``needed``, ``summary``, ``layers`` (each kind as ``inspect`` says it, and whether
+    it ``limits`` the length), ``recommended`` (``extend`` for rw.extend, ``serve`` for
+    engines; null where there is nothing to scale), ``methods`` and ``kv_cache``. A method has
+    ``method`` (a spec, or null where something has to be searched first), ``name``, ``status``, ``reaches_untuned`` and
     ``reaches_tuned`` (tokens or null), ``training``, ``short_context``, ``reason``, ``source``,
     ``measured`` (on the demo model, or null), ``served`` (the spec that engines are given) and
     ``engines`` (each what ``export`` says, or ``error``). The state ``status`` is one of as
@@ -43,8 +47,11 @@ def plan_model(
 
     Raises RopewalkError for a config, length, batch or dtype that cannot be used.
     """
-    target = Target.of(shape, length)
     check_request(length, batch, dtype)
+    nothing = nothing_to_scale(shape)
+    if nothing is not None:
+        return _unscaled(shape, length, nothing, _memory(shape, length, batch, dtype))
+    target = Target.of(shape, length)
     needed = length > target.reach
     methods = _methods(shape, target) if needed else [_native(shape, target)]
     return {
@@ -55,8 +62,35 @@ def plan_model(
         "summary": _summary(target, methods),
         "recommended": _recommended(methods),
         "methods": methods,
+        "layers": _layers(shape),
         "kv_cache": _memory(shape, length, batch, dtype),
     }
+
+
+def _unscaled(
+    shape: ModelShape, length: int, reason: str, memory: dict[str, Any]
+) -> dict[str, Any]:
+    """The plan of a model in which no scaling of RoPE changes anything."""
+    growing = [row for row in memory.get("layers", ()) if row["tokens"] == length]
+    count = sum(row["layers"] for row in growing)
+    grows = f" What grows with length is the cache of {count} layers."
+    return {
+        "trained_length": shape.longest,
+        "reach": shape.longest,
+        "length": length,
+        "needed": False,
+        "summary": f"{reason[:1].upper()}{reason[1:]}.{grows if growing else ''}",
+        "recommended": {"extend": None, "serve": None},
+        "methods": [],
+        "layers": _layers(shape),
+        "kv_cache": memory,
+    }
+
+
+def _layers(shape: ModelShape) -> list[dict[str, Any]]:
+    rows = layer_table(shape)
+    kinds = () if isinstance(shape.kinds, Unknown) else shape.kinds
+    return [{**row, "limits": limits_length(kind)} for row, kind in zip(rows, kinds, strict=True)]
 
 
 def _native(shape: ModelShape, target: Target) -> dict[str, Any]:
@@ -73,8 +107,18 @@ def _native(shape: ModelShape, target: Target) -> dict[str, Any]:
         "source": "the config",
         "measured": None,
         "served": NATIVE,
-        "engines": _engines(shape, NATIVE, target.length),
+        "engines": {engine: _unedited(shape, engine, target.length) for engine in ENGINES},
     }
+
+
+def _unedited(shape: ModelShape, engine: str, length: int) -> dict[str, Any]:
+    """How to serve a checkpoint as it is: a flag for the length at most, never another config."""
+    found = _exported(shape, NATIVE, engine, length)
+    if "error" not in found and not found["config"]:
+        return found
+    notes = ["serve it as it is; ropewalk audit says what this engine computes"]
+    caveat = [found["error"]] if "error" in found else []
+    return {"config": {}, "remove": [], "flags": [], "command": "", "notes": [*notes, *caveat]}
 
 
 def _methods(shape: ModelShape, target: Target) -> list[dict[str, Any]]:

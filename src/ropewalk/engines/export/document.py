@@ -14,6 +14,7 @@ from math import ceil
 from typing import Any
 
 from ropewalk.configs.attention import Chunked, Sliding
+from ropewalk.configs.limits import nothing_to_scale
 from ropewalk.configs.numbers import LARGEST_LENGTH
 from ropewalk.configs.rope import RopeSection
 from ropewalk.configs.shape import ModelShape
@@ -86,8 +87,12 @@ def _about(spec: str, engine: str) -> Iterator[None]:
 
 
 def _request(shape: ModelShape, spec: str, engine: str, length: int | None) -> ExportRequest:
-    section = shape.rope()
     parsed = parse_spec(spec)
+    nothing = nothing_to_scale(shape)
+    if nothing is not None and [part.name for part in parsed.parts] != [NATIVE]:
+        with _about(spec, engine):
+            raise RopewalkError(nothing)
+    section = shape.rope()
     tokens = _length(parsed, section) if length is None else length
     if isinstance(tokens, bool) or not isinstance(tokens, int) or not 2 <= tokens <= LARGEST_LENGTH:
         raise RopewalkError(f"length={tokens!s:.40}: expected 2 to 2^40 tokens")

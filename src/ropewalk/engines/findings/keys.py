@@ -163,8 +163,9 @@ def backend(evidence: Evidence) -> Iterator[Sighting]:
     "write overrides inside that section",
 )
 def text_section(evidence: Evidence) -> Iterator[Sighting]:
-    name = evidence.reading.shape.text_section
-    if name is not None:
+    path = evidence.reading.shape.text_section
+    if path:
+        name = ".".join(path)
         yield Sighting(
             (VLLM, SGLANG),
             f"the rope keys that count stand in {name}: an override at the top changes nothing "

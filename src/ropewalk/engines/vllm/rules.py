@@ -33,6 +33,12 @@ _THROUGH_TRANSFORMERS = frozenset(
 )
 
 
+_NO_LONGER: Mapping[str, str] = MappingProxyType(
+    {"QWenLMHeadModel": "0.23.0", "Phi3SmallForCausalLM": "0.9.2"}
+)
+"""Last releases of architectures that the registry has dropped (_PREVIOUSLY_SUPPORTED_MODELS)."""
+
+
 def through_transformers(reading: Reading) -> bool:
     """Whether the registry sends the architecture to the Transformers backend."""
     return reading.architecture in _THROUGH_TRANSFORMERS
@@ -40,6 +46,11 @@ def through_transformers(reading: Reading) -> bool:
 
 def vllm_type(reading: Reading) -> str:
     """The rope type after loading and patch_legacy_rope_type; EngineRaises on a conflict."""
+    if (last := _NO_LONGER.get(reading.architecture)) is not None:
+        raise EngineRaises(
+            f"ValueError: Model architecture {reading.architecture} was supported in vLLM until "
+            f"v{last}, and is not supported anymore."
+        )
     loaded, legacy = loaded_type(reading), reading.rope.get("type")
     stated = reading.rope.get("rope_type")
     aliased = (legacy, stated) in (("su", "longrope"), ("mrope", "default"))
@@ -64,6 +75,9 @@ def vllm_rotation(reading: Reading, name: str) -> Rotation:
         return replace(rotation, choice=choice, notes=(*rotation.notes, note))
     if name not in _RULES and not reading.latent:
         raise EngineRaises(f"ValueError: Unknown RoPE scaling type {name}")
+    sections = reading.section.numbers("mrope_section")
+    if sections is not None and sum(sections) != reading.geometry().rotary_dim // 2:
+        raise EngineRaises("AssertionError: sum(mrope_section) == rotary_dim // 2 (mrope.py)")
     rotation = (_latent if reading.latent and name != "default" else _RULES[name])(reading)
     rows = rotation.table_rows or served_rows(rotation.frequencies, max_position(reading))
     return replace(rotation, table_rows=rows)
