@@ -43,10 +43,10 @@ class Turning:
 
 def model_types() -> tuple[str, ...]:
     """Every model type with a text decoder or encoder, sorted."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-    return tuple(sorted(set(CONFIG_MAPPING_NAMES) & set(MODEL_MAPPING_NAMES)))
+    return tuple(sorted({*CONFIG_MAPPING.keys()} & {*MODEL_MAPPING_NAMES}))
 
 
 def config_of(model_type: str) -> Any:
@@ -74,7 +74,7 @@ def turnings(config: Any) -> tuple[Turning, ...]:
         raise NotBuilt(_said(error)) from error
 
 
-def _model(text: Any, whole: Any) -> nn.Module:
+def _model(text: Any, whole: Any) -> Any:
     from transformers import AutoModel
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 

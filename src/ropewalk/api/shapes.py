@@ -19,15 +19,17 @@ def shape_of(config: Mapping[str, Any] | str | Path) -> ModelShape:
     Raises RopewalkError for what is none.
     """
     parsed = load_config(config) if isinstance(config, str | Path) else config
+    shape = read_model(parsed, completed_by_transformers)
     _refuse_other_encodings(parsed)
-    return read_model(parsed, completed_by_transformers)
+    return shape
 
 
 def _refuse_other_encodings(config: Mapping[str, Any]) -> None:
     """A decoder of ``ropewalk train`` states method specs, which no rope field can say."""
     specs = config.get("encodings") if config.get("model_type") == DecoderConfig.model_type else ()
-    if specs and set(specs) != {"none"}:
+    names = list(map(str, specs)) if isinstance(specs, list | tuple) else []
+    if names and {*names} != {"none"}:
         raise RopewalkError(
-            f"trained with {', '.join(specs)}: expected a model with a rope block in its config; "
+            f"trained with {', '.join(names)}: expected a model with a rope block in its config; "
             "compare, verify and generate take this one"
         )

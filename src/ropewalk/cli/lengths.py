@@ -15,4 +15,4 @@ def tokens_of(wanted: int | str | None, config: Mapping[str, Any]) -> int | None
 
     if not isinstance(wanted, str):
         return wanted
-    return length_in_tokens(wanted, shape_of(config).rope().trained_length)
+    return length_in_tokens(wanted, shape_of(config).trained_length)

@@ -155,7 +155,7 @@ def _rope_type(rope: Mapping[str, Any]) -> str:
 
 def read_longest(text: Mapping[str, Any]) -> tuple[int, str]:
     """The length that a config admits, and the key that states it."""
-    names = LENGTHS
+    names: tuple[str, ...] = LENGTHS
     if model_type(text) in families.MODEL_MAX_LENGTH:
         names = ("model_max_length", *LENGTHS)
     name = first_name(text, names)

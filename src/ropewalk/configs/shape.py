@@ -73,6 +73,18 @@ class ModelShape:
         """Why no layer rotates, None where one does."""
         return self.main_rope.reason if isinstance(self.main_rope, NoRotation) else None
 
+    @property
+    def trained_length(self) -> int:
+        """L0, or the length that the config states where no layer rotates; in tokens.
+
+        Raises RopewalkError where neither is known.
+        """
+        if self.without_rotation is None:
+            return self.rope().trained_length
+        if self.longest is None:
+            raise RopewalkError(f"{self.model_type}: no length is stated; give one in tokens")
+        return self.longest
+
     def rope(self, layer_type: str | None = None) -> RopeSection:
         """The rotation of one layer type; None: of those that rotate and see farthest.
 

@@ -37,13 +37,15 @@ def plan_model(
     Returns ``trained_length`` (L0), ``reach`` (tokens that the checkpoint covers as it is),
     ``length``, ``needed``, ``summary``, ``layers`` (each kind as ``inspect`` says it, and whether
     it ``limits`` the length), ``recommended`` (``extend`` for rw.extend, ``serve`` for
-    engines; null where there is nothing to scale), ``methods`` and ``kv_cache``. A method has
-    ``method`` (a spec, or null where something has to be searched first), ``name``, ``status``, ``reaches_untuned`` and
-    ``reaches_tuned`` (tokens or null), ``training``, ``short_context``, ``reason``, ``source``,
-    ``measured`` (on the demo model, or null), ``served`` (the spec that engines are given) and
-    ``engines`` (each what ``export`` says, or ``error``). The state ``status`` is one of as
-    trained, untuned, fine-tuning, search first, out of reach. ``kv_cache`` is what
-    ``ropewalk.planning.kv_cache`` says, or ``bytes`` null and ``reason``.
+    engines; null where there is nothing to scale), ``methods`` and ``kv_cache``.
+
+    A method has ``method`` (a spec, or null where something has to be searched first), ``name``,
+    ``status``, ``reaches_untuned`` and ``reaches_tuned`` (tokens or null), ``training``,
+    ``short_context``, ``reason``, ``source``, ``measured`` (on the demo model, or null),
+    ``served`` (the spec that engines are given) and ``engines`` (each what ``export`` says, or
+    ``error``). The state ``status`` is one of as trained, untuned, fine-tuning, search first, out
+    of reach. ``kv_cache`` is what ``ropewalk.planning.kv_cache`` says, or ``bytes`` null and
+    ``reason``.
 
     Raises RopewalkError for a config, length, batch or dtype that cannot be used.
     """

@@ -97,6 +97,11 @@ def _check_expressible(encoding: Encoding, length: int) -> None:
             "no rope block has learned biases, encoded values, waves that decay or embeddings of "
             "positions; nearest: the same without them"
         )
+    if encoding.frequencies is None:
+        raise RopewalkError(
+            "no rope block says that nothing rotates; nearest: none, unscaled RoPE, or rw.extend "
+            "in transformers, which computes it"
+        )
     if encoding.score_mods:
         raise RopewalkError(
             "no rope block scales or biases logits; nearest: the same without it, or "
