@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.score_mods import Block, LayerShape, LearnedBias, Parameters, parameter
+from ropewalk.scores.by_distance import looked_up
 
 EPSILON = 1e-6
 """Of released code: keeps row 0 from dividing by nothing where T is 0."""
@@ -54,10 +55,20 @@ class FIRE(LearnedBias):
         }
 
     def bias(self, parameters: Parameters, block: Block) -> Tensor:
-        c, t = (parameter(parameters, name).abs() for name in ("fire_c", "fire_t"))
+        near = parameter(parameters, "fire_t").abs() * self.threshold
+        distances = block.distances.abs()
+        if bool((block.rows <= near).all()):
+            # Up to T a function of the distance alone.
+            each = torch.arange(int(distances.max()) + 1, device=distances.device)
+            return looked_up(self._network(parameters, each, near), distances)
+        reach = torch.maximum(block.rows.to(near.dtype), near)
+        return self._network(parameters, distances, reach).movedim(-1, 1)
+
+    def _network(self, parameters: Parameters, distances: Tensor, reach: Tensor) -> Tensor:
+        """f of distances over ``reach``, which broadcasts with them: ``[..., h]``."""
+        c = parameter(parameters, "fire_c").abs()
         hidden, out = parameter(parameters, "fire_in"), parameter(parameters, "fire_out")
-        reach = torch.maximum(block.rows.to(c.dtype), t * self.threshold)
-        seen = torch.log1p(c * block.distances.abs().to(c.dtype))
-        share = seen / (torch.log1p(c * reach) + EPSILON)
+        share = torch.log1p(c * distances) / (torch.log1p(c * reach) + EPSILON)
         units = torch.relu(share[..., None] * hidden[0] + hidden[1])
-        return (units @ out[:-1] + out[-1]).movedim(-1, 1)
+        found: Tensor = units @ out[:-1] + out[-1]
+        return found

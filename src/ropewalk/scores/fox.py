@@ -9,8 +9,8 @@ row's own gate is that of its key: rows are the last of the keys.
 
 Source: Lin et al. 2025, Forgetting Transformer, arXiv:2503.02130, equations 5 and 6.
 Deviation: none. The paper starts b at 0 or spread over heads; here it starts at 2, so that a token
-    is forgotten after about eight others and not after two. Sums are float64: over 100,000 tokens
-    float32 sums lose 1e-2.
+    is forgotten after about eight others and not after two. Sums are float64, counted from the
+    first row of a block: over 100,000 tokens float32 sums lose 1e-2.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ropewalk.core.rotation import work_dtype
 from ropewalk.core.score_mods import Block, LayerShape, LearnedBias, Parameters, parameter
 
 START_BIAS = 2.0
@@ -44,4 +45,7 @@ class FoX(LearnedBias):
         sums = forget.double().cumsum(dim=1).movedim(1, 2)
         before = sums.shape[-1] - block.all_queries
         rows = sums[..., block.queries.start + before : block.queries.stop + before]
-        return rows[..., None] - sums[..., None, block.key_range]
+        keys = sums[..., block.key_range]
+        # Counted from the block's first row: what is near it, and so matters, is small.
+        start, dtype = rows[..., :1], work_dtype(block.q.dtype)
+        return (rows - start).to(dtype)[..., None] - (keys - start).to(dtype)[..., None, :]
