@@ -63,14 +63,6 @@ class LongPPL(Task):
     keys: Mapping[Place, KeyTokens]
     evaluator: str
 
-    def __post_init__(self) -> None:
-        if len(self.keys) < 2:
-            raise RopewalkError(
-                f"longppl: {len(self.keys)} of the windows hold a key token (a loss that falls by "
-                f"{GAIN_NATS:g} nats with the long context, to less than {LARGEST_NATS:g}); "
-                "expected at least 2; give a longer text or more --windows"
-            )
-
     @property
     def text(self) -> str:
         return f"{LONGPPL.name}:{self.evaluator}"
@@ -84,6 +76,12 @@ class LongPPL(Task):
 
     def check(self, length: int) -> None:
         self.loss.check(length)
+        if len(self.keys) < 2:
+            raise RopewalkError(
+                f"longppl: {len(self.keys)} of the windows hold a key token (a loss that falls by "
+                f"{GAIN_NATS:g} nats with the long context, to less than {LARGEST_NATS:g}); "
+                "expected at least 2; give a longer text or more --windows"
+            )
 
     def cost(self, lengths: Sequence[int], split: Pass) -> float:
         return self.loss.cost(lengths, split)
@@ -127,7 +125,8 @@ def longppl(loss: Loss, evaluator: LanguageModel, trained_length: int, name: str
 
     name  of the evaluator, with which cells are kept
 
-    Raises RopewalkError for another protocol than ``tail``, or if too few key tokens are found.
+    Raises RopewalkError for another protocol than ``tail``. Too few key tokens are told by
+    ``LongPPL.check``.
     """
     if not isinstance(loss.protocol, Tail):
         raise RopewalkError(f"longppl with protocol {loss.protocol.name}: expected protocol tail")
