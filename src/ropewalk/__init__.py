@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ropewalk.api import plan as plan
     from ropewalk.api import train as train
     from ropewalk.api import verify as verify
+    from ropewalk.api.asserting import RopewalkCallback as RopewalkCallback
+    from ropewalk.api.asserting import assert_encoding as assert_encoding
     from ropewalk.attention.reference import attend_reference as attend_reference
     from ropewalk.attention.tiled import attend as attend
     from ropewalk.configs.geometry import RopeGeometry as RopeGeometry
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "METHODS": "ropewalk.methods.table",
     "RopeGeometry": "ropewalk.configs.geometry",
+    "RopewalkCallback": "ropewalk.api.asserting",
     "RopewalkError": "ropewalk.core.errors",
+    "assert_encoding": "ropewalk.api.asserting",
     "attend": "ropewalk.attention.tiled",
     "attend_reference": "ropewalk.attention.reference",
     "audit": "ropewalk.api",
@@ -48,7 +52,9 @@ _HOMES = {
 __all__ = [
     "METHODS",
     "RopeGeometry",
+    "RopewalkCallback",
     "RopewalkError",
+    "assert_encoding",
     "attend",
     "attend_reference",
     "audit",

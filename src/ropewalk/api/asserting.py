@@ -1,0 +1,116 @@
+"""assert_encoding and RopewalkCallback: does a live model do what it was asked to?"""
+
+from typing import Any
+
+from torch import nn
+from transformers import TrainerCallback
+
+from ropewalk.configs.shape import read_model
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.live import (
+    LiveRotation,
+    encodings_in_force,
+    live_rotations,
+    unwrapped,
+)
+from ropewalk.integrations.precision import exact
+from ropewalk.integrations.session import config_of, encoders
+from ropewalk.methods.spec import Spec, parse_spec
+
+LIKELY = ("none", "native", "linear", "ntk_aware", "yarn", "llama3", "dynamic_ntk")
+"""What a live model may do instead of what was asked for, the likeliest first."""
+
+
+def assert_encoding(model: nn.Module, spec: str) -> None:
+    """Measure the rotation that a live model applies, and raise if it is not the spec's.
+
+        rw.assert_encoding(trainer.model, "yarn:factor=4")
+
+    The model may be wrapped (PEFT, data parallel), compiled or in training; extended by Ropewalk,
+    by its own config, or by another tool. One forward pass of about twenty tokens, up to four
+    times the trained length.
+
+    spec  what it should do; ``native`` is what its config says
+
+    Raises RopewalkError with the pair, the frequency or the attention factor that is off, and
+    the method that it looks like instead; and for a model or spec that cannot be asked.
+    """
+    wanted = _wanted(model, parse_spec(spec))
+    in_force = encodings_in_force(model)
+    if in_force is not None:
+        _require_in_force(spec, wanted, in_force)
+        return
+    farthest = 4 * max(each.geometry.trained_length for each in wanted)
+    for live in live_rotations(model, farthest):
+        differences = [live.difference(encoding) for encoding in wanted]
+        if None not in differences:
+            raise RopewalkError(
+                f"{live.name} does not apply {spec}: {differences[0]}; "
+                f"{_likeness(model, spec, live)}; extend the model, or write the method into its "
+                "config before it is loaded"
+            )
+
+
+def _wanted(model: nn.Module, spec: Spec) -> list[Encoding]:
+    """What each layer type should have, and what it may keep: its own, in a short window."""
+    shape = read_model(config_of(unwrapped(model)))
+    encode, native = encoders(shape, spec)
+    types = {kind.layer_type for kind in shape.kinds} if isinstance(shape.kinds, tuple) else {None}
+    found: list[Encoding] = []
+    for layer_type in sorted(types, key=str):
+        found.append(encode(layer_type) or native(layer_type))
+        if layer_type == "sliding_attention":
+            found.append(native(layer_type))
+    return [each for each in found if each.frequencies is not None]
+
+
+def _require_in_force(spec: str, wanted: list[Encoding], in_force: list[Encoding]) -> None:
+    """An extension's own attention rotates: what it holds is what it applies."""
+    plain = [exact(each).paired("half") for each in wanted]
+    for encoding in in_force:
+        if exact(encoding).paired("half") not in plain:
+            raise RopewalkError(
+                f"the extension in force is not {spec}: expected "
+                f"{type(plain[0].rotation).__name__} under {plain[0].length_policy}; "
+                "remove it and extend again"
+            )
+
+
+def _likeness(model: nn.Module, spec: str, live: LiveRotation) -> str:
+    """Which method the live rotation looks like."""
+    given = [dict(part.arguments) for part in parse_spec(spec).parts]
+    factor = next((each["factor"] for each in given if "factor" in each), 4)
+    for name in LIKELY:
+        for text in (name, f"{name}:factor={factor}"):
+            try:
+                candidates = _wanted(model, parse_spec(text))
+            except RopewalkError:
+                continue
+            if any(live.difference(each) is None for each in candidates):
+                return f"it looks like {text}"
+    return "it looks like no method known here"
+
+
+class RopewalkCallback(TrainerCallback):
+    """Asserts an encoding at the start and the end of a training, and every so many steps.
+
+        Trainer(..., callbacks=[rw.RopewalkCallback("yarn:factor=4")])
+
+    spec         as in ``assert_encoding``
+    every_steps  None for the start and the end alone
+    """
+
+    def __init__(self, spec: str, every_steps: int | None = None) -> None:
+        parse_spec(spec)
+        self.spec, self.every_steps = spec, every_steps
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        assert_encoding(given["model"], self.spec)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        if self.every_steps and state.global_step % self.every_steps == 0:
+            assert_encoding(given["model"], self.spec)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        assert_encoding(given["model"], self.spec)

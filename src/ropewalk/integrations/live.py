@@ -1,0 +1,145 @@
+"""The rotation that a live model really applies, measured at its rotary modules.
+
+    theta_i = phase_i(2^k) / 2^k,      size_i = |wave_i|
+
+A rotary module's cosines and sines at positions 0, 1, 2, 4, ... are waves. Each doubling gives a
+pair's phase up to whole turns, and the step before says how many: so theta is known to the
+rounding of the farthest position, however slowly a pair rotates. Nothing is read from buffers or
+configs: what a tool patched, a trainer forgot or a wrapper hid shows.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.extension import EXTENSION, Extension
+from ropewalk.integrations.modes import at_rest
+from ropewalk.integrations.probe import family_of, probe_ids, running
+from ropewalk.integrations.rotary import UnrotatedRotary
+
+RELATIVE = 1e-3
+"""Of a frequency or a size: float32 angles and bfloat16 tables are that exact, no method's numbers
+are that near to another's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LiveRotation:
+    """One answer of a rotary module.
+
+    inv_freq  float64 ``[f]``, radians a token
+    size      float64 ``[f]``: the attention factor of each pair
+    farthest  largest position that was asked for
+    """
+
+    name: str
+    inv_freq: Tensor
+    size: Tensor
+    farthest: int
+
+    def difference(self, encoding: Encoding) -> str | None:
+        """What is off against an encoding, in words; None where nothing is."""
+        frequencies = encoding.rotation
+        lengths = torch.tensor([[self.farthest]]), torch.tensor([self.farthest + 1])
+        length = int(encoding.row_lengths(*lengths))
+        theta, factor = frequencies.inv_freq(length), frequencies.attention_factor(length)
+        if theta.shape != self.inv_freq.shape:
+            return f"{len(self.inv_freq)} pairs rotate, {len(theta)} should"
+        room = RELATIVE * theta.abs() + 2e-3 / self.farthest  # a phase of 0.002 radians
+        off = ((self.inv_freq - theta).abs() - room).clamp(min=0)
+        if bool(off.any()):
+            pair = int(off.argmax())
+            live, wanted = float(self.inv_freq[pair]), float(theta[pair])
+            return f"pair {pair} rotates {live:.4g} radians a token, {wanted:.4g} asked for"
+        if bool(((self.size - factor).abs() > 4 * RELATIVE * factor).any()):
+            return f"attention factor {float(self.size.mean()):.4f}, {factor:.4f} asked for"
+        return None
+
+
+def live_rotations(model: nn.Module, farthest: int) -> list[LiveRotation]:
+    """Of each rotary module that a forward pass asks, up to position ``farthest``.
+
+    Raises RopewalkError for a model without rotary modules, or whose code does not run.
+    """
+    doublings = [0, *(2**k for k in range(farthest.bit_length()) if 2**k <= farthest)]
+    base: Any = unwrapped(model)
+    device = next(base.parameters()).device
+    positions = torch.tensor([doublings], device=device)
+    ids = probe_ids(base)[:, :1].expand(1, len(doublings))
+    answers: list[tuple[str, Any]] = []
+    with at_rest(base), _answers(base, answers), running(base, "at far positions"):
+        base(ids, position_ids=positions, use_cache=False)
+    if not answers:
+        raise RopewalkError(f"{family_of(base)}: no rotary module was asked; expected one")
+    return [_rotation(name, answer, doublings) for name, answer in answers]
+
+
+def encodings_in_force(model: nn.Module) -> list[Encoding] | None:
+    """Of an extension whose rotary modules show no positions; None without one."""
+    base = unwrapped(model)
+    extension = getattr(base, EXTENSION, None)
+    unseen = any(isinstance(module, UnrotatedRotary) for module in base.modules())
+    if isinstance(extension, Extension) and unseen:
+        return list(extension.wanted.values())
+    return None
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The library's model in a compiled, parallel or adapted one."""
+    while True:
+        inner: Any = getattr(model, "_orig_mod", None)
+        if inner is None and type(model).__name__.endswith("DataParallel"):
+            inner = model.module
+        if inner is None and hasattr(model, "get_base_model"):
+            get: Any = model.get_base_model
+            inner = get()
+        if not isinstance(inner, nn.Module) or inner is model:
+            return model
+        model = inner
+
+
+@contextmanager
+def _answers(model: nn.Module, answers: list[tuple[str, Any]]) -> Iterator[None]:
+    def seeing(name: str) -> Any:
+        return lambda module, args, out: answers.append((name, out))
+
+    handles = [
+        module.register_forward_hook(seeing(name))
+        for name, module in model.named_modules()
+        if "Rotary" in type(module).__name__
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _rotation(name: str, answer: Any, positions: list[int]) -> LiveRotation:
+    wave = _wave(answer)
+    phases = wave[1:].angle()  # [k, f] at 1, 2, 4, ...
+    theta = phases[0]
+    for position, phase in zip(positions[2:], phases[1:], strict=True):
+        turns = ((theta * position - phase) / (2 * torch.pi)).round()
+        theta = (phase + 2 * torch.pi * turns) / position
+    return LiveRotation(
+        name=name, inv_freq=theta, size=wave.abs().mean(dim=0), farthest=positions[-1]
+    )
+
+
+def _wave(answer: Any) -> Tensor:
+    """Complex ``[positions, f]`` of what a rotary module answers."""
+    if isinstance(answer, Tensor):
+        return answer.reshape(-1, answer.shape[-1]).to(torch.complex128)
+    cos, sin = (each.double().reshape(-1, each.shape[-1]) for each in answer[:2])
+    half = cos.shape[-1] // 2
+    if half and torch.equal(cos[:, :half], cos[:, half:]):
+        cos, sin = cos[:, :half], sin[:, :half]
+    elif half and torch.equal(cos[:, 0::2], cos[:, 1::2]):
+        cos, sin = cos[:, 0::2], sin[:, 0::2]
+    return torch.complex(cos, sin)

@@ -1,0 +1,122 @@
+"""assert_encoding measures what a live model does, whoever made it do so."""
+
+import pytest
+import torch
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForCausalLM
+
+import ropewalk as rw
+from recipes.families.sharpened import L0, sharpen, tiny, token_ids
+from ropewalk.integrations.live import live_rotations
+
+
+def scaled(**rope):
+    """A model whose own config asks for a scaling."""
+    model = tiny(num_hidden_layers=2)
+    settings = model.config.to_dict() | {
+        "rope_parameters": {"rope_theta": 1e4, **rope},
+        "max_position_embeddings": 4 * L0,
+    }
+    config = AutoConfig.for_model(
+        "llama", **{k: v for k, v in settings.items() if k != "model_type"}
+    )
+    return sharpen(AutoModelForCausalLM.from_config(config).eval())
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": L0}
+
+
+def test_slow_pairs_are_measured_as_exactly_as_fast_ones():
+    """theta of Llama: 10,000^(-2i/16), down to 1.8e-4 radians a token."""
+    (live,) = live_rotations(tiny(num_hidden_layers=2, dtype=torch.float32), 4096)
+    expected = 1e4 ** -(torch.arange(0, 16, 2).double() / 16)
+    torch.testing.assert_close(live.inv_freq, expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(live.size, torch.ones(8).double(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("spec", ["yarn:factor=4", "linear:factor=2", "llama3:factor=8", "none"])
+def test_an_extension_is_what_it_says(spec):
+    model = tiny(num_hidden_layers=2)
+    with rw.extend(model, spec):
+        rw.assert_encoding(model, spec)
+        rw.assert_encoding(torch.nn.DataParallel(model), spec)
+    if spec != "none":
+        with pytest.raises(rw.RopewalkError, match="looks like none"):
+            rw.assert_encoding(model, spec)
+
+
+@pytest.mark.parametrize("spec", ["dynamic_ntk", "rerope:window=12", "yarn:factor=2+log_n"])
+def test_an_extension_with_attention_of_its_own(spec):
+    model = tiny(num_hidden_layers=2)
+    with rw.extend(model, spec):
+        rw.assert_encoding(model, spec)
+        with pytest.raises(rw.RopewalkError, match="is not linear:factor=2"):
+            rw.assert_encoding(model, "linear:factor=2")
+
+
+def test_a_config_that_the_library_follows():
+    model = scaled(**YARN)
+    rw.assert_encoding(model, "native")
+    rw.assert_encoding(model, "yarn:factor=4")
+    with pytest.raises(
+        rw.RopewalkError, match=r"pair 0 rotates 1 radians a token, 0\.25 asked for"
+    ):
+        rw.assert_encoding(model, "linear:factor=4")
+
+
+def test_a_scaling_written_after_loading_is_a_no_op_and_is_told():
+    """Soup #793: config.rope_scaling set on a loaded model changes nothing."""
+    model = tiny(num_hidden_layers=2)
+    model.config.rope_parameters = {"rope_theta": 1e4, **YARN}
+    with pytest.raises(rw.RopewalkError, match=r"does not apply yarn:factor=4.*looks like none"):
+        rw.assert_encoding(model, "yarn:factor=4")
+
+
+def test_an_attention_factor_that_is_lost_is_named():
+    model = scaled(**YARN)
+    model.model.rotary_emb.attention_scaling = 1.0
+    with pytest.raises(rw.RopewalkError, match=r"attention factor 1\.0000, 1\.1386 asked for"):
+        rw.assert_encoding(model, "yarn:factor=4")
+
+
+def test_another_tools_patch_is_seen():
+    model = tiny(num_hidden_layers=2)
+    model.model.rotary_emb.inv_freq /= 4
+    rw.assert_encoding(model, "linear:factor=4")
+    with pytest.raises(rw.RopewalkError, match="looks like linear:factor=4"):
+        rw.assert_encoding(model, "yarn:factor=4")
+
+
+def test_measuring_leaves_a_dynamic_module_as_it_was():
+    model, ids = scaled(rope_type="dynamic", factor=2.0), token_ids(1, 40)
+    with torch.no_grad():
+        before = model(ids).logits
+        rw.assert_encoding(model, "native")
+        torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=0)
+
+
+class _State:
+    global_step = 4
+
+
+def test_a_callback_asserts_at_the_start_and_every_few_steps():
+    model, callback = tiny(num_hidden_layers=2), rw.RopewalkCallback("yarn:factor=4", every_steps=2)
+    with pytest.raises(rw.RopewalkError, match="does not apply"):
+        callback.on_train_begin(None, _State, None, model=model)
+    with rw.extend(model, "yarn:factor=4"):
+        callback.on_train_begin(None, _State, None, model=model)
+        callback.on_step_end(None, _State, None, model=model)
+    with pytest.raises(rw.RopewalkError, match="does not apply"):
+        callback.on_step_end(None, _State, None, model=model)
+    with pytest.raises(rw.RopewalkError, match="unknown"):
+        rw.RopewalkCallback("yarm")
+
+
+def test_a_model_in_training_stays_in_training():
+    model, ids = tiny(num_hidden_layers=2).train(), token_ids(1, 20)
+    with rw.extend(model, "yarn:factor=4"):
+        rw.assert_encoding(model, "yarn:factor=4")
+        assert model.training
+        logits = model(ids).logits
+        functional.cross_entropy(logits[0, :-1], ids[0, 1:]).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
