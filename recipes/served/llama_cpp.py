@@ -1,0 +1,54 @@
+"""llama.cpp's own server inside this process, started as the words of an export say.
+
+``xllamacpp`` embeds the server that ``llama-server`` is. It takes no ``--override-kv``; the one
+that an export prints for a length, ``ARCH.context_length``, is written into the file instead.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import xllamacpp
+
+from recipes.served.demo_gguf import write_demo
+
+_TYPES = xllamacpp.llama_rope_scaling_type
+_SCALING = {
+    "none": _TYPES.LLAMA_ROPE_SCALING_TYPE_NONE,
+    "linear": _TYPES.LLAMA_ROPE_SCALING_TYPE_LINEAR,
+    "yarn": _TYPES.LLAMA_ROPE_SCALING_TYPE_YARN,
+}
+_FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(
+    {
+        "-c": ("n_ctx", int),
+        "--rope-scaling": ("rope_scaling_type", _SCALING.__getitem__),
+        "--rope-scale": ("rope_freq_scale", lambda word: 1 / float(word)),
+        "--rope-freq-base": ("rope_freq_base", float),
+        "--yarn-orig-ctx": ("yarn_orig_ctx", int),
+        "--yarn-beta-fast": ("yarn_beta_fast", float),
+        "--yarn-beta-slow": ("yarn_beta_slow", float),
+    }
+)
+_CONTEXT = "llama.context_length=int:"
+
+
+@contextmanager
+def serving_demo(flags: Sequence[str], folder: Path) -> Iterator[str]:
+    """The URL of a server of the demo model under the flags of a ``llama-server`` command."""
+    parameters, context = xllamacpp.CommonParams(), None
+    for flag, word in zip(flags[::2], flags[1::2], strict=True):
+        if flag == "--override-kv":
+            context = int(word.removeprefix(_CONTEXT))
+        else:
+            name, read = _FIELDS[flag]
+            setattr(parameters, name, read(word))
+    parameters.model.path = str(write_demo(folder / "demo.gguf", context))
+    parameters.n_parallel, parameters.port, parameters.warmup = 1, 0, False
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 2
+    server = xllamacpp.Server(parameters)
+    try:
+        yield server.listening_address
+    finally:
+        del server
