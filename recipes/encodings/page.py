@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from recipes.pages import IMAGES, ROOT, Blocks, Record, result, table, where
+from recipes.pages import IMAGES, README, ROOT, Blocks, Record, result, table, where
 from ropewalk.evaluation.bootstrap import Difference, paired_difference
 from ropewalk.evaluation.units import LOSS, Ratio, Unit
 
@@ -29,7 +29,8 @@ def blocks() -> Blocks:
             "encodings-tails": _losses(document, "tail_nats"),
             "encodings-whole": _losses(document, "whole_windows_nats"),
             "encodings-claims": _claims(document),
-        }
+        },
+        README: {"encodings": _headline(document)},
     }
 
 
@@ -60,6 +61,18 @@ def _setting(document: Record) -> str:
         f"the same seed over the same {tokens:,} bytes in the same order, at a trained length of "
         f"{document['trained_length']} bytes ({where(document)}). Each is measured on "
         f"{targets:,} bytes of each of {len(document['documents'])} held-out texts.\n"
+    )
+
+
+def _headline(document: Record) -> str:
+    """The order of the survey, as it was measured."""
+    study, last = Study(document), _lengths(document)[-1]
+    found = sorted((name for name in ORDER if name in study), key=lambda n: study.nats(n, last))
+    told = ", ".join(f"`{name}` {study.nats(name, last):.2f}" for name in found)
+    return (
+        f"Trained at {document['trained_length']} bytes with one encoding each and read at "
+        f"{last:,}, small decoders stand in this order, in nats a byte: {told}. The other lengths, "
+        f"and what became of each claim of the survey: [docs/encodings.md](docs/encodings.md).\n"
     )
 
 
@@ -169,9 +182,10 @@ def _breaks(encoding: str) -> Callable[[Study], tuple[str, str]]:
 
 def _t5_near(study: Study) -> tuple[str, str]:
     change = study.over(("t5_bias", study.trained), ("alibi", study.trained))
-    high = change.interval.high if change.interval else change.value
-    text = f"t5_bias minus alibi at {study.trained}: {_shown(change)}"
-    return ("confirmed" if high <= 0 else "not seen at this size"), text
+    interval = change.interval
+    low, high = (interval.low, interval.high) if interval else (change.value, change.value)
+    verdict = "refuted" if low > 0 else "confirmed" if high <= 0 else "not seen at this size"
+    return verdict, f"t5_bias minus alibi at {study.trained}: {_shown(change)}"
 
 
 def _beats(one: str, other: str) -> Callable[[Study], tuple[str, str]]:
