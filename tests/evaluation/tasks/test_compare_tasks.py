@@ -124,3 +124,13 @@ def test_a_batch_of_samples_is_one_part(tmp_path):
     together = api.compare(out=tmp_path / "together", batch=3, **request).records[0]
     assert together["value"] == alone["value"]
     assert together["forced"]["loss"] == pytest.approx(alone["forced"]["loss"], abs=1e-5)
+
+
+def test_modes_feed_the_prompt_and_agree_for_a_static_method(tmp_path):
+    modes = ["full", "stream", "decode", "chunked:24"]
+    request = {**REQUEST, "lengths": [64], "tasks": ["key_value"], "modes": modes, "trials": 2}
+    records = api.compare(out=tmp_path / "run", **request).records
+    assert [each["mode"] for each in records] == [mode for mode in modes for _ in range(2)]
+    for method in REQUEST["methods"]:
+        losses = [each["forced"]["loss"] for each in records if each["method"] == method]
+        assert losses == pytest.approx([losses[0]] * 4, abs=1e-5)
