@@ -329,7 +329,6 @@ def timeless(document):
     return [{k: v for k, v in cell.items() if k not in volatile} for cell in document["cells"]]
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(folder, text, tmp_path):
     file, killed = tmp_path / "text.txt", tmp_path / "killed"
     file.write_text(text, encoding="utf-8")

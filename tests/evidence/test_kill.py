@@ -48,7 +48,6 @@ def whole(tmp_path_factory, arguments):
     return outcome(folder), seconds / (CELLS - 1)
 
 
-@pytest.mark.slow
 def test_a_killed_run_arrives_where_an_undisturbed_one_does(arguments, whole, tmp_path):
     expected, cell_seconds = whole
     cells = tmp_path / "cells"

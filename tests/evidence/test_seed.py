@@ -88,18 +88,15 @@ def rng(seed):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.slow
 def test_keys_frozen_at_birth_jump_just_past_the_trained_length_in_the_simulation(losses):
     jump = losses[SIMULATED, "full", JUST_PAST] - losses[ONE_BASE, "full", JUST_PAST]
     assert jump > 0.4
 
 
-@pytest.mark.slow
 def test_they_improve_further_out(losses):
     assert losses[SIMULATED, "full", FAR] < losses[SIMULATED, "full", JUST_PAST] - 0.08
 
 
-@pytest.mark.slow
 def test_a_true_stream_loses_a_fraction_of_what_the_simulation_says(losses):
     base = losses[ONE_BASE, "full", JUST_PAST]
     simulated = losses[SIMULATED, "full", JUST_PAST] - base
@@ -107,6 +104,5 @@ def test_a_true_stream_loses_a_fraction_of_what_the_simulation_says(losses):
     assert 0.04 < streamed < simulated / 3
 
 
-@pytest.mark.slow
 def test_alpha_one_ends_above_alpha_two(losses):
     assert losses[ALPHA_ONE, "full", FAR] > losses[ONE_BASE, "full", FAR] + 0.08

@@ -125,7 +125,6 @@ def keep_keys_as_born(monkeypatch):
 # What is right passes.
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_every_default_method_keeps_its_promises(dtype):
     records = by_method(rw.verify(small(dtype=dtype)))

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from inspect import signature
 from types import TracebackType
@@ -17,6 +16,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.choice import Encode, Wanted, native_of, wanted_in
 from ropewalk.integrations.entrance import Entrance, PositionsEntrance, rotary_entrance
+from ropewalk.integrations.installed import Installed, Parts
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.plan import (
@@ -52,49 +52,6 @@ class Seam(Enum):
         return cls.ROTARY if one else cls.ATTENTION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Installed:
-    """A rotary module of ours in the place of the library's.
-
-    A record and not a closure: copied with the model, it speaks of the copy's own modules.
-    """
-
-    parent: nn.Module
-    attribute: str
-    ours: EncodedRotary | UnrotatedRotary
-
-    @property
-    def in_place(self) -> bool:
-        """Whether it is there still."""
-        return getattr(self.parent, self.attribute) is self.ours
-
-    def undo(self) -> None:
-        setattr(self.parent, self.attribute, self.ours.stock)
-
-
-class _Parts:
-    """Everything that an extension put into a model."""
-
-    def __init__(self) -> None:
-        self.guarded: list[nn.Module] = []
-        self.rotaries: list[Installed] = []
-        self.entrances: list[Entrance | PositionsEntrance] = []
-        self.route: Route | None = None
-
-    @property
-    def installed(self) -> bool:
-        return bool(self.rotaries)
-
-    def undo(self) -> None:
-        if self.route is not None:
-            self.route.undo()
-        parts: list[Installed | Entrance | PositionsEntrance] = [*self.rotaries, *self.entrances]
-        for part in parts:
-            part.undo()
-        for module in self.guarded:
-            vars(module).pop("save_pretrained", None)
-
-
 class Extension:
     """An encoding in force in a model. A context manager; ``remove`` restores the model.
 
@@ -108,7 +65,7 @@ class Extension:
     def __init__(self, model: nn.Module, layout: ModelLayout, encode: Encode) -> None:
         """Raises RopewalkError for what ``wanted_in`` and the proof of its seam refuse."""
         self.model, self.layout = model, layout
-        self._parts = _Parts()
+        self._parts = Parts()
         self._proven: set[Seam] = set()
         self.swap(encode)
 
@@ -224,7 +181,7 @@ class Extension:
     def remove(self) -> None:
         """Restore the model, bit for bit, but for what its user changed. Safe to call twice."""
         self._parts.undo()
-        self._parts = _Parts()
+        self._parts = Parts()
         if getattr(self.model, EXTENSION, None) is self:
             delattr(self.model, EXTENSION)
 

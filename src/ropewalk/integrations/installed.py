@@ -1,0 +1,52 @@
+"""What an extension put into a model: records, so that a copy of the model has its own."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from ropewalk.integrations.entrance import Entrance, PositionsEntrance
+from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
+from ropewalk.integrations.routing import Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Installed:
+    """A rotary module of ours in the place of the library's.
+
+    A record and not a closure: copied with the model, it speaks of the copy's own modules.
+    """
+
+    parent: nn.Module
+    attribute: str
+    ours: EncodedRotary | UnrotatedRotary
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it is there still."""
+        return getattr(self.parent, self.attribute) is self.ours
+
+    def undo(self) -> None:
+        setattr(self.parent, self.attribute, self.ours.stock)
+
+
+class Parts:
+    """Everything that an extension put into a model."""
+
+    def __init__(self) -> None:
+        self.guarded: list[nn.Module] = []
+        self.rotaries: list[Installed] = []
+        self.entrances: list[Entrance | PositionsEntrance] = []
+        self.route: Route | None = None
+
+    @property
+    def installed(self) -> bool:
+        return bool(self.rotaries)
+
+    def undo(self) -> None:
+        if self.route is not None:
+            self.route.undo()
+        parts: list[Installed | Entrance | PositionsEntrance] = [*self.rotaries, *self.entrances]
+        for part in parts:
+            part.undo()
+        for module in self.guarded:
+            vars(module).pop("save_pretrained", None)
