@@ -212,6 +212,11 @@ def test_the_model_is_asked_for_no_more_than_the_server_admits(checkpoint):
             verify_served(source, url, length=64)
 
 
+def test_a_server_that_is_not_there_is_said_before_weights_are_loaded():
+    with pytest.raises(RopewalkError, match="cannot be reached"):
+        verify_served("./no-such-model", "http://127.0.0.1:9")
+
+
 def test_the_command_prints_the_document_and_says_by_its_status_whether_it_passed(
     checkpoint, capsys, tmp_path
 ):

@@ -187,6 +187,10 @@ def fails(handler):
     handler.send({"error": f"out of memory\nwith key {KEY}"}, 500)
 
 
+def computes_nan(handler):
+    handler.send({"error": "Out of range float values are not JSON compliant"}, 500)
+
+
 def refuses(handler):
     handler.send({"error": f"no such key: {handler.headers['Authorization']}"}, 401)
 
@@ -213,6 +217,7 @@ RUDE = [
     (closes, "closed in the middle"),
     (says_nothing, "closed in the middle"),
     (fails, "answered 500"),
+    (computes_nan, "it computes NaN; ask for a shorter --length"),
     (refuses, "answered 401"),
     (redirects, "redirects to http://elsewhere.example/v1/models"),
     (speaks_html, "expected JSON, the answer is text/html"),

@@ -5,6 +5,7 @@ was asked, under what engines are known to do instead, and under other methods.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -64,8 +65,9 @@ def verify_served(
     """
     spec = parse_spec(method)
     server = Server.at(url, seconds)
+    endpoint = connect(server, engine)  # a mistyped URL is answered before weights are loaded
     loaded = open_checkpoint(source, dtype=dtype, device=device)
-    endpoint = connect(server, engine, loaded.tokenizer)
+    endpoint = replace(endpoint, texts=loaded.tokenizer)
     trained = read_model(config_of(loaded.model)).rope().trained_length
     admitted = endpoint.admitted
     tokens = _length(length, trained, admitted)

@@ -113,7 +113,10 @@ class Server:
 
     def _broken(self, path: str, error: Exception) -> str:
         if isinstance(error, _Busy):
-            return f"{self.url}{path}: {error}, {TRIES} times; the server's log says why"
+            # Starlette's words for NaN, of a table that is too short among other things.
+            nan = "not JSON compliant" in str(error)
+            why = "it computes NaN; ask for a shorter --length" if nan else "its log says why"
+            return f"{self.url}{path}: {error}, {TRIES} times; {why}"
         return (
             f"{self.url}{path}: the connection was closed in the middle of an answer, {TRIES} "
             "times; the server's log says why"
