@@ -67,11 +67,9 @@ def compare(
     batch     sequences of equal length that go through the model at once
     budget    seconds, loading included: the cheapest cells come first, and those that do not fit
               stand in the result with that reason
-    request   methods, lengths, texts, protocol, modes, windows, tail_tokens, stride, tasks,
-              trials, bos, questions, evaluator, dtype, device, as in ``ropewalk compare
-              --help``; what is missing is chosen from the model.
-              ``lines`` (``ropewalk.evaluation.request.Line``) instead of methods, lengths and
-              modes: each method has its own lengths
+    request   the other flags of ``ropewalk compare --help``; what is missing is chosen from the
+              model. ``lines`` (``ropewalk.evaluation.request.Line``) instead of methods, lengths
+              and modes: each method has its own lengths
 
     Raises RopewalkError for bad input, before anything is measured; a cell that cannot run
     stands in the result with its reason.

@@ -116,8 +116,7 @@ class Run:
             for spec, line, own in zip(specs, lines, lengths, strict=True)
         )
         loss = [LOSS.name] if LOSS.name in read_tasks(request.tasks) else []
-        tasks = (*loss, *(each.text for each in others))
-        return cls(setting=setting, lines=series, tasks=tasks)
+        return cls(setting=setting, lines=series, tasks=(*loss, *(each.text for each in others)))
 
     def document(self, records: list[Record], run_dir: Path) -> dict[str, Any]:
         """The JSON document of a comparison."""
