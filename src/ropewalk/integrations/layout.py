@@ -8,7 +8,6 @@ place of the rotary channels and the layers without positions follow by comparis
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,7 +24,7 @@ from ropewalk.core.frequencies import Side
 from ropewalk.integrations.call import CallRows, Horizon
 from ropewalk.integrations.heads import HeadLayout, Heads, nearest_fit, pairs_of, relative_distance
 from ropewalk.integrations.precision import as_shipped
-from ropewalk.integrations.probe import family_of, probe_ids, running
+from ropewalk.integrations.probe import family_of, probe_ids, running, seeing_answers
 from ropewalk.integrations.readers import Readers
 from ropewalk.integrations.rotary import SPREADS, ComplexTable, RealTable, StockTable
 from ropewalk.integrations.routing import routed
@@ -99,9 +98,9 @@ def measure_layout(model: nn.Module, native: Native) -> ModelLayout:
         answers[name] = answer
         return readers.marked(answer)
 
-    with _hooked(model, see), readers.watching(model):
+    with seeing_answers(model, see), readers.watching(model):
         turned = _run(model)
-    with _hooked(model, lambda name, answer: _unturned(answer)):
+    with seeing_answers(model, lambda name, answer: _unturned(answer)):
         plain = _run(model)
     if not turned:
         raise RopewalkError(
@@ -157,21 +156,6 @@ def _unturned(answer: Any) -> Any:
         return torch.ones_like(answer)
     cos, sin = answer
     return torch.ones_like(cos), torch.zeros_like(sin)
-
-
-@contextmanager
-def _hooked(model: nn.Module, see: Callable[[str, Any], Any]) -> Iterator[None]:
-    """Show every rotary module's answer to ``see``, which may put another in its place."""
-    handles = [
-        module.register_forward_hook(lambda module, args, out, name=name: see(name, out))
-        for name, module in model.named_modules()
-        if "Rotary" in type(module).__name__
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _model_around(name: str, modules: Mapping[str, nn.Module]) -> nn.Module:

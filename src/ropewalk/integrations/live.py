@@ -8,8 +8,6 @@ rounding of the farthest position, however slowly a pair rotates. Nothing is rea
 configs: what a tool patched, a trainer forgot or a wrapper hid shows.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +18,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.modes import at_rest
-from ropewalk.integrations.probe import family_of, probe_ids, running
+from ropewalk.integrations.probe import family_of, probe_ids, running, seeing_answers
 from ropewalk.integrations.rotary import UnrotatedRotary
 
 RELATIVE = 1e-3
@@ -72,7 +70,12 @@ def live_rotations(model: nn.Module, farthest: int) -> list[LiveRotation]:
     positions = torch.tensor([doublings], device=device)
     ids = probe_ids(base)[:, :1].expand(1, len(doublings))
     answers: list[tuple[str, Any]] = []
-    with at_rest(base), _answers(base, answers), running(base, "at far positions"):
+
+    def see(name: str, answer: Any) -> Any:
+        answers.append((name, answer))
+        return answer
+
+    with at_rest(base), seeing_answers(base, see), running(base, "at far positions"):
         base(ids, position_ids=positions, use_cache=False)
     if not answers:
         raise RopewalkError(f"{family_of(base)}: no rotary module was asked; expected one")
@@ -101,23 +104,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
         if not isinstance(inner, nn.Module) or inner is model:
             return model
         model = inner
-
-
-@contextmanager
-def _answers(model: nn.Module, answers: list[tuple[str, Any]]) -> Iterator[None]:
-    def seeing(name: str) -> Any:
-        return lambda module, args, out: answers.append((name, out))
-
-    handles = [
-        module.register_forward_hook(seeing(name))
-        for name, module in model.named_modules()
-        if "Rotary" in type(module).__name__
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _rotation(name: str, answer: Any, positions: list[int]) -> LiveRotation:

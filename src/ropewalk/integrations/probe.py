@@ -1,8 +1,9 @@
 """What a model is shown to be measured and proven on: a few tokens, near and far."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,3 +72,18 @@ def running(model: nn.Module, how: str) -> Iterator[None]:
             f"{family_of(model)} is not supported: its code does not run {how} "
             f"({type(error).__name__}: {reason.strip()})"
         ) from error
+
+
+@contextmanager
+def seeing_answers(model: nn.Module, see: Callable[[str, Any], Any]) -> Iterator[None]:
+    """Show every rotary module's answer to ``see``, which may put another in its place."""
+    handles = [
+        module.register_forward_hook(lambda module, args, out, name=name: see(name, out))
+        for name, module in model.named_modules()
+        if "Rotary" in type(module).__name__
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
