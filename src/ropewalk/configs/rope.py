@@ -122,6 +122,11 @@ def read_rope(text: Mapping[str, Any], rope: RopeDict) -> RopeSection:
     trained, trained_key = _trained_length(text, rope, rope_type) or (longest, longest_key)
     head_dim, latent = _head_dim(text, rope.layer_type), _is_latent(text)
     share = _share(text, rope.keys, head_dim)
+    if latent and rope_type == "proportional":
+        raise RopewalkError(
+            "rope_type=proportional with latent attention: no released model says which channels "
+            "it counts; expected another rope_type"
+        )
     section = RopeSection(
         model_type=model_type(text),
         layer_type=rope.layer_type,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ropewalk.configs.keys import (
+    HIDDEN,
     LOCAL_THETAS,
     ORIGINAL,
     ROPE_DICTS,
@@ -41,6 +42,8 @@ def text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in text_section(config):
         inner = text[name]
         hidden = {*ROPE_DICTS, ORIGINAL} if any(key in inner for key in ROPE_DICTS) else set()
+        if any(key in inner for key in HIDDEN):
+            hidden |= {"head_dim"}  # the wrapper's own: the section states its sizes
         text = {**{k: v for k, v in text.items() if k not in hidden}, **inner}
     return text
 
