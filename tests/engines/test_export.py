@@ -500,7 +500,7 @@ LISTED = {
         **{"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": L0},
         **{"short_factor": [1.0] * 64, "long_factor": [4.0] * 64},
     },
-    "max_position_embeddings": LONG,
+    **{"max_position_embeddings": LONG, "sliding_window": None},
 }
 
 
