@@ -493,7 +493,10 @@ def test_a_refusal_is_one_line_and_status_2(file, capsys):
     assert len(found.err.splitlines()) == 1
 
 
-MISTRAL = {**QWEN, "architectures": ["MistralForCausalLM"], "model_type": "mistral"}
+MISTRAL = {
+    **QWEN,
+    **{"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": None},
+}
 LISTED = {
     **{key: value for key, value in MISTRAL.items() if key != "rope_theta"},
     "rope_parameters": {
