@@ -81,7 +81,7 @@ def _unscaled(
         "reach": shape.longest,
         "length": length,
         "needed": False,
-        "summary": f"{reason[:1].upper()}{reason[1:]}.{grows if growing else ''}",
+        "summary": f"{reason}.{grows if growing else ''}",
         "recommended": {"extend": None, "serve": None},
         "methods": [],
         "layers": _layers(shape),
