@@ -22,7 +22,8 @@ from recipes.pages import RESULTS, write_result
 from ropewalk.core.passes import FullPass
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.training.corpus import Windows
-from ropewalk.training.decoder import Decoder, DecoderConfig
+from ropewalk.training.decoder import Decoder
+from ropewalk.training.decoder_config import DecoderConfig
 from ropewalk.training.schedule import WarmupStableDecay
 from ropewalk.training.trainer import Recipe, causal_loss, train
 

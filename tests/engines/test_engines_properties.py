@@ -134,18 +134,26 @@ CONFIGS = st.builds(
 LAYER_TYPES = st.sampled_from([None, None, None, "full_attention", "sliding_attention", "other"])
 
 
+def timed_audit(*asked):
+    """The document, None for a refusal, and the CPU seconds that it took."""
+    begun = time.process_time()
+    try:
+        document = audit(*asked)
+    except RopewalkError:
+        document = None
+    return document, time.process_time() - begun
+
+
 @settings(max_examples=500, deadline=None, derandomize=True)
 @given(
     config=CONFIGS, length=mostly(st.sampled_from([None, 2, 4096, 100_000])), layer_type=LAYER_TYPES
 )
 def test_an_audit_is_json_or_refused(config, length, layer_type):
-    begun = time.process_time()
-    try:
-        document = audit(config, length, layer_type)
-    except RopewalkError:
-        document = None
+    document, seconds = timed_audit(config, length, layer_type)
+    if seconds >= 0.2:  # the first config of a family loads the library's class of it
+        document, seconds = timed_audit(config, length, layer_type)
     # The slowest of 500 took 0.03 s; a garbage collection may fall into any of them.
-    assert time.process_time() - begun < 0.2
+    assert seconds < 0.2
     if document is None:
         return
     assert list(document["engines"]) == list(ENGINES)

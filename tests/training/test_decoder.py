@@ -14,7 +14,8 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.method import Promise
 from ropewalk.methods.table import METHODS
 from ropewalk.training.corpus import Windows
-from ropewalk.training.decoder import Decoder, DecoderConfig
+from ropewalk.training.decoder import Decoder
+from ropewalk.training.decoder_config import DecoderConfig
 from ropewalk.training.schedule import WarmupStableDecay
 from ropewalk.training.trainer import Recipe, _optimizers
 

@@ -8,7 +8,7 @@ from ropewalk.configs.shape import ModelShape, read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.loading import load_config
-from ropewalk.training.decoder import DecoderConfig
+from ropewalk.training.decoder_config import DecoderConfig
 
 
 def shape_of(config: Mapping[str, Any] | str | Path) -> ModelShape:

@@ -15,7 +15,8 @@ from ropewalk.integrations.loading import quiet
 from ropewalk.methods.build import encoding
 from ropewalk.storage.files import write_whole
 from ropewalk.training.corpus import END_OF_TEXT, Windows, encode_files, train_tokenizer
-from ropewalk.training.decoder import Decoder, DecoderConfig
+from ropewalk.training.decoder import Decoder
+from ropewalk.training.decoder_config import DecoderConfig
 from ropewalk.training.schedule import WarmupStableDecay
 from ropewalk.training.trainer import Recipe, StepRecord, causal_loss
 from ropewalk.training.trainer import train as train_steps

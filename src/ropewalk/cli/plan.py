@@ -69,7 +69,8 @@ def _print(document: Mapping[str, Any]) -> None:
         if served is not None and row["served"] == served:
             _print_engines(row)
             return
-    typer.echo("\nNo engine expresses a method that reaches this length; rw.extend does.")
+    if document["needed"]:
+        typer.echo("\nNo engine expresses a method that reaches this length; rw.extend does.")
 
 
 def _print_methods(document: Mapping[str, Any]) -> None:

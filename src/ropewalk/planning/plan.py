@@ -75,7 +75,8 @@ def _unscaled(
     """The plan of a model in which no scaling of RoPE changes anything."""
     growing = [row for row in memory.get("layers", ()) if row["tokens"] == length]
     count = sum(row["layers"] for row in growing)
-    grows = f" What grows with length is the cache of {count} layers."
+    layers = "1 layer" if count == 1 else f"{count} layers"
+    grows = f" What grows with length is the cache of {layers}."
     return {
         "trained_length": shape.longest,
         "reach": shape.longest,

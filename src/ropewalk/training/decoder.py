@@ -19,7 +19,6 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     GenerationMixin,
-    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.cache_utils import Cache, DynamicCache
@@ -30,60 +29,9 @@ from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend_in
 from ropewalk.core.encoding import Encoding
-from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.rows import CausalRows, PaddedRows, Rows
 from ropewalk.core.score_mods import LayerShape, Parameters
-from ropewalk.methods.build import encoding as encoding_of
-
-
-class DecoderConfig(PreTrainedConfig):
-    """Shape and encodings of a ``Decoder``; the keys are those of Llama where it has them.
-
-    encodings  method specs, one a kind of layer: layer i has number i modulo their count; None for
-               plain RoPE in all
-    windows    tokens that a layer of each kind sees, or None for all before it; None for no window
-    qk_norm    "rms" norms each query and key head, "none" does not
-    """
-
-    model_type = "ropewalk"
-
-    vocab_size: int = 257
-    hidden_size: int = 128
-    intermediate_size: int = 352
-    num_hidden_layers: int = 4
-    num_attention_heads: int = 4
-    num_key_value_heads: int = 4
-    head_dim: int = 32
-    max_position_embeddings: int = 128
-    rope_theta: float = 10000.0
-    partial_rotary_factor: float = 1.0
-    encodings: list[str] | None = None
-    windows: list[int | None] | None = None
-    qk_norm: str = "none"
-    rms_norm_eps: float = 1e-6
-    tie_word_embeddings: bool = True
-
-    @property
-    def geometry(self) -> RopeGeometry:
-        """What every encoding is built over."""
-        return RopeGeometry(
-            head_dim=self.head_dim,
-            rope_theta=self.rope_theta,
-            trained_length=self.max_position_embeddings,
-            partial_rotary_factor=self.partial_rotary_factor,
-        )
-
-    @property
-    def layer_encodings(self) -> list[Encoding]:
-        """Of each layer."""
-        kinds = [encoding_of(spec, self.geometry) for spec in self.encodings or ("none",)]
-        return [kinds[layer % len(kinds)] for layer in range(self.num_hidden_layers)]
-
-    @property
-    def layer_windows(self) -> list[int | None]:
-        """Of each layer."""
-        kinds = self.windows or [None]
-        return [kinds[layer % len(kinds)] for layer in range(self.num_hidden_layers)]
+from ropewalk.training.decoder_config import DecoderConfig
 
 
 class RMSNorm(nn.RMSNorm):
