@@ -30,7 +30,7 @@ CACHE_NAMES = ("past_key_values", "cache")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Arrival:
-    """One forward pass of a decoder.
+    """One forward pass of ``decoder``.
 
     position_ids  int64 ``[b or 1, m]`` as the caller gave them; None where the caller gave none
     positions     int64 ``[b or 1, m]`` that a rotary module shows; None for what it is handed
@@ -38,6 +38,7 @@ class Arrival:
     outer         of the decoder around this one
     """
 
+    decoder: nn.Module
     position_ids: Tensor | None
     positions: Tensor | None
     cache: CacheAtEntry
@@ -89,11 +90,15 @@ class Given:
         return position_ids
 
     @property
+    def mask(self) -> Any:
+        """The attention mask, the first where there is one for each kind of layer."""
+        mask = self.named.get("attention_mask")
+        return next(iter(mask.values())) if isinstance(mask, dict) else mask
+
+    @property
     def padding(self) -> Tensor | None:
         """A 2-D padding mask that hides something; None for any other mask, or none."""
-        mask = self.named.get("attention_mask")
-        if isinstance(mask, dict):
-            mask = next(iter(mask.values()))
+        mask = self.mask
         if not isinstance(mask, Tensor) or mask.ndim != 2 or bool(mask.all()):
             return None
         return mask.bool()
@@ -128,10 +133,8 @@ class Given:
     def packing_masked(self) -> bool:
         """Whether sequences packed in one row are masked apart: where the library itself makes
         the mask, and is given neither another nor a cache, or by a mask that somebody made."""
-        mask = self.named.get("attention_mask")
-        mask = next(iter(mask.values())) if isinstance(mask, dict) else mask
-        if mask is not None:
-            return getattr(mask, "ndim", 2) == 4
+        if self.mask is not None:
+            return getattr(self.mask, "ndim", 2) == 4
         return self.cache is None and self.takes_cache and not self.makes_cache
 
     def real(self, tokens: int) -> Tensor | None:
@@ -158,8 +161,12 @@ class Entrance(ABC):
         ]
 
     @abstractmethod
-    def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
+    def admit(
+        self, given: Given, position_ids: Tensor | None, cache: CacheAtEntry
+    ) -> tuple[Tensor | None, dict[str, Any]]:
         """Positions that a rotary module shows, and arguments to put in place of those given.
+
+        position_ids  ``given.position_ids``, which looks at their values
 
         Raises RopewalkError for a pass that cannot be computed right.
         """
@@ -174,9 +181,14 @@ class Entrance(ABC):
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         given = Given.of(decoder, self._accepted, args, kwargs)
         cache = CacheAtEntry(given.cache)
-        positions, changed = self.admit(given, cache)
+        position_ids = given.position_ids
+        positions, changed = self.admit(given, position_ids, cache)
         here = Arrival(
-            position_ids=given.position_ids, positions=positions, cache=cache, outer=arrival()
+            decoder=decoder,
+            position_ids=position_ids,
+            positions=positions,
+            cache=cache,
+            outer=arrival(),
         )
         _ARRIVAL.set(here)
         return None if not changed else ((), {**given.named, **changed})
@@ -185,7 +197,7 @@ class Entrance(ABC):
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     ) -> None:
         here = arrival()
-        if here is None:  # the pass was refused at its entrance
+        if here is None or here.decoder is not decoder:  # it was refused at its entrance
             return
         _ARRIVAL.set(here.outer)
         made = next((getattr(out, n) for n in CACHE_NAMES if getattr(out, n, None)), None)
@@ -199,10 +211,12 @@ class RotaryEntrance(Entrance):
     handed on instead. What the caller gave stays.
     """
 
-    def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
+    def admit(
+        self, given: Given, position_ids: Tensor | None, cache: CacheAtEntry
+    ) -> tuple[Tensor | None, dict[str, Any]]:
         refuse_unrotated(given)
-        if given.position_ids is not None:
-            refuse_unmasked_packing(given)
+        if position_ids is not None:
+            refuse_unmasked_packing(given, position_ids)
             return None, {}
         return given.own_positions(cache.tokens), {}
 
@@ -229,7 +243,7 @@ class PositionsEntrance:
         refuse_unrotated(given)
         if given.named.get("position_ids") is not None:
             if not torch.compiler.is_compiling():
-                refuse_unmasked_packing(given)
+                refuse_unmasked_packing(given, given.position_ids)
             return None
         mask, tokens = given.named.get("attention_mask"), given.tokens
         if not isinstance(mask, Tensor) or mask.ndim != 2 or tokens is None:
@@ -257,9 +271,8 @@ def refuse_unrotated(given: Given) -> None:
         )
 
 
-def refuse_unmasked_packing(given: Given) -> None:
+def refuse_unmasked_packing(given: Given, position_ids: Tensor | None) -> None:
     """Raise RopewalkError for sequences packed in one row that nothing masks apart."""
-    position_ids = given.position_ids
     if position_ids is None or given.packing_masked:
         return
     if bool(restarts(position_ids, given.real(position_ids.shape[1])).any()):

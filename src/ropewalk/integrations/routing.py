@@ -30,7 +30,9 @@ class AttentionEntrance(Entrance):
     """Under our attention function: the cache answers for its keys, and a mask that was made
     before the pass learns of it."""
 
-    def admit(self, given: Given, cache: CacheAtEntry) -> tuple[Tensor | None, dict[str, Any]]:
+    def admit(
+        self, given: Given, position_ids: Tensor | None, cache: CacheAtEntry
+    ) -> tuple[Tensor | None, dict[str, Any]]:
         _refuse_weights(given)
         cache.admit_unrotated()
         mask = given.named.get("attention_mask")
@@ -38,26 +40,15 @@ class AttentionEntrance(Entrance):
 
         def enter(made: Any) -> Any:
             known = isinstance(made, CallMask)
-            return made.entered(given.position_ids, cache) if known else made
+            return made.entered(position_ids, cache) if known else made
 
         if isinstance(mask, CallMask):
             changed = {"attention_mask": enter(mask)}
         elif isinstance(mask, dict):
-            entered = {
-                kind: each.entered(given.position_ids, cache)
-                if isinstance(each, CallMask)
-                else each
-                for kind, each in mask.items()
-            }
-            changed = {"attention_mask": entered}
-        return self._shown(given, cache), changed
-
-    @staticmethod
-    def _shown(given: Given, cache: CacheAtEntry) -> Tensor | None:
-        """What a rotary module shows where keys are rotated at their birth."""
-        if given.position_ids is not None:
-            return None
-        return given.own_positions(cache.tokens)
+            changed = {"attention_mask": {kind: enter(each) for kind, each in mask.items()}}
+        # What a rotary module shows where keys are rotated at their birth.
+        shown = given.own_positions(cache.tokens) if position_ids is None else None
+        return shown, changed
 
 
 def _refuse_weights(given: Given) -> None:
