@@ -29,6 +29,8 @@ PARAMETERS = {
     "abf": {"rope_theta": 1e6},
     "longrope": {"short_factor": SHORT, "long_factor": LONG, "factor": 4},
     "proportional": {"partial_rotary_factor": 0.5},
+    "clipped": {},
+    "resonance": {},
     "rerope": {},
     "leaky_rerope": {"factor": 4},
     "inverse_leaky_rerope": {},
@@ -77,6 +79,7 @@ CHANGES = {
         **_POLICY,
     },
     "proportional": {"partial_rotary_factor": 0.25, "factor": 2},
+    "clipped": {"clip_low_n": 4, "form": "hard"},
     "rerope": {"window": 32},
     "leaky_rerope": {"window": 32, "factor": 8},
     "inverse_leaky_rerope": {"window": 32, "slope": 0.25},
@@ -114,6 +117,13 @@ PAIRED_CHANGES = {
     ("leaky_rerope", "slope"): ({"factor": None, "slope": 4}, {"factor": None, "slope": 8}),
     ("self_extend", "group_size"): (_ODD_GROUP, {**_ODD_GROUP, "group_size": 8}),
     ("self_extend", "rule"): (_ODD_GROUP, {**_ODD_GROUP, "rule": "longlm"}),
+    **{
+        (name, "new_tokens"): (
+            {"policy": "at_admission", "new_tokens": 0},
+            {"policy": "at_admission", "new_tokens": 3 * L0},
+        )
+        for name in ("dynamic_ntk", "dynamic_yarn", "longrope")
+    },
     **{
         (name, "length"): (
             {"policy": "fixed", "length": L0},

@@ -13,7 +13,14 @@ from ropewalk.core.encoding import Encoding, KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Side
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.core.lengths import AtBirth, Fixed, PerQuery, SimulatedAtBirth, WholeSequence
+from ropewalk.core.lengths import (
+    AtAdmission,
+    AtBirth,
+    Fixed,
+    PerQuery,
+    SimulatedAtBirth,
+    WholeSequence,
+)
 from ropewalk.core.score_mods import ScoreMod
 from ropewalk.methods.build import encoding
 
@@ -51,6 +58,34 @@ def test_per_query_covers_its_row_by_less_than_a_step(tokens, step):
     (length,) = seen(PerQuery(trained_length=L0, step=step), [tokens], tokens)
     assert max(tokens, L0) <= length < max(tokens, L0) + step
     assert (length - L0) % step == 0
+
+
+def test_an_admitted_sequence_has_the_length_that_it_may_reach():
+    """``sequence_lengths`` are those of its first call; told beforehand, it is one number."""
+    policy = AtAdmission(trained_length=L0, new_tokens=100)
+    assert seen(policy, TOKENS, 30) == [130] * len(TOKENS)
+    assert seen(policy, TOKENS, 1000) == [1100] * len(TOKENS)
+    assert seen(AtAdmission(trained_length=L0, new_tokens=0), TOKENS, 30) == [L0] * len(TOKENS)
+    assert policy.admitted(30) == Fixed(length=130)
+    assert AtAdmission(trained_length=L0, new_tokens=0).admitted(30) == Fixed(length=L0)
+    assert WholeSequence(trained_length=L0).admitted(30) == WholeSequence(trained_length=L0)
+    told = encoding("dynamic_ntk:policy=at_admission,new_tokens=100", GEOMETRY)
+    assert (told.length_policy, told.path_independent) == (policy, True)
+    assert told.key_storage is KeyStorage.UNROTATED
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("policy=at_admission", "without new_tokens: expected for example new_tokens="),
+        ("policy=at_admission,new_tokens=-1", "new_tokens=-1"),
+        ("new_tokens=8", "only at_admission has it"),
+        ("policy=at_admission,new_tokens=8,length=9", "only fixed has it"),
+    ],
+)
+def test_the_words_of_an_admission_are_checked(words, said):
+    with pytest.raises(RopewalkError, match=said):
+        encoding(f"dynamic_ntk:{words}", GEOMETRY)
 
 
 def test_fixed_is_one_number():

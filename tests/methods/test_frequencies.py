@@ -217,6 +217,72 @@ def test_an_odd_partial_dimension_keeps_exponents_over_it():
         encoding("yarn:factor=4", geometry)
 
 
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_clipped_tapers_the_pairs_that_complete_no_turn(geometry):
+    """theta_k (1 + cos(pi k / (n - 1))) / 2 over the last n: the first is kept, the last stops."""
+    slow = sum(each < 1 for each in turns(geometry))
+    assert slow > 2
+    kept = len(rope(geometry)) - slow
+    tapers = [1.0] * kept + [(1 + math.cos(math.pi * k / (slow - 1))) / 2 for k in range(slow)]
+    expected = [theta * taper for theta, taper in zip(rope(geometry), tapers, strict=True)]
+    assert_inv_freq("clipped", geometry, expected)
+    stopped = rope(geometry)[:kept] + [0.0] * slow
+    assert_inv_freq("clipped:form=hard", geometry, stopped)
+
+
+def test_clipped_as_released_tapers_twenty_of_sixty_four_pairs():
+    """hrlics/CoPE: (1 + cos(linspace(0, pi, 20))) / 2 on the last pairs, after any scaling."""
+    geometry = GEOMETRIES[1]
+    mask = 0.5 * (1 + torch.cos(torch.linspace(0, math.pi, 20, dtype=torch.float64)))
+    theta = [1e7 ** (-2 * i / 128) for i in range(64)]
+    tapered = [
+        *theta[:44],
+        *(value * m for value, m in zip(theta[44:], mask.tolist(), strict=True)),
+    ]
+    built = encoding("abf:rope_theta=1e7+clipped:clip_low_n=20", geometry)
+    wanted = torch.tensor(tapered, dtype=torch.float64)
+    assert_close(built.frequencies.inv_freq(65536), wanted, rtol=1e-12, atol=1e-20)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_resonance_rounds_wavelengths_so_that_angles_come_again(geometry):
+    expected = [2 * math.pi / round(2 * math.pi / theta) for theta in rope(geometry)]
+    assert_inv_freq("resonance", geometry, expected)
+    theta = encoding("resonance", geometry).frequencies.inv_freq(2)
+    later = 7 * torch.tensor([round(2 * math.pi / each) for each in rope(geometry)])
+    assert_close(torch.cos((5 + later) * theta), torch.cos(5 * theta), rtol=0, atol=1e-9)
+
+
+def test_resonance_and_clipping_modify_what_another_part_sets():
+    (geometry, *_) = GEOMETRIES
+    yarn = encoding("yarn:factor=4", geometry).frequencies
+    both = encoding("resonance+yarn:factor=4", geometry).frequencies
+    expected = [2 * math.pi / round(2 * math.pi / each) for each in yarn.inv_freq(2).tolist()]
+    assert both.inv_freq(2).tolist() == pytest.approx(expected, rel=1e-12)
+    assert both.attention_factor(2) == yarn.attention_factor(2) > 1
+    grown = encoding("dynamic_ntk+clipped:form=hard", geometry)
+    assert grown.length_dependent
+    assert grown.length_policy == encoding("dynamic_ntk", geometry).length_policy
+    for length in (256, 1024):
+        plain = encoding("dynamic_ntk", geometry).frequencies.inv_freq(length)
+        assert_close(grown.frequencies.inv_freq(length)[:13], plain[:13])
+        assert (grown.frequencies.inv_freq(length)[13:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("clipped+resonance", "how frequencies are modified"),
+        ("clipped+xpos", "waves that decay"),
+        ("clipped:clip_low_n=32", "clip_low_n=32: expected 0 to 31"),
+        ("clipped:clip_low_n=-1", "clip_low_n=-1"),
+    ],
+)
+def test_modifications_that_mean_nothing_are_refused(spec, said):
+    with pytest.raises(RopewalkError, match=said):
+        encoding(spec, GEOMETRIES[0])
+
+
 @pytest.mark.parametrize("factor", [0.5, 0.0, -1.0, math.nan, math.inf, 2.0**41])
 @pytest.mark.parametrize(
     "name", ["linear", "ntk_aware", "dynamic_ntk", "ntk_by_parts", "yarn", "llama3"]

@@ -397,13 +397,14 @@ def test_every_parameter_changes_the_encoding_s_output(name, parameter):
 def observed(built):
     """What attention would see of an encoding, over rows on both sides of the trained length."""
     rows = torch.tensor([[0, 3, 100, L0 - 1, L0, L0 + 1, 4 * L0]])
-    lengths = built.row_lengths(rows, rows.amax(-1) + 1)
     seen = [built.query_scale(rows)[0], relative_positions(built, L0 + 200).nan_to_num(0).flatten()]
     seen += [attended(built), embedded(built)]
-    for row, length in zip(rows[0], lengths[0].tolist(), strict=True):
-        if built.frequencies is not None:
-            seen.append(built.frequencies.angles(row, length))
-            seen.append(torch.tensor([built.frequencies.attention_factor(length)]).double())
+    for sequence in (rows, rows[:, :3]):
+        lengths = built.row_lengths(sequence, sequence.amax(-1) + 1)
+        for row, length in zip(sequence[0], lengths[0].tolist(), strict=True):
+            if built.frequencies is not None:
+                seen.append(built.frequencies.angles(row, length))
+                seen.append(torch.tensor([built.frequencies.attention_factor(length)]).double())
     return torch.cat(seen)
 
 

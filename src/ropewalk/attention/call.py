@@ -129,10 +129,12 @@ class Call:
 
     def lengths(self, encoding: Encoding) -> Tensor:
         """L ``[b, m]`` that each row sees."""
-        rows = self.rows
+        rows, admission = self.rows, encoding.length_policy.looks_at_admission
         return self.shared.once(
             ("lengths", encoding),
-            lambda: encoding.row_lengths(rows.length_index, rows.sequence_lengths),
+            lambda: encoding.row_lengths(
+                rows.length_index, rows.admitted_lengths if admission else rows.sequence_lengths
+            ),
         )
 
     def origins(self, encoding: Encoding) -> Tensor | None:

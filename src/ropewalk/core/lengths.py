@@ -30,6 +30,11 @@ class LengthPolicy(ABC):
         """The one L of every row and key, whatever the call; None where there is none."""
         return None
 
+    @property
+    def looks_at_admission(self) -> bool:
+        """Whether ``sequence_lengths`` are those of the call that began each sequence."""
+        return False
+
     @abstractmethod
     def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
         """L ``[b, m]`` (int64) of rows at ``positions`` ``[b, m]``.
@@ -43,6 +48,10 @@ class LengthPolicy(ABC):
         ``key_positions`` ``[b, n]``; ``sequence_lengths`` as above.
         """
         return sequence_lengths[:, None].expand(key_positions.shape)
+
+    def admitted(self, tokens: int) -> "LengthPolicy":
+        """The policy of one request of ``tokens`` tokens: itself, unless a request decides L."""
+        return self
 
     def streamed(self, prompt: int) -> "LengthPolicy":
         """The policy whose one full pass computes what decoding computes.
@@ -92,6 +101,35 @@ class Fixed(LengthPolicy):
 
     def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
         return torch.full_like(positions, self.length)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtAdmission(LengthPolicy):
+    """L = max(L0, P + new_tokens) for every row and key of a sequence that began with P tokens.
+
+    What a server computes that chooses its frequencies when it admits a request: it knows the
+    prompt and how much may be written. P is the length of the first call of a sequence, or told
+    beforehand (``admitted``); later calls keep it.
+    """
+
+    trained_length: int
+    new_tokens: int
+    path_independent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.new_tokens < 0:
+            raise RopewalkError(f"new_tokens={self.new_tokens}: expected 0 or more tokens")
+
+    @property
+    def looks_at_admission(self) -> bool:
+        return True
+
+    def admitted(self, tokens: int) -> LengthPolicy:
+        return Fixed(length=max(self.trained_length, tokens + self.new_tokens))
+
+    def row_lengths(self, positions: Tensor, sequence_lengths: Tensor) -> Tensor:
+        lengths = (sequence_lengths + self.new_tokens).clamp(min=self.trained_length)
+        return lengths[:, None].expand(positions.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,14 @@ class Rows(ABC):
         return self.query_index.amax(dim=-1) + 1
 
     @property
+    def admitted_lengths(self) -> Tensor:
+        """Tokens of each sequence at the end of the pass that began it, int64 ``[b]``.
+
+        This one, where nothing remembers an earlier one.
+        """
+        return self.sequence_lengths
+
+    @property
     def length_index(self) -> Tensor:
         """Index ``[b, m]`` from which a length policy takes L: the rows' own.
 

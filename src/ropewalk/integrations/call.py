@@ -72,6 +72,19 @@ class CallRows(Rows):
         return (self.sequence_lengths[:, None] - 1).expand(self.query_positions.shape)
 
     @property
+    def admitted_lengths(self) -> Tensor:
+        before = None if self.cache is None else self.cache.admitted
+        if before is None:
+            return self.sequence_lengths
+        if len(before) != len(self.query_positions):
+            raise RopewalkError(
+                f"{len(self.query_positions)} sequences over a key cache of {len(before)}, each "
+                "admitted at a length of its own (policy=at_admission): expected as many; start "
+                "from the whole prompt"
+            )
+        return before.to(self.query_positions.device)
+
+    @property
     def plain_causal(self) -> bool:
         """Nothing but n <= m decides."""
         return self.padding is None and self.mask_function is _CAUSAL
@@ -133,8 +146,10 @@ class CallRows(Rows):
             position_ids = None
         if position_ids is None and cache.positions is None:
             cache.note(None)
-            return rows
-        return rows._moved(self._every_position(position_ids, cache.positions), cache)
+        else:
+            rows = rows._moved(self._every_position(position_ids, cache.positions), cache)
+        cache.begin(rows.sequence_lengths)
+        return rows
 
     def _are_own(self, position_ids: Tensor) -> bool:
         """Whether they are each sequence's own count, whatever they say of padding."""

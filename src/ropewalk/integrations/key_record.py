@@ -27,11 +27,13 @@ class KeyRecord:
     tokens     how many a layer holds
     positions  int64 ``[b, tokens]`` where the caller gave others than each sequence's own count;
                None where it did not
+    admitted   tokens of each sequence after the call that began it, int64 ``[b]``
     keys       of the first layer: those of a cropped cache start at the same place in memory
     """
 
     tokens: int
     positions: Tensor | None = None
+    admitted: Tensor | None = None
     keys: Tensor | None = None
 
     def speaks_for(self, tokens: int, keys: Tensor | None) -> bool:
@@ -49,6 +51,7 @@ class CacheAtEntry:
 
     tokens     of a layer before the pass
     positions  those of them that a caller once gave, int64 ``[b, tokens]``; None for own ones
+    admitted   tokens of each sequence after the pass that began it, this one or an earlier one
     kept       keys that earlier steps rotated
     """
 
@@ -56,6 +59,7 @@ class CacheAtEntry:
         self._cache = cache
         self.tokens = _tokens(cache)
         self.positions: Tensor | None = None
+        self.admitted: Tensor | None = None
         self.kept = KeptKeys(cache)
         self._noted: Tensor | None = None
         self._unrotated = False
@@ -74,8 +78,14 @@ class CacheAtEntry:
             )
         # Taken out until the pass leaves: else the keys that it replaces would stay in memory.
         delattr(self._cache, RECORD)
+        self.admitted = record.admitted
         if record.positions is not None:
             self.positions = record.positions[:, : self.tokens]
+
+    def begin(self, sequence_lengths: Tensor) -> None:
+        """Tokens of each sequence after the pass, int64 ``[b]``: kept if it is the first."""
+        if self.admitted is None:
+            self.admitted = sequence_lengths
 
     def note(self, positions: Tensor | None) -> None:
         """Positions ``[b, n]`` of all tokens after the pass, where the caller gave others."""
@@ -85,12 +95,14 @@ class CacheAtEntry:
         """Write the record, into the cache that came in or that the pass ``made``."""
         cache = made if self._cache is None else self._cache
         if self._unrotated and isinstance(cache, Cache):
-            vouch(cache, self._noted)
+            vouch(cache, self._noted, self.admitted)
 
 
-def vouch(cache: Cache, positions: Tensor | None = None) -> None:
-    """Record that all keys of ``cache`` are un-rotated, and stand at ``positions``."""
-    record = KeyRecord(tokens=_tokens(cache), positions=positions, keys=_keys(cache))
+def vouch(cache: Cache, positions: Tensor | None = None, admitted: Tensor | None = None) -> None:
+    """Record that all keys of ``cache`` are un-rotated, where they stand and how they began."""
+    record = KeyRecord(
+        tokens=_tokens(cache), positions=positions, admitted=admitted, keys=_keys(cache)
+    )
     setattr(cache, RECORD, record)
 
 

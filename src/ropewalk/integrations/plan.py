@@ -148,7 +148,8 @@ def plan_of(encoding: Encoding, heads: HeadLayout, layer: int | None) -> LayerPl
 
 def _refuse_shared_length(encoding: Encoding, rows: Rows) -> None:
     """Sequences packed in one row have no length of their own that a policy could ask for."""
-    if not encoding.path_independent and bool((rows.query_index.diff(dim=-1) < 0).any()):
+    shared = not encoding.path_independent or encoding.length_policy.looks_at_admission
+    if shared and bool((rows.query_index.diff(dim=-1) < 0).any()):
         raise RopewalkError(
             "packed sequences under a policy that sees the length of the sequence: expected one "
             "sequence a row; use policy=per_query, or unpack the batch"

@@ -87,6 +87,11 @@ def extend_with(
                 native=own,
             )
             policy = (split or FullPass()).policy(asked.length_policy)
+            if policy.looks_at_admission:
+                raise RopewalkError(
+                    f"{spec.text}: the cache of this model does not remember how its sequences "
+                    "began; expected policy=fixed with the length of the request"
+                )
             return extended(own, replace(asked, length_policy=policy), spec.text)
 
         return EncodedExtension(model, change, spec.text)

@@ -2,7 +2,8 @@
 
 Rotation, position map and what is done to scores, values and embeddings are independent axes, so
 each part may bring what the others leave as they are. Two parts on one axis contradict each other,
-except for what adds up: scales of a row multiply, biases add.
+except for what adds up: scales of a row multiply, biases add. A part that modifies frequencies
+(clipped, resonance) does so over those that another part sets.
 
 A part that only scales scores (log_n, temperature) keeps the rotation of the others, even none.
 """
@@ -13,6 +14,7 @@ from dataclasses import replace
 from ropewalk.core.encoding import Encoding, ValueRotation
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
+from ropewalk.frequencies.modified import ModifiedFrequencies
 from ropewalk.methods.unscaled import none
 
 NamedEncoding = tuple[str, Encoding]
@@ -51,7 +53,14 @@ def _rotating(parts: Sequence[NamedEncoding], plain: Encoding) -> Encoding:
     asks = [p for p in parts if p not in still and not _keeps_rotation(p[1], plain)]
     if not scaled and still and not asks:
         return still[0][1]
-    return _one(scaled, "the frequencies", plain)
+    modifying = [p for p in scaled if isinstance(p[1].frequencies, ModifiedFrequencies)]
+    setting = [p for p in scaled if p not in modifying]
+    timed = _one(setting, "the frequencies", plain)
+    if not modifying:
+        return timed
+    modifier = _one(modifying, "how frequencies are modified", plain).frequencies
+    assert isinstance(modifier, ModifiedFrequencies)
+    return replace(timed, frequencies=modifier.over(timed.rotation))
 
 
 def _keeps_rotation(encoding: Encoding, plain: Encoding) -> bool:

@@ -5,7 +5,7 @@ from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.checks import check_factor
 from ropewalk.frequencies.longrope import LongRoPE, longrope_attention_factor
 from ropewalk.methods.method import Method, Promise, Reach
-from ropewalk.methods.policies import Policy, length_policy
+from ropewalk.methods.policies import Policy, PolicyWords
 
 LONG_STEP = 2**20
 """Rows beyond the trained length that share a list by default: all of them, in practice."""
@@ -23,17 +23,18 @@ def longrope(
     long_mscale: float | None = None,
     policy: Policy = "per_query",
     step: int | None = None,
+    new_tokens: int | None = None,
     length: int | None = None,
 ) -> Encoding:
     """Searched divisors, one list up to the trained length and one beyond.
 
-    short_factor, long_factor  one divisor for each pair
-    factor                     longest context over L0, for the attention factor
-    start_tokens               positions that rotate unscaled
-    attention_factor           replaces the computed one
-    short_mscale, long_mscale  replace it for one list each
-    policy, step, length       which context length a row and its keys see; two lists know two
-                               lengths, so the step sets the cost of a pass and nothing else
+    short_factor, long_factor         one divisor for each pair
+    factor                            longest context over L0, for the attention factor
+    start_tokens                      positions that rotate unscaled
+    attention_factor                  replaces the computed one
+    short_mscale, long_mscale         replace it for one list each
+    policy, step, new_tokens, length  which context length a row and its keys see; two lists know
+                                      two lengths, so the step sets the cost of a pass alone
 
     Source: Ding et al. 2024, LongRoPE, arXiv:2402.13753.
     """
@@ -53,9 +54,9 @@ def longrope(
             long_magnitude=magnitude if long_mscale is None else long_mscale,
             start_tokens=start_tokens,
         ),
-        length_policy=length_policy(
-            policy, step=step, length=length, trained_length=geometry.trained_length
-        ),
+        length_policy=PolicyWords(
+            policy=policy, step=step, new_tokens=new_tokens, length=length
+        ).build(geometry.trained_length),
     )
 
 

@@ -5,7 +5,7 @@ from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.dynamic_ntk import DynamicNTK
 from ropewalk.frequencies.ntk_aware import NTKAware
 from ropewalk.methods.method import ROTATION, Method, Promise, Reach
-from ropewalk.methods.policies import Policy, length_policy, static_encoding
+from ropewalk.methods.policies import Policy, PolicyWords, static_encoding
 
 
 def ntk_aware(geometry: RopeGeometry, *, factor: float) -> Encoding:
@@ -25,12 +25,13 @@ def dynamic_ntk(
     factor: float = 2.0,
     policy: Policy = "per_query",
     step: int | None = None,
+    new_tokens: int | None = None,
     length: int | None = None,
 ) -> Encoding:
     """The NTK-aware base of the context so far; unscaled up to the trained length.
 
-    factor                how fast the base grows (alpha)
-    policy, step, length  which context length a row and its keys see
+    factor                            how fast the base grows (alpha)
+    policy, step, new_tokens, length  which context length a row and its keys see
 
     Source: emozilla 2023 (r/LocalLLaMA); NormXU 2023, Consistent-DynamicNTKRoPE.
     """
@@ -40,9 +41,9 @@ def dynamic_ntk(
             geometry=geometry,
             factor=factor,
         ),
-        length_policy=length_policy(
-            policy, step=step, length=length, trained_length=geometry.trained_length
-        ),
+        length_policy=PolicyWords(
+            policy=policy, step=step, new_tokens=new_tokens, length=length
+        ).build(geometry.trained_length),
     )
 
 

@@ -47,6 +47,11 @@ class Part:
         return (FACTOR, FROM_LENGTH) in self.arguments
 
     @property
+    def length_from_request(self) -> bool:
+        """Whether L is that of a request (``policy=at_admission``)."""
+        return ("policy", "at_admission") in self.arguments
+
+    @property
     def factor_omitted(self) -> bool:
         """Whether the method needs a factor and neither it nor what replaces it was given."""
         given, known = dict(self.arguments), self.parameters
@@ -93,8 +98,8 @@ class Spec:
 
     @property
     def depends_on_length(self) -> bool:
-        """Whether each length gets an encoding of its own (``factor=length``)."""
-        return any(part.factor_from_length for part in self.parts)
+        """Whether each length gets an encoding of its own (``factor=length``, at_admission)."""
+        return any(part.factor_from_length or part.length_from_request for part in self.parts)
 
     @property
     def needs_default_factor(self) -> bool:
@@ -123,7 +128,7 @@ class Spec:
 
         Raises RopewalkError where one of them is needed and missing.
         """
-        if self.depends_on_length and context_length is None:
+        if context_length is None and any(part.factor_from_length for part in self.parts):
             raise RopewalkError(
                 f"{self.text}: factor=length without a context length; "
                 "give a length, or a number for factor"
@@ -148,7 +153,8 @@ class Spec:
     ) -> Encoding:
         """The encoding over ``geometry``; see ``resolved`` for the lengths.
 
-        native  what the name ``native`` stands for (``from_config.native_encoding``)
+        context_length  that of the request, too, where its length decides (at_admission)
+        native          what the name ``native`` stands for (``from_config.native_encoding``)
 
         Raises RopewalkError for missing or impossible parameters.
         """
@@ -156,7 +162,10 @@ class Spec:
             geometry, default_factor=default_factor, context_length=context_length
         )
         built = [(part.name, part.encoding(geometry, native)) for part in resolved.parts]
-        return compose(geometry, built)
+        encoding = compose(geometry, built)
+        if context_length is None:
+            return encoding
+        return replace(encoding, length_policy=encoding.length_policy.admitted(context_length))
 
 
 def parse_spec(text: str) -> Spec:

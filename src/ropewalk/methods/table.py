@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from ropewalk.methods.absolute import LEARNED, SINUSOIDAL
 from ropewalk.methods.alibi import ALIBI
+from ropewalk.methods.clipped import CLIPPED
 from ropewalk.methods.dual_chunk import DUAL_CHUNK
 from ropewalk.methods.linear import LINEAR
 from ropewalk.methods.logit_scales import LOG_N, TEMPERATURE, YARN_TEMPERATURE
@@ -15,6 +16,7 @@ from ropewalk.methods.ntk import DYNAMIC_NTK, NTK_AWARE
 from ropewalk.methods.proportional import PROPORTIONAL
 from ropewalk.methods.relative_bias import FIRE, FOX, INKLING, KERPLE, T5_BIAS
 from ropewalk.methods.rerope import INVERSE_LEAKY_REROPE, LEAKY_REROPE, REROPE
+from ropewalk.methods.resonance import RESONANCE
 from ropewalk.methods.self_extend import SELF_EXTEND
 from ropewalk.methods.shaw import SHAW
 from ropewalk.methods.string import STRING
@@ -34,6 +36,8 @@ _ALL = (
     ABF,
     LONGROPE,
     PROPORTIONAL,
+    CLIPPED,
+    RESONANCE,
     REROPE,
     LEAKY_REROPE,
     INVERSE_LEAKY_REROPE,

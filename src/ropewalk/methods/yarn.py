@@ -10,7 +10,7 @@ from ropewalk.frequencies.ntk_by_parts import NTKByParts
 from ropewalk.frequencies.ramps import IndexRamp, Ramp, TurnsRamp
 from ropewalk.frequencies.yarn_magnitude import yarn_attention_factor
 from ropewalk.methods.method import ROTATION, Method, Promise, Reach
-from ropewalk.methods.policies import Policy, length_policy, static_encoding
+from ropewalk.methods.policies import Policy, PolicyWords, static_encoding
 
 RampName = Literal["code", "paper"]
 
@@ -70,6 +70,7 @@ def dynamic_yarn(
     ramp: RampName = "code",
     policy: Policy = "per_query",
     step: int | None = None,
+    new_tokens: int | None = None,
     length: int | None = None,
 ) -> Encoding:
     """YaRN with factor L / L0; unscaled up to the trained length.
@@ -82,9 +83,9 @@ def dynamic_yarn(
             geometry=geometry,
             ramp=_ramp(ramp, beta_fast, beta_slow, truncate=truncate),
         ),
-        length_policy=length_policy(
-            policy, step=step, length=length, trained_length=geometry.trained_length
-        ),
+        length_policy=PolicyWords(
+            policy=policy, step=step, new_tokens=new_tokens, length=length
+        ).build(geometry.trained_length),
     )
 
 

@@ -97,6 +97,12 @@ def _request(shape: ModelShape, spec: str, engine: str, length: int | None) -> E
     if isinstance(tokens, bool) or not isinstance(tokens, int) or not 2 <= tokens <= LARGEST_LENGTH:
         raise RopewalkError(f"length={tokens!s:.40}: expected 2 to 2^40 tokens")
     native = native_encoding(section)
+    if any(part.length_from_request for part in parsed.parts):
+        with _about(spec, engine):
+            raise RopewalkError(
+                "no engine chooses frequencies for each request (policy=at_admission); "
+                f"nearest: policy=fixed,length={tokens}"
+            )
     encoding = parsed.encoding(section.geometry(), context_length=tokens, native=native)
     if [part.name for part in parsed.parts] == [NATIVE]:
         # Families that scale their queries do so themselves, in every engine.
