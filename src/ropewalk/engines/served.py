@@ -10,7 +10,7 @@ from dataclasses import replace
 from ropewalk.engines.answer import Rotation
 from ropewalk.engines.magnitudes import latent_magnitude
 from ropewalk.engines.reading import EngineRaises, Reading
-from ropewalk.engines.rows import LinearRow, ProportionalRow, YarnRow, stretched
+from ropewalk.engines.rows import LinearRow, ProportionalRow, Rule, YarnRow, stretched
 from ropewalk.engines.stated import ROUNDED, Read, Stated, always, optional, required
 
 
@@ -47,6 +47,29 @@ def constant_dynamic(reading: Reading, max_position: int, factor: Stated) -> Rot
     )
 
 
+def half_pairs(row: Rule) -> Rule:
+    """LongRoPE's class takes pairs of halves alone (phi3_long_rope_scaled_rope.py)."""
+
+    def rule(reading: Reading) -> Rotation:
+        if reading.section.pairing == "interleaved":
+            raise EngineRaises(
+                "ValueError: `Phi3LongRoPEScaledRotaryEmbedding` only supports neox_style."
+            )
+        return row(reading)
+
+    return rule
+
+
+def check_sections(reading: Reading, rope_type: str) -> None:
+    """EngineRaises for mrope sections beside a type that has no class with sections (get_rope):
+    positions come in three rows, and its class takes one."""
+    if "mrope_section" in reading.rope and rope_type not in _WITH_SECTIONS:
+        raise EngineRaises(
+            f"RuntimeError: positions of three rows (mrope_section) in the class of {rope_type}"
+        )
+
+
+_WITH_SECTIONS = ("default", "yarn", "bailing_mrope", "openpangu")
 FIXED_BASE = "one base for every length"
 SERVED_LINEAR = LinearRow(factor=_listed_factor)
 SERVED_YARN = YarnRow(

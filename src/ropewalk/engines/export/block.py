@@ -8,6 +8,7 @@
     dynamic YaRN at one L                           yarn with factor L / L0
     LongRoPE at one L                               longrope, with one list in both places
     proportional                                    proportional
+    anything else that is settled                   longrope (``lists``)
     dynamic NTK, LongRoPE of the sequence so far    dynamic, longrope: transformers alone
 
 Source: transformers 5.23.0, modeling_rope_utils.py, for the names and what they mean.
@@ -62,13 +63,15 @@ class RopeBlock:
         return float(self.parameters.get("factor", 1.0))
 
 
-def rope_block(encoding: Encoding, length: int) -> RopeBlock:
-    """The block that computes ``encoding``; ``length`` is for messages alone.
+class NoRopeType(Exception):
+    """Frequencies that no type but lists of divisors has."""
 
-    Raises RopewalkError for what no rope block says: position maps, logit scales and biases, a
-    base for each row, start tokens, a ramp of turns with an attention factor.
+
+def rope_block(encoding: Encoding) -> RopeBlock:
+    """The block whose type computes ``encoding``; NoRopeType where no type does.
+
+    Raises RopewalkError for frequencies of the sequence so far that no engine follows.
     """
-    _check_expressible(encoding, length)
     at = encoding.settled_length
     if at is None:
         rope_type, theta, parameters = _following(encoding.rotation)
@@ -85,7 +88,9 @@ def rope_block(encoding: Encoding, length: int) -> RopeBlock:
     )
 
 
-def _check_expressible(encoding: Encoding, length: int) -> None:
+def check_expressible(encoding: Encoding, length: int) -> None:
+    """Raises RopewalkError for what no rope block says: position maps, logit scales and biases, a
+    base for each row, start tokens. ``length`` is for messages alone."""
     if encoding.position_map != Identity():
         raise RopewalkError(
             "no engine has its position map: a rope block has one position a token"
@@ -158,10 +163,7 @@ def _settled(frequencies: Frequencies, at: int) -> _Written:
             scaled = {} if factor == 1 else {"factor": factor}
             written = "proportional", theta, {"partial_rotary_factor": share, **scaled}
         case _:
-            raise RopewalkError(
-                f"no rope_type has its frequencies ({type(frequencies).__name__}); "
-                "nearest: yarn with factor=length, or rw.extend in transformers"
-            )
+            raise NoRopeType(f"no rope_type has its frequencies ({type(frequencies).__name__})")
     return written
 
 
@@ -174,9 +176,9 @@ def _by_parts(frequencies: NTKByParts) -> _Written:
             return "yarn", theta, {**shared, **betas}
         case TurnsRamp(beta_fast=fast, beta_slow=slow) if frequencies.magnitude == 1:
             return "llama3", theta, {**shared, "low_freq_factor": slow, "high_freq_factor": fast}
-    raise RopewalkError(
-        "every engine's YaRN has a ramp over pairs, and llama3, whose ramp is over "
-        "turns, has no attention factor; nearest: ramp=code"
+    raise NoRopeType(
+        "every engine's YaRN has a ramp over pairs, and llama3, whose ramp is over turns, has no "
+        "attention factor"
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.engines.export.dialect import Dialect, Directions, ReadBack
+from ropewalk.engines.export.lists import STANDING
 from ropewalk.engines.export.request import ExportRequest
 
 MAGNITUDE_TOLERANCE = 1e-6
@@ -82,7 +83,12 @@ def _largest_difference(found: Sequence[float], wanted: Sequence[float]) -> floa
     """Relative; infinite where the lengths differ or one of two stands still."""
     if len(found) != len(wanted):
         return float("inf")
-    return max(map(_relative, found, wanted), default=0.0)
+    return max(map(_speed_difference, found, wanted), default=0.0)
+
+
+def _speed_difference(found: float, wanted: float) -> float:
+    """Relative; a pair that should stand still may turn by less than float32 rounds."""
+    return 0.0 if wanted == 0 and abs(found) <= 2 * STANDING else _relative(found, wanted)
 
 
 def _relative(found: float, wanted: float) -> float:

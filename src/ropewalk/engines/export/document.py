@@ -20,10 +20,11 @@ from ropewalk.configs.rope import RopeSection
 from ropewalk.configs.shape import ModelShape
 from ropewalk.configs.unknown import Unknown
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export.block import rope_block
+from ropewalk.engines.export.block import RopeBlock
 from ropewalk.engines.export.check import NotTheSame, checked
 from ropewalk.engines.export.dialect import Dialect, Directions
 from ropewalk.engines.export.dialects import DIALECTS
+from ropewalk.engines.export.lists import rope_blocks
 from ropewalk.engines.export.request import ExportRequest
 from ropewalk.engines.patch import is_flat
 from ropewalk.methods.from_config import native_encoding, softmax_scale
@@ -49,9 +50,9 @@ def export_model(
     express the method: which part it cannot, and what comes nearest.
     """
     dialect = _dialect(engine)
-    request = _request(shape, spec, engine, length)
+    request, blocks = requested(shape, spec, engine, length)
     with _about(spec, engine):
-        directions, differences = _audited(dialect, request)
+        request, directions, differences = _first_audited(dialect, request, blocks)
     back = dialect.read_back(directions, request, request.length)
     words = (*dialect.command, *directions.flags) if directions.flags else ()
     replaced = ("rope_scaling",) if "rope_scaling" in request.shape.text else ()
@@ -86,7 +87,10 @@ def _about(spec: str, engine: str) -> Iterator[None]:
         raise RopewalkError(f"{spec} on {engine}: {error}") from error
 
 
-def _request(shape: ModelShape, spec: str, engine: str, length: int | None) -> ExportRequest:
+def requested(
+    shape: ModelShape, spec: str, engine: str, length: int | None
+) -> tuple[ExportRequest, tuple[RopeBlock, ...]]:
+    """What is asked for, and the blocks that say it, the likeliest first."""
     parsed = parse_spec(spec)
     nothing = nothing_to_scale(shape)
     if nothing is not None and [part.name for part in parsed.parts] != [NATIVE]:
@@ -108,16 +112,17 @@ def _request(shape: ModelShape, spec: str, engine: str, length: int | None) -> E
         # Families that scale their queries do so themselves, in every engine.
         encoding = replace(encoding, score_mods=())
     with _about(spec, engine):
-        block = rope_block(encoding, tokens)
-    return ExportRequest(
+        blocks = rope_blocks(encoding, tokens)
+    request = ExportRequest(
         shape=shape,
         section=section,
         spec=spec,
         encoding=encoding,
-        block=block,
+        block=blocks[0],
         length=tokens,
         softmax_multiplier=softmax_scale(section) / section.softmax_scale,
     )
+    return request, blocks
 
 
 def _length(spec: Spec, section: RopeSection) -> int:
@@ -130,6 +135,23 @@ def _length(spec: Spec, section: RopeSection) -> int:
         if isinstance(factor, float) and 1 <= factor <= LARGEST_LENGTH / section.trained_length:
             return max(ceil(factor * section.trained_length), section.trained_length)
     return section.max_position_embeddings
+
+
+_Audited = tuple[ExportRequest, Directions, dict[str, Any]]
+
+
+def _first_audited(
+    dialect: Dialect, request: ExportRequest, blocks: tuple[RopeBlock, ...]
+) -> _Audited:
+    """By the first block that the engine computes; the error of its own type where none is."""
+    errors: list[RopewalkError] = []
+    for block in blocks:
+        asked = replace(request, block=block)
+        try:
+            return (asked, *_audited(dialect, asked))
+        except RopewalkError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _audited(dialect: Dialect, request: ExportRequest) -> tuple[Directions, dict[str, Any]]:

@@ -26,7 +26,9 @@ from ropewalk.engines.served import (
     SERVED_LINEAR,
     SERVED_PROPORTIONAL,
     SERVED_YARN,
+    check_sections,
     constant_dynamic,
+    half_pairs,
 )
 from ropewalk.engines.stated import Stated, optional, required
 from ropewalk.frequencies.ramps import Ramp
@@ -46,6 +48,7 @@ def sglang_rotation(reading: Reading, name: str) -> Rotation:
         name = "deepseek_yarn"
     if name not in _RULES:
         raise EngineRaises(f"ValueError: Unknown RoPE scaling type {name}")
+    check_sections(reading, name)
     rotation = _RULES[name](reading)
     rows = rotation.table_rows or served_rows(rotation.frequencies, reading.longest)
     return replace(rotation, table_rows=rows)
@@ -121,10 +124,12 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "dynamic": _dynamic,
         "yarn": replace(SERVED_YARN, ramp=_ramp, magnitude=_magnitude),
         "deepseek_yarn": replace(LATENT_YARN, ramp=_ramp, magnitude=_latent_magnitude),
-        "longrope": LongRopeRow(
-            magnitudes=_longrope_magnitudes,
-            choice="the long list for a whole batch as soon as one position exceeds {original}",
-            notes=("position {original} alone is read from row 0 of the long list",),
+        "longrope": half_pairs(
+            LongRopeRow(
+                magnitudes=_longrope_magnitudes,
+                choice="the long list for a whole batch as soon as one position exceeds {original}",
+                notes=("position {original} alone is read from row 0 of the long list",),
+            )
         ),
         "llama3": Llama3Row.requiring(_NO_FACTOR),
         "proportional": SERVED_PROPORTIONAL,

@@ -13,7 +13,14 @@ from ropewalk.engines.answer import Rotation
 from ropewalk.engines.magnitudes import MSCALES, latent_magnitude, served_longrope_magnitudes
 from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.engines.rows import Llama3Row, LongRopeRow, Rule, UnscaledRow, served_rows, stretched
-from ropewalk.engines.served import LATENT_YARN, SERVED_LINEAR, SERVED_PROPORTIONAL, SERVED_YARN
+from ropewalk.engines.served import (
+    LATENT_YARN,
+    SERVED_LINEAR,
+    SERVED_PROPORTIONAL,
+    SERVED_YARN,
+    check_sections,
+    half_pairs,
+)
 from ropewalk.engines.stated import Stated, required
 from ropewalk.engines.transformers.config_class import loaded_type
 from ropewalk.engines.transformers.rules import hf_rotation
@@ -75,6 +82,7 @@ def vllm_rotation(reading: Reading, name: str) -> Rotation:
         return replace(rotation, choice=choice, notes=(*rotation.notes, note))
     if name not in _RULES and not reading.latent:
         raise EngineRaises(f"ValueError: Unknown RoPE scaling type {name}")
+    check_sections(reading, name)
     sections = reading.section.numbers("mrope_section")
     if sections is not None and sum(sections) != reading.geometry().rotary_dim // 2:
         raise EngineRaises("AssertionError: sum(mrope_section) == rotary_dim // 2 (mrope.py)")
@@ -124,9 +132,11 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         ),
         "deepseek_yarn": _latent,
         "deepseek_llama_scaling": _latent,
-        "longrope": LongRopeRow(
-            magnitudes=_longrope_magnitudes,
-            choice="the long list for every request where max_model_len exceeds {original}",
+        "longrope": half_pairs(
+            LongRopeRow(
+                magnitudes=_longrope_magnitudes,
+                choice="the long list for every request where max_model_len exceeds {original}",
+            )
         ),
         "llama3": Llama3Row.requiring(
             "TypeError: unsupported operand type(s) for /: 'int' and 'NoneType'"
