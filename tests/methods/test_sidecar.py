@@ -56,12 +56,12 @@ def test_a_folder_without_one_states_nothing(tmp_path):
         ('{"format": 1, "method": "x", "parts": []}', "no method"),
         ('{"format": 1, "method": "x", "parts": [{"name": "yarm", "arguments": {}}]}', "yarm"),
         (
-            '{"format": 1, "method": "x", "parts": [{"name": "yarn", "arguments": {"factor": "4"}}]}',
+            '{"format": 1, "method": "", "parts": [{"name": "yarn", "arguments": {"factor": ""}}]}',
             "expected a number",
         ),
         (
-            '{"format": 1, "method": "x", "parts": [{"name": "yarn", "arguments": {"factr": 4}}]}',
-            "did you mean factor",
+            '{"format": 1, "method": "x", "parts": [{"name": "yarn", "arguments": {"x": 4}}]}',
+            "unknown key x",
         ),
     ],
 )

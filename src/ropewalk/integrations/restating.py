@@ -32,7 +32,7 @@ def restated(
     try:
         with quiet():
             config = type(model.config).from_dict(described)
-            new: PreTrainedModel = type(model).from_pretrained(
+            new: Any = type(model).from_pretrained(
                 None, config=config, state_dict=_copied(model), dtype=model.dtype
             )
     except Exception as error:  # any type may come from the checks of 800 classes
@@ -41,7 +41,9 @@ def restated(
             f"{model.config.model_type}: its class does not take the config of this method "
             f"({type(error).__name__}: {reason})"
         ) from error
-    return new.to(model.device).eval()
+    place: Any = model.device  # the library's decorator hides what .to takes
+    on_device: PreTrainedModel = new.to(place).eval()
+    return on_device
 
 
 def _copied(model: "PreTrainedModel") -> dict[str, torch.Tensor]:
