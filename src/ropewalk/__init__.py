@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ropewalk.api import inspect as inspect
     from ropewalk.api import perplexity as perplexity
     from ropewalk.api import plan as plan
+    from ropewalk.api import search as search
     from ropewalk.api import train as train
     from ropewalk.api import verify as verify
     from ropewalk.api.asserting import RopewalkCallback as RopewalkCallback
@@ -45,6 +46,7 @@ _HOMES = {
     "plan": "ropewalk.api",
     "relative_positions": "ropewalk.analysis.distances",
     "rotate": "ropewalk.core.rotation",
+    "search": "ropewalk.api",
     "train": "ropewalk.api",
     "verify": "ropewalk.api",
 }
@@ -67,6 +69,7 @@ __all__ = [
     "plan",
     "relative_positions",
     "rotate",
+    "search",
     "train",
     "verify",
 ]

@@ -19,6 +19,7 @@ from ropewalk.cli.generate import GENERATE_EXAMPLES, generate
 from ropewalk.cli.inspect import INSPECT_EXAMPLES, inspect
 from ropewalk.cli.plan import PLAN_EXAMPLES, plan
 from ropewalk.cli.plot import plot
+from ropewalk.cli.search import SEARCH_EXAMPLES, search
 from ropewalk.cli.train import TRAIN_EXAMPLES, train
 from ropewalk.cli.verify import VERIFY_EXAMPLES, verify
 from ropewalk.core.errors import RopewalkError
@@ -40,6 +41,7 @@ app.command(epilog=PLAN_EXAMPLES)(plan)
 app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=VERIFY_EXAMPLES)(verify)
 app.command(epilog=GENERATE_EXAMPLES)(generate)
+app.command(epilog=SEARCH_EXAMPLES)(search)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.add_typer(plot, name="plot")
 add_bench(app)

@@ -112,7 +112,6 @@ class EncodedRotary(nn.Module):
         super().__init__()
         self.encoding, self.table, self.shown, self.stock = encoding, table, shown, stock
 
-    @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
         positions = self.shown(position_ids).to(x.device)
         encoding = self.encoding

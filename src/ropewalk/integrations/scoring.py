@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.language_model import WaveSlope
 from ropewalk.core.loss import token_losses
 from ropewalk.core.passes import Pass
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
 from ropewalk.integrations.reading import TransformersReader
+from ropewalk.integrations.slopes import wave_slope
 
 Advance = Callable[[int], None]
 """Told the number of tokens that were just fed."""
@@ -37,6 +39,11 @@ class TransformersScorer:
             with family_head(self.model) as head:
                 losses = token_losses(hidden.flatten(0, 1), targets.flatten(), head)
         return losses.cpu().view(*ids.shape[:-1], -1)
+
+    def wave_slope(self, ids: Tensor, first: int) -> WaveSlope:
+        """As ``SlopedModel.wave_slope``."""
+        with evaluating(self.model):
+            return wave_slope(self.model, ids, first)
 
     def read(self, prompts: Tensor, split: Pass) -> TransformersReader:
         """As ``AnsweringModel.read``."""

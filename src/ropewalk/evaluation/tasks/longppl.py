@@ -57,11 +57,13 @@ class LongPPL(Task):
     loss       the targets, by the protocol ``tail``
     keys       by document and window
     evaluator  who found the key tokens, and with which contexts
+    fewest     windows with key tokens that are enough; below, a cell is refused
     """
 
     loss: Loss
     keys: Mapping[Place, KeyTokens]
     evaluator: str
+    fewest: int = 2
 
     @property
     def text(self) -> str:
@@ -76,11 +78,11 @@ class LongPPL(Task):
 
     def check(self, length: int) -> None:
         self.loss.check(length)
-        if len(self.keys) < 2:
+        if len(self.keys) < self.fewest:
             raise RopewalkError(
                 f"longppl: {len(self.keys)} of the windows hold a key token (a loss that falls by "
                 f"{GAIN_NATS:g} nats with the long context, to less than {LARGEST_NATS:g}); "
-                "expected at least 2; give a longer text or more --windows"
+                f"expected at least {self.fewest}; give a longer text or more --windows"
             )
 
     def cost(self, lengths: Sequence[int], split: Pass) -> float:

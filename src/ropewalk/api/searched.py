@@ -1,0 +1,279 @@
+"""A search of a loaded model: its documents, its callables, and its plan in a folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ropewalk.api.checkpoints import CheckpointSource, identity
+from ropewalk.api.objectives import Bench, Panel
+from ropewalk.configs.shape import read_model
+from ropewalk.core.errors import RopewalkError
+from ropewalk.core.geometry import RopeGeometry
+from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.executor import Executor
+from ropewalk.evaluation.folders import default_run_folder
+from ropewalk.evaluation.protocols.tail import Tail
+from ropewalk.evaluation.request import length_in_tokens
+from ropewalk.evaluation.runs import RunFolder
+from ropewalk.evaluation.setting import Setting
+from ropewalk.evaluation.stretches import Parts, parts, require_room, stretches
+from ropewalk.evaluation.tasks.longppl import KeyTokens, longppl
+from ropewalk.evaluation.tasks.table import Materials, generator
+from ropewalk.evaluation.tasks.tokens import Tokens
+from ropewalk.integrations.loading import LoadedModel
+from ropewalk.integrations.scoring import TransformersScorer
+from ropewalk.integrations.session import config_of, native_of
+from ropewalk.search.budget import SIZES, Budget, Sizes, closing_units, sizes_for
+from ropewalk.search.candidate import Candidate, Schedule
+from ropewalk.search.outcome import Outcome
+from ropewalk.search.request import Request, read_objective, read_way
+from ropewalk.search.run import Contest, Panels, search
+from ropewalk.search.schedules import closed_form_ramp, fixed_schedules
+from ropewalk.search.trials import Allowance, Trials
+from ropewalk.search.ways.way import Problem
+from ropewalk.storage.folders import Folder, Key
+from ropewalk.storage.version import code_version
+
+Stretches = Sequence[Sequence[Document]]
+"""Of each text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Files to search and choose on, and to test on; without the latter, the ends of the first."""
+
+    search: Sequence[Path]
+    held_out: Sequence[Path] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestants:
+    """What a search has to beat, and what its schedules are laid over.
+
+    fixed     the bar
+    ramp      stands beside the winner
+    geometry  whose trained length is stretched
+    over      factors that the model was tuned with; None: plain RoPE
+    """
+
+    fixed: tuple[Schedule, ...]
+    ramp: Schedule
+    geometry: RopeGeometry
+    over: Candidate | None = None
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, length: int) -> "Contestants":
+        """The published schedules, and the model's own encoding where it is not plain RoPE.
+
+        Raises RopewalkError where nothing rotates, or the length is within the trained one.
+        """
+        geometry = read_model(config_of(loaded.model)).rope().geometry()
+        if length <= geometry.trained_length:
+            raise RopewalkError(
+                f"length {length} is within the trained length {geometry.trained_length}: expected "
+                "a longer one; nothing has to be extended up to there"
+            )
+        own = Candidate.from_frequencies(native_of(loaded.model).rotation, length)
+        known = fixed_schedules(geometry, length)
+        shipped = () if own in {each.candidate for each in known} else (own,)
+        return cls(
+            fixed=(*known, *(Schedule(name="native", candidate=each) for each in shipped)),
+            ramp=closed_form_ramp(geometry, length),
+            geometry=geometry,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """Everything that a search needs but its budget.
+
+    texts, held_out  stretches of N tokens of each text
+    keys             of the term ``longppl``, by the digest of a stretch
+    """
+
+    bench: Bench
+    asked: Request
+    against: Contestants
+    folder: Folder
+    texts: Stretches
+    held_out: Stretches
+    keys: Mapping[str, KeyTokens]
+
+    def run(self, budget: Budget, told: Callable[[Trials, int], None]) -> Outcome:
+        """Search, choose, test.
+
+        told  called after each measurement, with the units of the way by estimate
+
+        Raises RopewalkError for texts that are too short, and where nothing can be measured.
+        """
+        sizes = self.sizes(budget)
+        dealt = parts(self.texts, sizes, self.held_out)
+        problem, way = self._problem(dealt), read_way(self.asked.way)
+        units = way.units(problem, sizes[0])
+        trials = Trials(
+            measure=self._panel(dealt.search, 0),
+            documents=sizes[0],
+            short_limit=self.asked.short_within,
+            told=lambda trials: told(trials, units),
+        )
+        return search(
+            way,
+            problem,
+            Contest(fixed=self.against.fixed, ramp=self.against.ramp),
+            Panels(
+                search=trials.measure,
+                choice=self._panel(dealt.choice, sizes[0]),
+                test=self._panel(dealt.test, sizes[0] + sizes[1]),
+                documents=sizes,
+            ),
+            trials,
+            lambda trials, bars: self._allowance(trials, bars, sizes, budget),
+        )
+
+    def sizes(self, budget: Budget) -> Sizes:
+        """Asked for, or planned before, or what text and budget allow."""
+        if self.asked.documents is not None:
+            return self.asked.documents
+        planned = self._load("documents", budget)
+        if planned is not None:
+            first, second, third = planned
+            return first, second, third
+        require_room(self.texts, sum(SIZES[-1][: 2 if self.held_out else 3]))
+        if budget.seconds is not None:
+            self._panel(self.texts[0][:1], 0)([self.against.fixed[0].candidate], range(1))
+        sizes = sizes_for(budget.units(), self._has_room)
+        self._save("documents", budget, list(sizes))
+        return sizes
+
+    def _has_room(self, sizes: Sizes) -> bool:
+        texts, held_out = (sum(map(len, each)) for each in (self.texts, self.held_out))
+        if self.held_out:
+            return sum(sizes[:2]) <= texts and sizes[2] <= held_out
+        return sum(sizes) <= texts
+
+    def _allowance(self, trials: Trials, bars: int, sizes: Sizes, budget: Budget) -> Allowance:
+        """Planned once: a search that was stopped goes on with the plan that it began with."""
+        closing = closing_units(sizes[1], sizes[2], bars)
+        planned = self._load("units", budget)
+        if planned is not None:
+            return budget.planned(planned[0], closing)
+        most = self.asked.evaluations
+        limit = None if most is None else trials.units + most * sizes[0]
+        allowance = budget.allowance(limit, trials.units, closing)
+        self._save("units", budget, [allowance.units])
+        return allowance
+
+    def _problem(self, dealt: Parts) -> Problem:
+        return Problem(
+            geometry=self.against.geometry,
+            length=self.bench.length,
+            starts=[each.candidate for each in self.against.fixed],
+            start_tokens=self.asked.start_tokens,
+            seed=self.asked.seed,
+            slope=self._panel(dealt.search, 0).slope,
+            over=self.against.over,
+        )
+
+    def _panel(self, documents: Sequence[Document], first: int) -> Panel:
+        return Panel(
+            bench=self.bench,
+            documents=tuple(documents),
+            first=first,
+            keys=[self.keys[each.digest] for each in documents] if self.keys else (),
+            plain=self.against.fixed[0].candidate,
+        )
+
+    def _load(self, what: str, budget: Budget) -> list[Any] | None:
+        found = self.folder.load(self._key(what, budget))
+        return None if found is None else list(found["planned"])
+
+    def _save(self, what: str, budget: Budget, planned: list[Any]) -> None:
+        self.folder.save(self._key(what, budget), {"planned": planned})
+
+    def _key(self, what: str, budget: Budget) -> Key:
+        asked = {name: getattr(self.asked, name) for name in self.asked.__slots__}
+        return Key.of({"plan": what, "budget": budget.seconds, **asked})
+
+
+def searched(
+    loaded: LoadedModel,
+    place: CheckpointSource,
+    asked: Request,
+    against: Contestants,
+    length: int,
+    *,
+    texts: Texts,
+    out: str | Path | None,
+    executor: Executor | None,
+    batch: int,
+) -> Searched:
+    """A search, its folder claimed. Raises RopewalkError for bad input."""
+    tokenizer = loaded.require_tokenizer()
+    scored = asked.tail_tokens or max(1, length // 4)
+    read = [Document.read(text, tokenizer) for text in texts.search]
+    kept = [Document.read(text, tokenizer) for text in texts.held_out]
+    setting = Setting(
+        model=loaded.name,
+        trained_length=read_model(config_of(loaded.model)).rope().geometry().trained_length,
+        weights=identity(loaded),
+        dtype=place.dtype,
+        documents=(*read, *kept),
+        code_version=code_version(),
+        protocol=Tail(tokens=scored, windows=1),
+    )
+    objective = read_objective(asked.objective)
+    needles = None
+    if objective.has("needle"):
+        prose = [text.read_text("utf-8") for text in texts.search]
+        materials = Materials(tokens=Tokens.of(tokenizer), texts=prose)
+        needles = generator("needle", materials), materials.tokens
+    manifest = {**setting.manifest(), "command": "search", "length": length}
+    folder = Folder.open(Path(out or default_run_folder(loaded.name, "search")), manifest)
+    pieces: Stretches = [stretches(each, length) for each in read]
+    tested: Stretches = [stretches(each, length) for each in kept]
+    keys: Mapping[str, KeyTokens] = {}
+    if objective.has("longppl"):
+        keys = _keys([*pieces, *tested], loaded, setting)
+        pieces = [_with(each, keys) for each in pieces]
+        tested = [_with(each, keys) for each in tested]
+    return Searched(
+        bench=Bench(
+            setting=setting,
+            source=place,
+            store=RunFolder(folder),
+            length=length,
+            tokens=scored,
+            objective=objective,
+            needles=needles,
+            short=None if asked.short_within is None else setting.trained_length,
+            executor=executor,
+            batch=batch,
+        ),
+        asked=asked,
+        against=against,
+        folder=folder,
+        texts=pieces,
+        held_out=tested,
+        keys=keys,
+    )
+
+
+def tokens_of(length: int | str, loaded: LoadedModel) -> int:
+    """``8x`` or a number of tokens, of a loaded model."""
+    geometry = read_model(config_of(loaded.model)).rope().geometry()
+    return length_in_tokens(length, geometry.trained_length)
+
+
+def _keys(texts: Stretches, loaded: LoadedModel, setting: Setting) -> Mapping[str, KeyTokens]:
+    """Key tokens of each stretch that has any, found by the model as it ships."""
+    trained = setting.trained_length
+    every = tuple(each for text in texts for each in text)
+    require_room(texts, 1)
+    own = replace(setting, documents=every, protocol=Tail(tokens=max(1, trained // 4), windows=1))
+    task = longppl(own.task, TransformersScorer(loaded.model), trained, "the model as it ships")
+    return {every[document].digest: key for (document, _), key in task.keys.items()}
+
+
+def _with(text: Sequence[Document], keys: Mapping[str, KeyTokens]) -> Sequence[Document]:
+    return [each for each in text if each.digest in keys]

@@ -1,0 +1,135 @@
+"""A search as table and pictures: factors by pair, loss against what was measured."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ropewalk.report.figures import (
+    NOTE,
+    add_legend,
+    line_style,
+    open_frame,
+    set_title,
+    write_figure,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Record = Mapping[str, Any]
+SHOWN = ("yarn", "linear", "ntk_aware")
+"""Fixed schedules beside the winner in the picture of factors."""
+HEADER = ("schedule", "magnitude", "search", "choice", "test", "to the best fixed one (95 %)")
+
+
+def write_search(document: Record, folder: Path) -> None:
+    """Write factors.png and search.png. Raises RopewalkError if they cannot be written."""
+    write_figure(draw_factors(document), folder / "factors.png")
+    write_figure(draw_descent([document]), folder / "search.png")
+
+
+def search_rows(document: Record) -> list[tuple[str, ...]]:
+    """The rows of a table under ``HEADER``: losses in nats a token."""
+    return [
+        (
+            row["name"],
+            f"{row['attention_factor']:g}",
+            *(_nats(row[part]) for part in ("search", "choice", "test")),
+            _apart(row["to_best_fixed"]),
+        )
+        for row in document["rows"]
+    ]
+
+
+def draw_factors(document: Record) -> "Figure":
+    """Divisors of each pair, on a log axis: what was found, the ramp, and fixed schedules."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.2))
+    axis = figure.subplots()
+    for number, row in enumerate(_drawn(document["rows"])):
+        factors = row["factors"]
+        every = max(1, len(factors) // 16)
+        label = f"{row['name']}, magnitude {row['attention_factor']:.4g}"
+        axis.plot(
+            range(len(factors)),
+            factors,
+            label=label,
+            **{**line_style(number), "markersize": 4, "markevery": (number % every, every)},
+        )
+    axis.set_yscale("log", base=2)
+    axis.yaxis.set_major_formatter("{x:g}")
+    stretched = document["length"] / document["trained_length"]
+    axis.axhline(stretched, color="grey", linewidth=1.0, linestyle=(0, (1, 2)))
+    axis.annotate(
+        f"length over trained length, {stretched:g}",
+        (0.01, stretched),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        **NOTE,
+    )
+    axis.set_xlabel("pair (0 is the fastest)")
+    axis.set_ylabel("factor (times slower)")
+    title = f"{document['model']} at {document['length']:,} tokens"
+    set_title(axis, f"{title}\n{document['verdict']}", 9)
+    axis.grid(axis="y", linewidth=0.5, alpha=0.4)
+    open_frame(axis)
+    add_legend(axis)
+    return figure
+
+
+def draw_descent(documents: Sequence[Record]) -> "Figure":
+    """The best loss on the search documents against tokens measured, a step line a search.
+
+    Of several searches, all over the same search documents.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.2))
+    axis = figure.subplots()
+    for number, document in enumerate(documents):
+        points = document["curve"]
+        tokens = [point["units"] * document["tokens_each"] for point in points]
+        values = [point["value"] for point in points]
+        style = {**line_style(number), "markersize": 4}
+        tokens, values = [*tokens, document["token_evaluations"]], [*values, values[-1]]
+        axis.plot(tokens, values, drawstyle="steps-post", label=f"way {document['way']}", **style)
+    first = documents[0]
+    for name in SHOWN[:1]:
+        fixed = [row for row in first["rows"] if row["name"].startswith(name) and row["search"]]
+        for row in fixed[:1]:
+            axis.axhline(row["search"], color="grey", linewidth=1.0, linestyle=(0, (1, 2)))
+            axis.annotate(
+                row["name"], (1.0, row["search"]), xycoords=("axes fraction", "data"),
+                xytext=(-2, 3), textcoords="offset points", ha="right", **NOTE,
+            )  # fmt: skip
+    axis.set_xlim(left=0)
+    axis.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1000:,.0f}k")
+    axis.set_xlabel("tokens through the model")
+    axis.set_ylabel(f"best {first['objective']} on the search documents (nats)")
+    number = first["documents"]["search"]
+    where = f"{first['model']} at {first['length']:,} tokens"
+    set_title(axis, f"{where}, {number} documents to search on")
+    axis.grid(axis="y", linewidth=0.5, alpha=0.4)
+    open_frame(axis)
+    add_legend(axis)
+    return figure
+
+
+def _drawn(rows: Sequence[Record]) -> list[Record]:
+    """The first two rows (what was found, and the ramp), and the fixed schedules of ``SHOWN``."""
+    head = rows[:1] if rows[0]["factors"] == rows[1]["factors"] else rows[:2]
+    fixed = [row for name in SHOWN for row in rows[2:] if row["name"].startswith(name)]
+    return [*head, *fixed]
+
+
+def _nats(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _apart(difference: Record | None) -> str:
+    if difference is None:
+        return "-"
+    low, high = difference["ci95"]
+    return f"{difference['value']:+.4f} ({low:+.4f} to {high:+.4f})"

@@ -1,0 +1,1 @@
+"""Ways to search: which candidates are tried, in which order."""
