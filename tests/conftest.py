@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 
-import torch
+from ropewalk.cli.main import yield_waiting_threads
+
+yield_waiting_threads()  # before torch is loaded, which reads it
+
+import torch  # noqa: E402
 
 torch.set_num_threads(1)  # tiny models: a second thread costs more than it computes
 

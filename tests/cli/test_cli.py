@@ -422,7 +422,7 @@ def test_compare_passes_everything_on(
         "--device=cpu",
         "--batch=4",
     ]
-    options += ["--json"]
+    options += ["--bos", "never", "--json"]
     assert main(["compare", str(tiny), *options]) == 0
     ((name, given, named),) = api.asked
     assert (name, given) == ("compare", (str(tiny),))
@@ -439,6 +439,7 @@ def test_compare_passes_everything_on(
         "stride": 9,
         "dtype": "float64",
         "device": "cpu",
+        "bos": "never",
         "batch": 4,
     }
     output, error = capsys.readouterr()

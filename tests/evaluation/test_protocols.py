@@ -74,9 +74,10 @@ def test_a_character_split_over_tokens_counts_once_for_its_first_token():
 class WordTokenizer:
     """Words only: spaces belong to no token, and the first token stands for no character."""
 
-    def __call__(self, text, *, return_offsets_mapping, add_special_tokens):
+    def __call__(self, text, *, return_offsets_mapping, add_special_tokens, split_special_tokens):
         assert return_offsets_mapping
         assert not add_special_tokens
+        assert split_special_tokens
         return {"input_ids": [9, 1, 2], "offset_mapping": [(0, 0), (1, 3), (4, 6)]}
 
 
@@ -86,7 +87,7 @@ def test_dropped_characters_count_for_the_next_token_and_at_the_end_for_the_last
 
 
 class SlowTokenizer:
-    def __call__(self, text, *, return_offsets_mapping, add_special_tokens):
+    def __call__(self, text, *, return_offsets_mapping, add_special_tokens, split_special_tokens):
         raise NotImplementedError("return_offset_mapping is not available")
 
 

@@ -2,35 +2,45 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from ropewalk.api.checkpoints import CheckpointSource, ModelInMemory, identity, open_checkpoint
-from ropewalk.api.tasks import long_perplexity, retrieval_tasks, write_samples
-from ropewalk.configs.shape import read_model
-from ropewalk.data import demo_book
+from ropewalk.api.checkpoints import ModelInMemory
+from ropewalk.api.preparing import Asked, Prepared, Words, opened, prepared, run_of
+from ropewalk.api.tasks import write_samples
+from ropewalk.data import toy_model
 from ropewalk.evaluation.budget import Budget
 from ropewalk.evaluation.cells import Record
-from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.differences import differences
 from ropewalk.evaluation.documents import Document, Tokenizer
 from ropewalk.evaluation.executor import Executor
-from ropewalk.evaluation.folders import default_run_folder
 from ropewalk.evaluation.measure import dry_run, measure
-from ropewalk.evaluation.progress import Progress
-from ropewalk.evaluation.request import Request, read_tasks
+from ropewalk.evaluation.progress import Progress, Silent
+from ropewalk.evaluation.request import DEFAULT_METHODS, Line, Request
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore, RunFolder
-from ropewalk.evaluation.tasks.longppl import LONGPPL
+from ropewalk.evaluation.tasks.induction import Induction
 from ropewalk.evaluation.tasks.retrieval import TRIALS
-from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.integrations.session import config_of, native_of
 from ropewalk.report.files import write_csv, write_json
 from ropewalk.report.plots import write_curves
 from ropewalk.report.records import PLAIN, loss_records
+
+SHOWN_TASK = Induction.name
+SHOWN_LENGTHS = ("1x", "4x")
+"""What the toy model is asked beside the demo model, and where, unless lengths are given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """Where a run is measured, and who is told. ``begun``: of ``time.monotonic``, for budgets."""
+
+    progress: Progress
+    executor: Executor | None
+    batch: int
+    begun: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,68 +60,93 @@ class CompareResult:
         return list(self.document["cells"])
 
 
-def compare(
+def compare(  # noqa: PLR0913 (one parameter an option)
     source: str | Path | None = None,
     *,
+    methods: str | Sequence[str] = (),
+    lengths: int | str | Sequence[int | str] = (),
+    modes: str | Sequence[str] = (),
+    lines: Sequence[Line] = (),
+    protocol: str = "tail",
+    windows: int | None = None,
+    tail_tokens: int | None = None,
+    stride: int | None = None,
+    tasks: str | Sequence[str] = (),
+    texts: Words = (),
+    trials: int = TRIALS,
+    bos: str = "auto",
+    questions: str | Path | None = None,
+    evaluator: str | Path | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    batch: int = 1,
+    budget: float | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
-    batch: int = 1,
-    budget: float | None = None,
-    **request: Any,
 ) -> CompareResult:
     """Methods against lengths, into a run folder: cells, tables and pictures.
 
-    source    a transformers folder, a .gguf file or a hub id; None for the bundled demo model
-    out       the run folder; an existing one is resumed
+    source    a transformers folder, a .gguf file or a hub id; None for the bundled demo model,
+              beside which a toy model shows what methods do to retrieval
+    lines     (``ropewalk.evaluation.request.Line``) instead of methods, lengths and modes: each
+              method has its own lengths
     batch     sequences of equal length that go through the model at once
     budget    seconds, loading included: the cheapest cells come first, and those that do not fit
               stand in the result with that reason
-    request   the other flags of ``ropewalk compare --help``; what is missing is chosen from the
-              model. ``lines`` (``ropewalk.evaluation.request.Line``) instead of methods, lengths
-              and modes: each method has its own lengths
+    out       the run folder; an existing one is resumed
+
+    The others are flags of ``ropewalk compare --help``. What is missing is chosen from the model;
+    methods and lengths of a model of yours so that they end within five minutes here, unless a
+    budget is given (``chosen`` in the document).
 
     Raises RopewalkError for bad input, before anything is measured; a cell that cannot run
     stands in the result with its reason.
     """
     begun = time.monotonic()
-    checkpoint, whole = _prepared(source, **request)
-    run, run_dir = whole.in_parts(batch), _run_dir(whole, out)
-    parts = measure(
-        run.setting,
-        run.series,
-        checkpoint,
-        RunFolder.open(run_dir, run.setting),
-        executor=executor,
-        progress=progress,
-        batch=batch,
-        budget=None if budget is None else Budget(budget, begun, _cost_model(run, checkpoint)),
+    asked = Asked.of(
+        source,
+        methods=methods,
+        lengths=lengths,
+        modes=modes,
+        lines=lines,
+        protocol=protocol,
+        windows=windows,
+        tail_tokens=tail_tokens,
+        stride=stride,
+        tasks=tasks,
+        texts=texts,
+        trials=trials,
+        bos=bos,
+        questions=questions,
+        evaluator=evaluator,
+        dtype=dtype,
+        device=device,
+        budget=budget,
+        out=out,
     )
-    results = run.merged(parts)
-    document = run.document([result.record() for result in results], run_dir)
-    document["differences"] = differences(results, _baseline(run))
-    write_json(document, run_dir)
-    write_csv(document, run_dir)
-    write_samples(whole.setting.others, results, run_dir)
-    if any(record["status"] == "ok" for record in loss_records(document)):
-        write_curves(document, run_dir)
-    return CompareResult(document=document, run_dir=run_dir)
+    how = How(progress=progress or Silent(), executor=executor, batch=batch, begun=begun)
+    result = _measured(asked, how)
+    if _shows_retrieval(asked):
+        toy = _measured(_beside(asked, result.run_dir), replace(how, batch=max(batch, trials)))
+        result = _with_toy(result, toy)
+    _write(result)
+    return result
 
 
-def plan_compare(
-    source: str | Path | None = None, *, out: str | Path | None = None, **request: Any
-) -> CompareResult:
-    """What ``compare`` would do: its cells, done or with estimated seconds. Writes nothing."""
-    checkpoint, whole = _prepared(source, **request)
-    run, run_dir = whole.in_parts(1), _run_dir(whole, out)
-    exists = (run_dir / "run.json").is_file()
-    store = RunFolder.open(run_dir, run.setting) if exists else NoStore()
-    cells = dry_run(run.setting, run.series, checkpoint, store, _cost_model(run, checkpoint))
-    document = run.document([cell.record() for cell in run.merged(cells)], run_dir)
-    return CompareResult(document=document, run_dir=run_dir)
+def plan_compare(source: str | Path | None = None, **words: Any) -> CompareResult:
+    """What ``compare`` would do: its cells, done or with estimated seconds. Writes nothing.
+
+    words  as ``compare`` takes them
+    """
+    asked = Asked.of(source, **words)
+    planned = _planned(asked)
+    if not _shows_retrieval(asked):
+        return planned
+    return _with_toy(planned, _planned(_beside(asked, planned.run_dir)))
 
 
-def perplexity(
+def perplexity(  # noqa: PLR0913 (one parameter an option)
     model: nn.Module,
     documents: Sequence[str | Tensor],
     lengths: Sequence[int],
@@ -123,12 +158,14 @@ def perplexity(
     windows: int | None = None,
     tail_tokens: int | None = None,
     stride: int | None = None,
+    bos: str = "auto",
     progress: Progress | None = None,
     batch: int = 1,
 ) -> list[Record]:
     """Loss of a transformers model against context length, without a run folder.
 
     documents  texts (needs ``tokenizer``), or token ids int64 ``[n]`` (no bits per byte)
+    bos        auto (as the tokenizer does; nothing without one), always or never
     batch      sequences of equal length that go through the model at once
 
     Returns one record a cell, as in ``compare``. Raises RopewalkError for bad input.
@@ -142,16 +179,18 @@ def perplexity(
         tail_tokens=tail_tokens,
         stride=stride,
     )
-    run = _run_of(
+    begins = opened(protocol, tokenizer, bos)
+    run = run_of(
         model,
         request,
         name=type(model).__name__,
         weights="not kept",
         documents=tuple(
-            Document.given(f"document {number}", each, tokenizer)
+            Document.given(f"document {number}", each, tokenizer, begins["opening"])
             for number, each in enumerate(documents, start=1)
         ),
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        bos=begins["bos"],
     )
     results = measure(
         run.setting, run.series, ModelInMemory(model), NoStore(), progress=progress, batch=batch
@@ -159,58 +198,90 @@ def perplexity(
     return [result.record() for result in results]
 
 
-def _prepared(
-    source: str | Path | None,
-    *,
-    texts: Sequence[Path] = (),
-    dtype: str = "float32",
-    device: str | None = None,
-    trials: int = TRIALS,
-    bos: str = "auto",
-    questions: Path | None = None,
-    evaluator: str | Path | None = None,
-    **words: Any,
-) -> tuple[CheckpointSource, Run]:
-    request = Request(**words)
-    request.check()
-    loaded = open_checkpoint(source, dtype=dtype, device=device)
-    tokenizer = loaded.require_tokenizer()
-    run = _run_of(
-        loaded.model,
-        request,
-        name=loaded.name,
-        weights=identity(loaded),
-        documents=tuple(Document.read(text, tokenizer) for text in texts or [demo_book()]),
-        others=retrieval_tasks(
-            request.tasks,
-            tokenizer,
-            texts or [demo_book()],
-            trials=trials,
-            bos=bos,
-            questions=questions,
-        ),
-        dtype=dtype,
+def _measured(asked: Asked, how: How) -> CompareResult:
+    """All cells of a comparison, kept in its run folder, and their samples."""
+    ready = prepared(asked)
+    run, run_dir = ready.run.in_parts(how.batch), ready.run_dir
+    store = RunFolder.open(run_dir, run.setting)
+    if ready.choice is not None:
+        ready.choice.keep(run_dir)
+        how.progress.chosen(ready.choice)
+    seconds = ready.budget(asked.budget)
+    parts = measure(
+        run.setting,
+        run.series,
+        ready.source,
+        store,
+        executor=how.executor,
+        progress=how.progress,
+        batch=how.batch,
+        budget=None if seconds is None else Budget(seconds, how.begun, ready.timed()),
     )
-    if LONGPPL.name in read_tasks(request.tasks):
-        by = loaded if evaluator is None else open_checkpoint(evaluator, dtype=dtype, device=device)
-        run = run.with_task(long_perplexity(run.setting, by, texts or [demo_book()]))
-    return CheckpointSource(place=source, dtype=dtype, device=device, loaded=loaded), run
+    results = run.merged(parts)
+    write_samples(ready.run.setting.others, results, run_dir)
+    document = _document(ready, [result.record() for result in results])
+    document["differences"] = differences(results, _baseline(run))
+    return CompareResult(document=document, run_dir=run_dir)
 
 
-def _run_of(model: nn.Module, request: Request, **setting: Any) -> Run:
-    rope = read_model(config_of(model)).rope()
-    return Run.of(request, rope.geometry(), native_of(model), **setting)
+def _planned(asked: Asked) -> CompareResult:
+    ready = prepared(asked)
+    run, run_dir = ready.run.in_parts(1), ready.run_dir
+    exists = (run_dir / "run.json").is_file()
+    store = RunFolder.open(run_dir, run.setting) if exists else NoStore()
+    cells = dry_run(run.setting, run.series, ready.source, store, ready.timed())
+    document = _document(ready, [cell.record() for cell in run.merged(cells)])
+    return CompareResult(document=document, run_dir=run_dir)
 
 
-def _cost_model(run: Run, checkpoint: CheckpointSource) -> CostModel:
-    return run.cost_model(TransformersScorer(checkpoint.open().model))
+def _document(ready: Prepared, records: list[Record]) -> dict[str, Any]:
+    document = ready.run.document(records, ready.run_dir)
+    if ready.choice is not None:
+        document["chosen"] = ready.choice.record()
+    return document
+
+
+def _shows_retrieval(asked: Asked) -> bool:
+    """The demo model retrieves nothing, so that a task of it would show nothing."""
+    return asked.place is None and not asked.request.tasks and not asked.request.lines
+
+
+def _beside(asked: Asked, run_dir: Path) -> Asked:
+    """The same methods and modes, asked of the toy model."""
+    request = replace(
+        asked.request,
+        tasks=(SHOWN_TASK,),
+        lengths=asked.request.lengths or SHOWN_LENGTHS,
+        methods=asked.request.methods or DEFAULT_METHODS,
+        protocol="tail",
+        windows=None,
+        tail_tokens=None,
+        stride=None,
+    )
+    materials = replace(asked.materials, texts=(), questions=None, evaluator=None)
+    out = run_dir / toy_model().name
+    return replace(asked, place=toy_model(), request=request, materials=materials, out=out)
+
+
+def _with_toy(result: CompareResult, toy: CompareResult) -> CompareResult:
+    """The cells of both, those of the toy model marked as its own."""
+    cells = [{**cell, "model": toy.document["model"]} for cell in toy.records]
+    merged = {"cells": [*result.records, *cells]}
+    if "differences" in result.document:
+        both = (result.document["differences"], toy.document["differences"])
+        merged["differences"] = [each for some in both for each in some]
+    return replace(result, document={**result.document, **merged})
+
+
+def _write(result: CompareResult) -> None:
+    """Tables and pictures."""
+    write_json(result.document, result.run_dir)
+    write_csv(result.document, result.run_dir)
+    if any(record["status"] == "ok" for record in loss_records(result.document)):
+        write_curves(result.document, result.run_dir)
 
 
 def _baseline(run: Run) -> str:
     """What differences compare with: plain RoPE, or else the first method."""
     texts = [each.method.text for each in run.series]
     return PLAIN if PLAIN in texts else texts[0]
-
-
-def _run_dir(run: Run, out: str | Path | None) -> Path:
-    return Path(out or default_run_folder(run.setting.model, run.setting.protocol.name))

@@ -1,15 +1,33 @@
 """``ropewalk compare``: methods against lengths, into a run folder."""
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from ropewalk.cli.chosen import choice_text, duration, whole_command
+from ropewalk.cli.compare_options import (
+    TAIL,
+    Batch,
+    Bos,
+    DryRun,
+    Evaluator,
+    Lengths,
+    Methods,
+    Modes,
+    Out,
+    Protocol,
+    QuestionsFile,
+    Seconds,
+    Stride,
+    TailTokens,
+    Tasks,
+    Texts,
+    Trials,
+    Windows,
+)
 from ropewalk.cli.options import (
     MODEL_HELP,
-    SPEC_HELP,
     Device,
     Dtype,
     DtypeName,
@@ -22,9 +40,7 @@ from ropewalk.cli.output import print_json, print_rich, print_table, remark
 from ropewalk.cli.progress import bars
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
-from ropewalk.evaluation.folders import RUNS, default_run_folder
-from ropewalk.evaluation.protocols.parameters import STRIDE, TAIL_TOKENS, WINDOWS, Flag
-from ropewalk.evaluation.protocols.table import PROTOCOLS, having
+from ropewalk.evaluation.folders import default_run_folder
 from ropewalk.integrations.sources import Checkpoint, ConfigFile, HubId, locate
 
 COMPARE_EXAMPLES = """\b
@@ -35,136 +51,8 @@ Examples:
 """
 
 
-ProtocolName = Enum("ProtocolName", {name.upper(): name for name in PROTOCOLS})  # type: ignore[misc]
-"""Names of the protocols."""
-TAIL = ProtocolName("tail")
-
-
-def _flag(flag: Flag) -> Any:
-    """The option of a flag that some protocols have."""
-    names = ", ".join(having(flag))
-    return typer.Option(metavar="N", min=1, show_default=False, help=f"{flag.help} ({names}).")
-
-
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--method",
-        metavar="SPEC",
-        show_default=False,
-        help=f"Repeats. {SPEC_HELP} Without it, every method that needs no more than a factor. "
-        "An omitted factor is the longest length over the trained length; factor=length "
-        "makes it each cell's own.",
-    ),
-]
-Lengths = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--length",
-        metavar="N",
-        show_default=False,
-        help="Repeats. Context length in tokens, or in trained lengths: 4096, 2x, 0.5x. "
-        "Without it, 0.5x, 1x, 2x, 4x and 8x.",
-    ),
-]
-Texts = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--text",
-        metavar="FILE",
-        show_default=False,
-        help="Repeats. UTF-8 text to measure on; without it, the bundled book.",
-    ),
-]
-Protocol = Annotated[
-    ProtocolName,
-    typer.Option(
-        help="tail: the same last tokens with ever more context before them; curve: loss by "
-        "position; prefix: the first N tokens; sliding: windows of N at a stride; the others: "
-        "the rule of a published script, to the letter.",
-    ),
-]
-Modes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mode",
-        metavar="MODE",
-        show_default=False,
-        help="Repeats. full (one pass; the default); stream (what decoding computes, in one "
-        "pass; stream:P after a prompt of P tokens); decode (really token by token); or "
-        "chunked:N (prefill in chunks of N).",
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        show_default=False,
-        help=f"The run folder; an existing one is resumed. Without it, {RUNS}/<model>-<protocol>.",
-    ),
-]
-Windows = Annotated[int | None, _flag(WINDOWS)]
-TailTokens = Annotated[int | None, _flag(TAIL_TOKENS)]
-Stride = Annotated[int | None, _flag(STRIDE)]
-Batch = Annotated[
-    int,
-    typer.Option(
-        metavar="B", min=1, help="Sequences of equal length in one pass: faster on a GPU."
-    ),
-]
-Seconds = Annotated[
-    float | None,
-    typer.Option(
-        "--budget",
-        metavar="SECONDS",
-        min=0,
-        show_default=False,
-        help="Measure what fits, cheapest first; the table says what did not.",
-    ),
-]
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--task",
-        metavar="TASK",
-        show_default=False,
-        help="Repeats. loss (the default); longppl; needle (four keys in the text), passkey, "
-        "niah_single_1 and RULER's other tasks, graph_bfs, coreference, induction, key_value, "
-        "...; all (docs/tasks.md).",
-    ),
-]
-Trials = Annotated[int, typer.Option(metavar="N", min=2, help="Samples of a task's cell.")]
-Bos = Annotated[
-    str,
-    typer.Option(
-        metavar="WORD",
-        help="Whether a task's prompt begins with a BOS: auto (as the tokenizer does), always, "
-        "never.",
-    ),
-]
-QuestionsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--questions",
-        metavar="FILE",
-        show_default=False,
-        help="JSON lines with document, question and answer, for --task qa.",
-    ),
-]
-Evaluator = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL",
-        show_default=False,
-        help="Finds the key tokens of --task longppl; without it, MODEL as it ships.",
-    ),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="List the cells and estimated seconds; run nothing.")
-]
-
-
 def compare(  # noqa: PLR0913 (one parameter an option)
+    context: typer.Context,
     model: Model = None,
     *,
     method: Methods = None,
@@ -190,7 +78,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
 ) -> None:
     """Compare methods over context lengths: a table, plots and a run folder.
 
-    Without MODEL, on the bundled demo model and book. Every finished cell is kept at once:
+    Without MODEL, on the bundled demo model and book; a bundled toy model shows what methods do
+    to retrieval. Every finished cell is kept at once:
     an interrupted run goes on where it stopped when the same command is given again.
     """
     request = {
@@ -205,9 +94,10 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         "stride": stride,
         "dtype": dtype.value,
         "device": device,
+        "bos": bos,
     }
     if task:
-        tasks = {"tasks": task, "trials": trials, "bos": bos, "questions": questions}
+        tasks = {"tasks": task, "trials": trials, "questions": questions}
         request = {**request, **tasks, "evaluator": evaluator}
     require_files([*(text or []), *([questions] if questions else [])])
     if dry_run:
@@ -221,6 +111,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         _print_plan(document)
     else:
         _print_table(document)
+    if "chosen" in document and not as_json:
+        _print_choice(context, document["chosen"])
     _require_a_cell(document["cells"])
 
 
@@ -262,6 +154,14 @@ def _print_table(document: Mapping[str, Any]) -> None:
     for table in task_tables(document):
         print_rich(table)
     typer.echo(f"Run folder: {document['run_dir']}")
+
+
+def _print_choice(context: typer.Context, chosen: Mapping[str, Any]) -> None:
+    """What was left out, and how to measure it."""
+    typer.echo(f"Methods and lengths were {choice_text(chosen)}.")
+    if chosen["whole"] != chosen["flags"]:
+        typer.echo(f"All of them, {duration(chosen['whole_seconds'])}:")
+        typer.echo(f"  {whole_command(context, chosen)}")
 
 
 def _print_plan(document: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ Nothing heavier than typer is imported before a command runs.
 """
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -26,6 +27,8 @@ from ropewalk.core.errors import RopewalkError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""How threads of OpenMP wait for one another, by whichever variable a user may have set."""
 
 app = typer.Typer(
     name="ropewalk",
@@ -74,7 +77,18 @@ def _ropewalk(
 
 def run() -> NoReturn:
     """Entry point of the installed script."""
+    yield_waiting_threads()
     sys.exit(main())
+
+
+def yield_waiting_threads() -> None:
+    """Threads that wait give their core away, unless the user chose how they wait.
+
+    Those of torch spin at each barrier, which costs a program beside it a core, and takes the
+    cores from themselves. Read when torch is loaded, so it is set before.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ropewalk.cli.chosen import choice_text
+from ropewalk.cli.output import remark
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ropewalk.evaluation.cells import Result
+    from ropewalk.evaluation.choosing import Choice
     from ropewalk.evaluation.jobs import Job
 
 
@@ -20,8 +24,11 @@ class Bars:
         self._whole = whole
         self._job = job
 
+    def chosen(self, choice: "Choice") -> None:
+        remark(choice_text(choice.record()))
+
     def planned(self, cost: float) -> None:
-        self._bars.update(self._whole, total=cost, visible=cost > 0)
+        self._bars.reset(self._whole, total=cost, visible=cost > 0)
 
     def started(self, job: "Job", cost: float) -> None:
         longest = f"{job.lengths[-1]:,} tokens"

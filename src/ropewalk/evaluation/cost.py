@@ -27,11 +27,29 @@ def pass_cost(tokens: int, split: Pass) -> float:
     return tokens + tokens**2 / ATTENTION_TOKENS + CALL_TOKENS * (calls - 1)
 
 
+def call_cost(before: int) -> float:
+    """Token equivalents of a call of one token, or of a few, after ``before`` tokens."""
+    return CALL_TOKENS + 1 + before / ATTENTION_TOKENS
+
+
+FIRST_TOKENS = 64
+ENOUGH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A timed pass: so many tokens in so many seconds."""
+
+    tokens: int
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostModel:
-    """Seconds for each token equivalent."""
+    """Seconds for each token equivalent, from a timed pass."""
 
     seconds_per_token: float
+    probe: Probe | None = None
 
     @classmethod
     def calibrated(cls, *, tokens: int, seconds: float) -> "CostModel":
@@ -43,15 +61,24 @@ class CostModel:
             raise RopewalkError(
                 f"a pass of {tokens} tokens in {seconds} s: expected both above zero"
             )
-        return cls(seconds_per_token=seconds / pass_cost(tokens, FullPass()))
+        rate = seconds / pass_cost(tokens, FullPass())
+        return cls(seconds_per_token=rate, probe=Probe(tokens=tokens, seconds=seconds))
 
     @classmethod
     def timed(cls, model: LanguageModel, ids: Tensor) -> "CostModel":
-        """From the second of two full passes over ``ids`` ``[n]``."""
-        model.token_losses(ids, 1, FullPass())
-        started = time.perf_counter()
-        model.token_losses(ids, 1, FullPass())
-        return cls.calibrated(tokens=len(ids), seconds=time.perf_counter() - started)
+        """From full passes over the first of ``ids`` ``[n]``, ever more of them until one takes
+        long enough to time, so that a large model is not asked for more than it must. The very
+        first pass, which is slower, does not count.
+        """
+        tokens = min(FIRST_TOKENS, len(ids))
+        model.token_losses(ids[:tokens], 1, FullPass())
+        while True:
+            started = time.perf_counter()
+            model.token_losses(ids[:tokens], 1, FullPass())
+            seconds = time.perf_counter() - started
+            if seconds >= ENOUGH_SECONDS or tokens == len(ids):
+                return cls.calibrated(tokens=tokens, seconds=seconds)
+            tokens = min(4 * tokens, len(ids))
 
     def seconds(self, cost: float) -> float:
         """Seconds of ``cost`` token equivalents."""

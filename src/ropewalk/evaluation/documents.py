@@ -28,6 +28,7 @@ class Tokenizer(Protocol):
         *,
         return_offsets_mapping: bool,
         add_special_tokens: bool,
+        split_special_tokens: bool,
     ) -> Mapping[str, Any]:
         """``input_ids`` ``[n]``, and ``offset_mapping``: (start, stop) of each, in characters."""
         ...
@@ -40,7 +41,7 @@ class Document:
     name          shown in messages and in the manifest of a run
     ids           int64 ``[n]``, at least 2 tokens
     byte_lengths  int64 ``[n]``; adds up to the bytes of the text
-    opening       ids with which protocols that say so open a window: the tokenizer's BOS, or none
+    opening       ids with which a window begins: the tokenizer's BOS, or none
 
     Raises RopewalkError for fewer than 2 tokens or for tensors that do not fit together.
     """
@@ -66,8 +67,10 @@ class Document:
             )
 
     @classmethod
-    def encode(cls, name: str, text: str, tokenizer: Tokenizer) -> "Document":
-        """Tokenise ``text`` as it stands, without special tokens.
+    def encode(
+        cls, name: str, text: str, tokenizer: Tokenizer, opening: tuple[int, ...] = ()
+    ) -> "Document":
+        """Tokenise ``text`` as it stands: letters that spell a special token are text.
 
         Raises RopewalkError for empty text, text that UTF-8 cannot hold, a tokenizer that
         does not report offsets, or fewer than 2 tokens.
@@ -78,7 +81,12 @@ class Document:
             raise RopewalkError(f"document {name!r} is empty: expected text; give another file")
         bytes_before = _bytes_before(name, text)
         try:
-            encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+            encoded = tokenizer(
+                text,
+                return_offsets_mapping=True,
+                add_special_tokens=False,
+                split_special_tokens=True,
+            )
         except NotImplementedError as error:
             raise RopewalkError(
                 f"document {name!r}: the tokenizer reports no offsets; expected a fast "
@@ -86,28 +94,28 @@ class Document:
             ) from error
         lengths = _token_bytes(encoded["offset_mapping"], bytes_before)
         ids = torch.tensor(encoded["input_ids"], dtype=torch.int64)
-        bos = getattr(tokenizer, "bos_token_id", None)
-        return cls(
-            name=name,
-            ids=ids,
-            byte_lengths=torch.from_numpy(lengths),
-            opening=() if bos is None else (bos,),
-        )
+        return cls(name=name, ids=ids, byte_lengths=torch.from_numpy(lengths), opening=opening)
 
     @classmethod
-    def given(cls, name: str, content: "str | Tensor", tokenizer: Tokenizer | None) -> "Document":
+    def given(
+        cls,
+        name: str,
+        content: "str | Tensor",
+        tokenizer: Tokenizer | None,
+        opening: tuple[int, ...] = (),
+    ) -> "Document":
         """From a text, or from token ids int64 ``[n]``, whose bytes are unknown: 0.
 
         Raises RopewalkError as ``encode``, and for a text without a tokenizer.
         """
         if not isinstance(content, str):
-            return cls(name=name, ids=content, byte_lengths=0 * content)
+            return cls(name=name, ids=content, byte_lengths=0 * content, opening=opening)
         if tokenizer is None:
             raise RopewalkError(f"{name} is text: expected token ids, or a tokenizer beside it")
-        return cls.encode(name, content, tokenizer)
+        return cls.encode(name, content, tokenizer, opening)
 
     @classmethod
-    def read(cls, path: Path, tokenizer: Tokenizer) -> "Document":
+    def read(cls, path: Path, tokenizer: Tokenizer, opening: tuple[int, ...] = ()) -> "Document":
         """Tokenise a UTF-8 file. Raises RopewalkError as ``encode``, and if it cannot be read."""
         try:
             text = path.read_text(encoding="utf-8")
@@ -119,7 +127,7 @@ class Document:
             raise RopewalkError(
                 f"{path} is not UTF-8 (byte {error.start}): expected UTF-8 text; convert the file"
             ) from error
-        return cls.encode(path.name, text, tokenizer)
+        return cls.encode(path.name, text, tokenizer, opening)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -3,11 +3,16 @@
 from typing import Protocol
 
 from ropewalk.evaluation.cells import Result
+from ropewalk.evaluation.choosing import Choice
 from ropewalk.evaluation.jobs import Job
 
 
 class Progress(Protocol):
     """Callbacks. Costs are in token equivalents (``cost.py``): shares of the whole."""
+
+    def chosen(self, choice: Choice) -> None:
+        """What is measured where methods or lengths were left open."""
+        ...
 
     def planned(self, cost: float) -> None:
         """Before the first job: the cost of all that is left to do."""
@@ -28,6 +33,9 @@ class Progress(Protocol):
 
 class Silent:
     """Tells nothing."""
+
+    def chosen(self, choice: Choice) -> None:
+        return None
 
     def planned(self, cost: float) -> None:
         return None

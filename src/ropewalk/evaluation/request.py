@@ -46,6 +46,7 @@ class Request:
     """What is to be measured, in the words of ``ropewalk compare --help``.
 
     lines  instead of methods, lengths and modes
+    tasks  none: the loss
     """
 
     methods: Sequence[str] = ()
@@ -56,7 +57,7 @@ class Request:
     windows: int | None = None
     tail_tokens: int | None = None
     stride: int | None = None
-    tasks: Sequence[str] = (LOSS.name,)
+    tasks: Sequence[str] = ()
 
     def check(self) -> None:
         """Raise RopewalkError for a mistyped word, before a model is loaded."""
@@ -67,14 +68,11 @@ class Request:
         read_tasks(self.tasks)
 
     def all_lines(self, native: Encoding) -> Sequence[Line]:
-        """A line for each mode and method; without a method, the default ones: ``native`` first
-        where it is not plain RoPE, and it alone where nothing rotates.
+        """A line for each mode and method; without a method, the default ones.
 
         Raises RopewalkError for a method that is given twice.
         """
-        shipped = () if native.frequencies == none(native.geometry).frequencies else (NATIVE,)
-        scalings = () if native.frequencies is None else DEFAULT_METHODS
-        methods = list(self.methods) or [*shipped, *scalings]
+        methods = list(self.methods) or list(default_methods(native))
         for method in methods:
             if methods.count(method) > 1:
                 raise RopewalkError(f"--method {method} is given twice; drop one")
@@ -83,6 +81,14 @@ class Request:
             for mode in self.modes or ("full",)
             for method in methods
         ]
+
+
+def default_methods(native: Encoding) -> tuple[str, ...]:
+    """What is compared of a model without a word: ``native`` first where it is not plain RoPE,
+    and it alone where nothing rotates.
+    """
+    shipped = () if native.frequencies == none(native.geometry).frequencies else (NATIVE,)
+    return (*shipped, *(() if native.frequencies is None else DEFAULT_METHODS))
 
 
 def check_words(methods: Sequence[str], modes: Sequence[str]) -> None:

@@ -82,10 +82,11 @@ class Run:
         documents: tuple[Document, ...],
         dtype: str,
         others: tuple[Task, ...] = (),
+        bos: str | None = None,
     ) -> "Run":
         """What is asked of a model of that geometry and encoding.
 
-        name, weights, dtype, others  as in ``Setting``
+        name, weights, dtype, others, bos  as in ``Setting``
 
         Raises RopewalkError for bad input.
         """
@@ -100,6 +101,7 @@ class Run:
             documents=documents,
             code_version=code_version(),
             others=others,
+            bos=bos,
             protocol=read_protocol(
                 request.protocol,
                 geometry.trained_length,
@@ -124,6 +126,7 @@ class Run:
             "model": self.setting.model,
             "trained_length": self.setting.trained_length,
             "protocol": self.setting.protocol.text,
+            "bos": self.setting.bos,
             "run_dir": str(run_dir),
             "cells": records,
         }

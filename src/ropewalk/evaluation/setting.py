@@ -22,6 +22,7 @@ class Setting:
     dtype           of the weights and activations, e.g. ``float32``
     code_version    version of the code that measures
     others          tasks beside the loss of the documents
+    bos             text of the token with which a window of a document begins; None without one
 
     Raises RopewalkError without a document.
     """
@@ -34,6 +35,7 @@ class Setting:
     documents: tuple[Document, ...]
     code_version: str
     others: tuple[Task, ...] = ()
+    bos: str | None = None
     task: Loss = field(init=False)
     """What is measured: the loss of the documents as the protocol takes them."""
 

@@ -15,19 +15,27 @@ from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverUnits
+from ropewalk.evaluation.bos import BosTokenizer
 from ropewalk.evaluation.documents import Document, joined
 from ropewalk.evaluation.protocols.parameters import stride, text_tokens
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
+from ropewalk.evaluation.protocols.protocol import Span, Targets
+from ropewalk.evaluation.protocols.published import PublishedRule, require_auto
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkLlamaRule(EvaluationProtocol):
+class ChunkLlamaRule(PublishedRule):
     """Stride S; T tokens of the stream (the script reads all). A unit is a window."""
 
     stride: int = stride()
     tokens: int = text_tokens()
     name: ClassVar[str] = "chunkllama"
     average: ClassVar[Average] = OverUnits()
+
+    @classmethod
+    def opening(cls, tokenizer: BosTokenizer, bos: str) -> tuple[int, ...]:
+        """None: windows stand where they stand in the stream."""
+        require_auto(cls.name, bos)
+        return ()
 
     def texts(self, documents: tuple[Document, ...]) -> tuple[Document, ...]:
         return (joined(documents),)

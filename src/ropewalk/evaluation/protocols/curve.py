@@ -2,8 +2,8 @@
 
 Of a document of N tokens, window j starts at j * (N // (2 W)), j = 0 .. W - 1, whatever the
 lengths. The figure of length n is the mean loss of the K tokens before position n of each
-window: tokens n - K .. n - 1. For a prefix-consistent method one pass at the longest
-length serves all lengths. Unlike ``tail``, each length has targets of its own.
+window: tokens n - K .. n - 1 of its sequence, BOS included. For a prefix-consistent method one
+pass at the longest length serves all lengths. Unlike ``tail``, each length has targets of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,4 +39,5 @@ class Curve(WindowProtocol):
     def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
         for window, start in enumerate(self.shifts(document)):
             scored = tuple(self.scored(length, window) for length in lengths)
-            yield Span(start=start, stop=start + max(lengths), scored=scored)
+            stop = start + max(lengths) - len(document.opening)
+            yield Span(start=start, stop=stop, scored=scored, opening=document.opening)

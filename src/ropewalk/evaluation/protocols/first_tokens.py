@@ -12,11 +12,12 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OfPerplexities, OverUnits
 from ropewalk.evaluation.documents import Document
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
+from ropewalk.evaluation.protocols.protocol import Span, Targets
+from ropewalk.evaluation.protocols.published import PublishedRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FirstTokens(EvaluationProtocol):
+class FirstTokens(PublishedRule):
     """One window a document. A unit is a document."""
 
     def check(self, length: int, document: Document) -> None:

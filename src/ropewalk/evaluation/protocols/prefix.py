@@ -1,7 +1,8 @@
 """Prefix: the mean over the first n tokens of each document.
 
-Tokens 1 .. n - 1 are scored (token 0 has nothing before it). A falling curve partly shows
-that later tokens have more context, whatever the method; ``tail`` does not have that fault.
+Tokens 1 .. n - 1 are scored (token 0, the BOS if there is one, has nothing before it). A falling
+curve partly shows that later tokens have more context, whatever the method; ``tail`` does not have
+that fault.
 
 Source: the "truncated" perplexity of Peng et al. 2023, YaRN, arXiv:2309.00071, section 4.
 Deviation: the released script averages window means; here sums are divided by tokens.
@@ -38,4 +39,5 @@ class Prefix(EvaluationProtocol):
 
     def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
         scored = tuple(Targets(length=n, window=0, first=1, last=n) for n in lengths)
-        yield Span(start=0, stop=max(lengths), scored=scored)
+        stop = max(lengths) - len(document.opening)
+        yield Span(start=0, stop=stop, scored=scored, opening=document.opening)

@@ -18,11 +18,12 @@ from typing import ClassVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document, joined
 from ropewalk.evaluation.protocols.parameters import text_tokens
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
+from ropewalk.evaluation.protocols.protocol import Span, Targets
+from ropewalk.evaluation.protocols.published import PublishedRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PressRule(EvaluationProtocol):
+class PressRule(PublishedRule):
     """Blocks of n tokens of the first T. A unit is a block."""
 
     tokens: int = text_tokens()

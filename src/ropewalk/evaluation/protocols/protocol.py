@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverTokens
+from ropewalk.evaluation.bos import BosTokenizer, opening_ids
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.parameters import Flag, Parameter, Scope
 
@@ -119,6 +120,14 @@ class EvaluationProtocol(ABC):
         """Name and all parameters, e.g. ``tail:tokens=128,windows=8``."""
         values = ",".join(f"{name}={getattr(self, name)}" for name in self.parameters())
         return f"{self.name}:{values}" if values else self.name
+
+    @classmethod
+    def opening(cls, tokenizer: BosTokenizer, bos: str) -> tuple[int, ...]:
+        """Ids with which a window begins, of its n tokens; here as ``bos`` says.
+
+        Raises RopewalkError as ``opening_ids``.
+        """
+        return opening_ids(tokenizer, bos)
 
     def groups(self, lengths: tuple[int, ...], sharing: Sharing) -> tuple[tuple[int, ...], ...]:
         """Lengths (ascending) by the set of passes that serves them; here each its own."""

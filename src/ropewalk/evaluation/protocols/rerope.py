@@ -16,13 +16,14 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverUnits
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.parameters import TAIL_TOKENS, parameter
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
+from ropewalk.evaluation.protocols.protocol import Span, Targets
+from ropewalk.evaluation.protocols.published import PublishedRule
 
 PUBLISHED_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReRoPERule(EvaluationProtocol):
+class ReRoPERule(PublishedRule):
     """K tokens of each document. A unit is a document."""
 
     tokens: int = parameter(lambda scope: min(PUBLISHED_TOKENS, scope.lengths[0]), TAIL_TOKENS)

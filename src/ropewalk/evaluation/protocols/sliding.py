@@ -3,7 +3,8 @@
 The first window scores its tokens 1 .. n - 1. Windows then end at n + S, n + 2 S, ..., T;
 each holds n tokens and scores only those that no window before it scored. So every token
 but the first is scored exactly once, the same ones for every length, each (after the
-first window) with at least n - S tokens before it.
+first window) with at least n - S tokens before it. With a BOS, each window begins with it and
+holds n - 1 of the document, the first ends at n - 1, and the first token is scored too.
 
 Source: Press et al. 2021, ALiBi, arXiv:2108.12409, appendix B; Chen et al. 2023, PI,
 arXiv:2306.15595, section 3.2 (S = 256).
@@ -51,9 +52,11 @@ class Sliding(EvaluationProtocol):
 
     def spans(self, lengths: Sequence[int], document: Document) -> Iterator[Span]:
         for length in lengths:
-            scored_to = 1
-            for stop in (*range(length, self.tokens, self.stride), self.tokens):
-                start = stop - length
-                fresh = Targets(length=length, window=0, first=scored_to - start, last=length)
-                yield Span(start=start, stop=stop, scored=(fresh,))
+            opening = document.opening
+            own, scored_to = length - len(opening), 0 if opening else 1
+            for stop in (*range(own, self.tokens, self.stride), self.tokens):
+                start = stop - own
+                first = len(opening) + scored_to - start
+                fresh = Targets(length=length, window=0, first=first, last=length)
+                yield Span(start=start, stop=stop, scored=(fresh,), opening=opening)
                 scored_to = stop

@@ -14,11 +14,12 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.averages import Average, OverTokens, OverUnits
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.protocols.parameters import PUBLISHED_STRIDE, stride, text_tokens
-from ropewalk.evaluation.protocols.protocol import EvaluationProtocol, Span, Targets
+from ropewalk.evaluation.protocols.protocol import Span, Targets
+from ropewalk.evaluation.protocols.published import PublishedRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StrideRule(EvaluationProtocol):
+class StrideRule(PublishedRule):
     """Stride S in tokens. A unit is a window."""
 
     stride: int = stride()

@@ -41,6 +41,13 @@ def having(flag: Flag) -> tuple[str, ...]:
     return tuple(name for name, each in PROTOCOLS.items() if flag in each.flags())
 
 
+def protocol_named(name: str) -> type[EvaluationProtocol]:
+    """By name; RopewalkError for an unknown one."""
+    if name not in PROTOCOLS:
+        raise RopewalkError(f"protocol {name}: expected one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
 def read_protocol(
     name: str,
     trained_length: int,
@@ -55,8 +62,7 @@ def read_protocol(
     Raises RopewalkError for an unknown name, or an option that the protocol does not have;
     ``windows`` is for those that have it.
     """
-    if name not in PROTOCOLS:
-        raise RopewalkError(f"protocol {name}: expected one of {', '.join(PROTOCOLS)}")
+    protocol = protocol_named(name)
     for flag, value in ((STRIDE, stride), (TAIL_TOKENS, tail_tokens)):
         if value is not None and name not in having(flag):
             raise RopewalkError(
@@ -65,6 +71,6 @@ def read_protocol(
             )
     given = {WINDOWS: windows, TAIL_TOKENS: tail_tokens, STRIDE: stride}
     scope = Scope(trained_length=trained_length, lengths=tuple(lengths))
-    return PROTOCOLS[name].chosen(
+    return protocol.chosen(
         scope, {flag: value for flag, value in given.items() if value is not None}
     )

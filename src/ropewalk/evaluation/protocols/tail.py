@@ -1,9 +1,9 @@
 """Tail: the same targets with ever more context before them.
 
 Of a document of N tokens, window j ends at N - j * (N // (2 W)), j = 0 .. W - 1. At length n
-a window is the n tokens before its end, and its last K tokens are scored. The targets are
-the same for every n, and for every choice of lengths, so that the loss falls with n if and
-only if the model makes use of more context.
+a window is the n tokens before its end (n - 1 after a BOS), and its last K tokens are scored.
+The targets are the same for every n, and for every choice of lengths, so that the loss falls with
+n if and only if the model makes use of more context.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,8 @@ class Tail(WindowProtocol):
         for length in lengths:
             for window, end in enumerate(self._ends(document)):
                 scored = self.scored(length, window)
-                yield Span(start=end - length, stop=end, scored=(scored,))
+                start = end - length + len(document.opening)
+                yield Span(start=start, stop=end, scored=(scored,), opening=document.opening)
 
     def _ends(self, document: Document) -> tuple[int, ...]:
         return tuple(len(document) - shift for shift in self.shifts(document))

@@ -44,6 +44,7 @@ class CommonWords(Generator):
     """
 
     name: ClassVar[str] = "cwe"
+    room: ClassVar[int] = ROOM
     haystack: Noise
     words: tuple[str, ...]
 
@@ -60,7 +61,7 @@ class CommonWords(Generator):
             answer_prefix=PREFIX,
             answer=tuple(common),
             distractors=(tuple(others[:COMMON]),),
-            max_new_tokens=ROOM,
+            max_new_tokens=self.room,
         )
         spare = self._spare(draft, place, tokens)
         listed = _listed(common, others, spare, place, tokens, rng)

@@ -33,6 +33,7 @@ class Coreference(Generator):
     """Samples of the task."""
 
     name: ClassVar[str] = "coreference"
+    room: ClassVar[int] = 32
     notes: tuple[str, ...]
 
     @classmethod
@@ -59,7 +60,7 @@ class Coreference(Generator):
             answer_prefix=f" Answer: The {which} note about the {subject} begins:",
             answer=beginnings[0],
             distractors=tuple(beginnings[1:]),
-            max_new_tokens=32,
+            max_new_tokens=self.room,
         )
 
         def rounds(count: int) -> list[str]:

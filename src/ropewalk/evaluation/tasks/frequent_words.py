@@ -38,6 +38,7 @@ class FrequentWords(Generator):
     """Samples of the task."""
 
     name: ClassVar[str] = "fwe"
+    room: ClassVar[int] = 50
     haystack: Noise
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:
@@ -55,7 +56,7 @@ class FrequentWords(Generator):
             "appeared words are:",
             answer=tuple(coded[1:4]),
             distractors=(tuple(coded[4:7]),),
-            max_new_tokens=50,
+            max_new_tokens=self.room,
         )
         fixed = tokens.counts([draft.opening + draft.question + draft.answer_prefix])[0]
         left = place.length - draft.max_new_tokens - len(tokens.opening) - fixed

@@ -34,6 +34,11 @@ class Generator(ABC):
         """As typed on the command line."""
 
     @property
+    @abstractmethod
+    def room(self) -> int:
+        """Tokens of the room for a generated answer."""
+
+    @property
     def ranked(self) -> bool:
         """Whether other answers stand in the text, among which the right one is ranked."""
         return True

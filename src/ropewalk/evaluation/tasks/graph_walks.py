@@ -41,6 +41,7 @@ SLACK = 8
 class GraphWalk(Generator):
     """Samples of one operation."""
 
+    room: ClassVar[int] = 64
     haystack: Noise
 
     @abstractmethod
@@ -78,8 +79,6 @@ class GraphWalk(Generator):
             max_new_tokens=self.room,
         )
         return replace(fitted(draft, self.haystack, tokens, place.length, rng), depth=None)
-
-    room: ClassVar[int] = 64
 
     def _asked(self, edges: Sequence[Edge], rng: np.random.Generator) -> tuple[str, set[str]]:
         """The first of 64 random nodes with an answer of a fair size, or else the nearest to it."""

@@ -48,6 +48,7 @@ class HiddenNeedles(Generator):
     """Samples of the task."""
 
     name: ClassVar[str] = "needle_no_overlap"
+    room: ClassVar[int] = 16
     haystack: Prose
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:
@@ -66,6 +67,6 @@ class HiddenNeedles(Generator):
             answer_prefix=" Answer: The character is",
             answer=(people[0],),
             distractors=tuple((person,) for person in people[1:]),
-            max_new_tokens=16,
+            max_new_tokens=self.room,
         )
         return fitted(draft, self.haystack, tokens, place.length, rng)

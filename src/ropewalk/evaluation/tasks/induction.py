@@ -30,6 +30,7 @@ class Induction(Generator):
     """
 
     name: ClassVar[str] = "induction"
+    room: ClassVar[int] = COPIED
     pool: tuple[int, ...]
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:

@@ -31,6 +31,7 @@ class KeyValue(Generator):
     """
 
     name: ClassVar[str] = "key_value"
+    room: ClassVar[int] = 1
     pool: tuple[int, ...]
     between: int
     after: int

@@ -82,6 +82,10 @@ class Needles(Generator):
         return self.variant.name
 
     @property
+    def room(self) -> int:
+        return self.variant.max_new_tokens
+
+    @property
     def ranked(self) -> bool:
         return self.variant.hidden > 1
 

@@ -25,6 +25,7 @@ class Passkey(Generator):
     """Samples of the task."""
 
     name: ClassVar[str] = "passkey"
+    room: ClassVar[int] = 10
     haystack: Noise
 
     @property
@@ -42,6 +43,6 @@ class Passkey(Generator):
             question="What is the pass key?",
             answer_prefix=" The pass key is",
             answer=(key,),
-            max_new_tokens=10,
+            max_new_tokens=self.room,
         )
         return fitted(draft, self.haystack, tokens, place.length, rng)

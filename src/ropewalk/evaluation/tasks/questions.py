@@ -42,6 +42,7 @@ class Questions(Generator):
     """Samples of the task: a trial takes the question of its number."""
 
     name: ClassVar[str] = "qa"
+    room: ClassVar[int] = 32
     questions: tuple[Question, ...]
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:
@@ -66,7 +67,7 @@ class Questions(Generator):
             answer_prefix=" Answer:",
             answer=(asked.answer,),
             distractors=tuple((each.answer,) for each in others),
-            max_new_tokens=32,
+            max_new_tokens=self.room,
         )
         held = {each.document for each in shown}
         rest = [each.document for each in apart if each.document not in held]

@@ -21,7 +21,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.core.language_model import LanguageModel
 from ropewalk.core.passes import Pass
 from ropewalk.evaluation.bootstrap import figure, interval
-from ropewalk.evaluation.cost import pass_cost
+from ropewalk.evaluation.cost import call_cost, pass_cost
 from ropewalk.evaluation.protocols.protocol import OnePassPerLength, Sharing
 from ropewalk.evaluation.tasks.generator import Generator, Place
 from ropewalk.evaluation.tasks.judging import judged
@@ -37,8 +37,8 @@ DEPTHS = 5
 SEED = 2404
 RANKED_FIRST = Metric(name="rank_1")
 """Share of trials whose answer is likelier than every distractor in the text."""
-ANSWER_TOKENS = 16
-"""By estimate, for costs."""
+RANKED = 4
+"""By estimate, for costs: the answer and its distractors."""
 _COUNTED = ("right", "exact", "first_integer", "wrong", "empty")
 
 
@@ -96,9 +96,12 @@ class Retrieval(Task):
             self.sample(length, 0)
 
     def cost(self, lengths: Sequence[int], split: Pass) -> float:
-        return len(self._numbers) * sum(
-            pass_cost(length + ANSWER_TOKENS, split) for length in lengths
-        )
+        return len(self._numbers) * sum(self._sample_cost(length, split) for length in lengths)
+
+    def _sample_cost(self, length: int, split: Pass) -> float:
+        """Of the prompt's pass, a call for each answer that is fed, and one a generated token."""
+        calls = self.generator.room + (RANKED if self.generator.ranked else 1)
+        return pass_cost(length, split) + calls * call_cost(length)
 
     def sample(self, length: int, trial: int) -> Sample:
         """Raises RopewalkError below the shortest length."""
@@ -136,7 +139,7 @@ class Retrieval(Task):
             for trial, (forced, generated) in zip(numbers, values, strict=True):
                 window = trial * DEPTHS // self.trials
                 yield Unit(document=trial, window=window, values=forced | generated)
-            advance(len(samples) * pass_cost(length + ANSWER_TOKENS, split))
+            advance(len(samples) * self._sample_cost(length, split))
 
     def _generated(self, reader: Reader, samples: Sequence[Sample]) -> Iterator[dict[str, Ratio]]:
         stops = set(self.tokens.tokenizer.all_special_ids)

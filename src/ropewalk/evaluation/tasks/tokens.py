@@ -5,12 +5,9 @@ Letters that spell a special token are text: a needle may hold ``<|endoftext|>``
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
-from ropewalk.core.errors import RopewalkError
-
-Bos = Literal["auto", "always", "never"]
-"""Whether a sequence begins with the tokenizer's BOS; ``auto``: as the tokenizer does."""
+from ropewalk.evaluation.bos import opening_ids
 
 CONTINUED_CHARACTERS = 16
 """Of a prompt, encoded again with what follows it."""
@@ -82,24 +79,6 @@ class Tokens:
         every = [number for number in range(len(self.tokenizer)) if number not in special]
         words = [number for number in every if _is_word(self.text([number]))]
         return words if len(words) >= 1000 else every
-
-
-def opening_ids(tokenizer: TextTokenizer, bos: str) -> tuple[int, ...]:
-    """The BOS that a sequence begins with, once, or nothing.
-
-    Raises RopewalkError for ``always`` where the tokenizer has none, or for another word.
-    """
-    if bos not in get_args(Bos):
-        raise RopewalkError(f"bos {bos}: expected {', '.join(get_args(Bos))}")
-    begin = tokenizer.bos_token_id
-    if bos == "never":
-        return ()
-    if bos == "always":
-        if begin is None:
-            raise RopewalkError("bos always: this tokenizer has no BOS; use bos auto or never")
-        return (begin,)
-    added = tokenizer("a", add_special_tokens=True, split_special_tokens=True)["input_ids"]
-    return (begin,) if begin is not None and added[:1] == [begin] else ()
 
 
 def _is_word(text: str) -> bool:

@@ -35,6 +35,7 @@ class VariableTracking(Generator):
     """Samples of the task."""
 
     name: ClassVar[str] = "vt"
+    room: ClassVar[int] = 30
     haystack: Noise
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:
@@ -55,7 +56,7 @@ class VariableTracking(Generator):
             answer_prefix=prefix,
             answer=tuple(asked),
             distractors=(tuple(other),),
-            max_new_tokens=30,
+            max_new_tokens=self.room,
         )
         return fitted(draft, self.haystack, tokens, place.length, rng)
 
