@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ropewalk.analysis.training import Stage, Training
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 
@@ -27,6 +28,11 @@ class Case:
     trained: Tensor
     trained_length: int
     context_length: int
+
+    @property
+    def training(self) -> Training:
+        """Of its unscaled frequencies alone: what a picture compares with."""
+        return Training((Stage(inv_freq=self.trained, length=self.trained_length),))
 
     def each(self, facts: Callable[[Encoding], Record]) -> list[Record]:
         """The facts of each encoding, beside its ``method``."""

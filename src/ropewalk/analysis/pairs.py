@@ -1,7 +1,4 @@
-"""How fast each pair of channels rotates, and which pairs see angles that training never showed.
-
-``trained`` are the frequencies of training up to L0, in radians a token, float64 ``[f]``.
-"""
+"""How fast each pair of channels rotates, and which pairs see angles that training never showed."""
 
 import math
 
@@ -11,6 +8,7 @@ from torch import Tensor
 from ropewalk.analysis.case import Case, Record
 from ropewalk.analysis.distances import largest_distance
 from ropewalk.analysis.rows import last_row_length
+from ropewalk.analysis.training import Training
 from ropewalk.configs.numbers import LARGEST_LENGTH
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
@@ -34,11 +32,14 @@ def turns_in_training(trained: Tensor, trained_length: int) -> Tensor:
     return trained * trained_length / (2 * math.pi)
 
 
-def pair_facts(encoding: Encoding, trained: Tensor, length: int) -> list[Record]:
+def pair_facts(
+    encoding: Encoding, trained: Tensor, training: Training, length: int
+) -> list[Record]:
     """What ``inspect`` says of each pair, of the last row of ``length`` tokens.
 
-    A pair is ``out_of_range`` if it never completed a turn inside the trained length L0 and now
-    reaches L0 times its trained frequency or more; one that did has seen every angle.
+    trained   frequencies up to the trained length L0, of which ``turns_in_training`` are counted
+    training  all stages: a pair is ``out_of_range`` if it completed no turn in any of them and
+              now reaches an angle beyond all that they showed
 
     Raises RopewalkError for a map over more than 2^24 tokens.
     """
@@ -49,10 +50,10 @@ def pair_facts(encoding: Encoding, trained: Tensor, length: int) -> list[Record]
     largest = encoding.rotation.angles(distance, seen)
     columns = (
         inv_freq,
-        trained,
         turns_in_training(trained, trained_length),
+        training.largest_angles,
         largest,
-        _out_of_range(trained, largest, trained_length),
+        training.leaves(largest),
     )
     return [
         {
@@ -60,11 +61,11 @@ def pair_facts(encoding: Encoding, trained: Tensor, length: int) -> list[Record]
             "inv_freq": now,
             "wavelength": 2 * math.pi / now if now > 0 else None,
             "turns_in_training": turns,
-            "largest_trained_angle": before * (trained_length - 1),
+            "largest_trained_angle": before,
             "largest_angle": angle,
             "out_of_range": flag,
         }
-        for pair, (now, before, turns, angle, flag) in enumerate(
+        for pair, (now, turns, before, angle, flag) in enumerate(
             zip(*(column.tolist() for column in columns), strict=True)
         )
     ]
@@ -77,7 +78,7 @@ def wavelengths(case: Case) -> Record:
     """
 
     def facts(encoding: Encoding) -> Record:
-        pairs = pair_facts(encoding, case.trained, case.context_length)
+        pairs = pair_facts(encoding, case.trained, case.training, case.context_length)
         return {"wavelengths": [pair["wavelength"] for pair in pairs]}
 
     return {"turns_in_training": _turns(case), "methods": case.each(facts)}
@@ -91,7 +92,7 @@ def reach(case: Case) -> Record:
     """
 
     def facts(encoding: Encoding) -> Record:
-        pairs = pair_facts(encoding, case.trained, case.context_length)
+        pairs = pair_facts(encoding, case.trained, case.training, case.context_length)
         return {
             "reach": [_ratio(pair["largest_angle"], pair["turns_in_training"]) for pair in pairs],
             "out_of_range": [pair["out_of_range"] for pair in pairs],
@@ -100,8 +101,8 @@ def reach(case: Case) -> Record:
     return {"turns_in_training": _turns(case), "methods": case.each(facts)}
 
 
-def safe_length(encoding: Encoding, trained: Tensor) -> int | None:
-    """The largest length N at which no pair is out of range with L = N (a settled L where it is).
+def safe_length(encoding: Encoding, training: Training) -> int | None:
+    """The largest length N at which no pair leaves ``training`` with L = N (a settled L where set).
 
     None where there is none up to 2^40 tokens, or where a position map or start tokens decide,
     not frequencies. By bisection: in each of the two spans, up to L0 and beyond, a pair leaves
@@ -113,7 +114,7 @@ def safe_length(encoding: Encoding, trained: Tensor) -> int | None:
 
     def safe(length: int) -> bool:
         theta = encoding.rotation.inv_freq(settled or max(length, trained_length))
-        return not _out_of_range(trained, (length - 1) * theta, trained_length).any()
+        return not training.leaves((length - 1) * theta).any()
 
     if safe(LARGEST_LENGTH):
         return None
@@ -122,11 +123,6 @@ def safe_length(encoding: Encoding, trained: Tensor) -> int | None:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if safe(middle) else (good, middle)
     return good
-
-
-def _out_of_range(trained: Tensor, largest: Tensor, trained_length: int) -> Tensor:
-    bound = trained * trained_length
-    return (bound < 2 * math.pi) & (largest >= bound) & (largest > 0)
 
 
 def _turns(case: Case) -> list[float]:

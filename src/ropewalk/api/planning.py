@@ -5,16 +5,36 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.api.shapes import shape_of
+from ropewalk.planning.fitting import memory_in_bytes
 from ropewalk.planning.plan import plan_model
+from ropewalk.planning.weights import weight_bytes
 
 
 def plan(
-    config: Mapping[str, Any] | str | Path, length: int, batch: int = 1, dtype: str = "bf16"
+    config: Mapping[str, Any] | str | Path,
+    length: int,
+    batch: int = 1,
+    dtype: str = "bf16",
+    *,
+    trained_length: int | None = None,
+    memory: int | str | None = None,
 ) -> dict[str, Any]:
     """Methods, key-cache memory and flags for a length: what ``ropewalk plan --json`` prints.
 
-    config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
+    config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line; the
+            weights of a folder are counted where ``memory`` is given
+    memory  bytes, or text such as 24GB, for the longest context that fits
 
     The other arguments, the result and the errors: see ``ropewalk.planning.plan.plan_model``.
     """
-    return plan_model(shape_of(config), length, batch=batch, dtype=dtype)
+    asked = memory is not None
+    local = isinstance(config, str | Path) and Path(config).exists()
+    return plan_model(
+        shape_of(config),
+        length,
+        batch=batch,
+        dtype=dtype,
+        trained_length=trained_length,
+        memory=memory_in_bytes(str(memory)) if asked else None,
+        weights=weight_bytes(Path(str(config))) if asked and local else None,
+    )

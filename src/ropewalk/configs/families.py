@@ -44,6 +44,21 @@ ROTATE_WITHOUT_WINDOWS_TOO = frozenset(
 ROTARY_DIM_UNREAD = frozenset({"minimax_m3_vl_text"})
 """Families that state rotary_dim and turn the whole head all the same."""
 
+BOTH_WAYS = frozenset(
+    {"esm", "esmc", "eurobert", "gte", "jina_embeddings_v3", "modernbert", "modernvbert", "neomme"}
+    | {"new", "nomic_bert", "ultrabert", "ultravbert"}
+)
+"""Families that rotate and whose rows see what comes after them."""
+
+NOT_EXTENDED = frozenset(
+    {"axk2", "codegen", "deepseek_v32", "doge", "dots3_note_text", "falcon", "glm_moe_dsa"}
+    | {"gpt_neox_japanese", "gptj", "hy_v4", "minimax_m3_vl_text"}
+)
+"""Families whose code has an attention of its own, which no extension reaches.
+
+Source: docs/results/families.json, where ``extend`` refuses them.
+"""
+
 MODEL_MAX_LENGTH = frozenset({"cohere"})
 """Families that admit model_max_length, where they state it, rather than max_position_embeddings.
 

@@ -22,7 +22,13 @@ from ropewalk.configs.remote import remote_defaults
 from ropewalk.configs.rope import RopeSection, read_longest, read_rope
 from ropewalk.configs.rope_dicts import RopeDicts
 from ropewalk.configs.switches import NoRotation, bases_of_layers, read_no_rotation
-from ropewalk.configs.text import model_type, states_rotation, text_model, text_section
+from ropewalk.configs.text import (
+    model_type,
+    states_rotation,
+    text_model,
+    text_section,
+    with_text_keys,
+)
 from ropewalk.configs.unknown import Unknown, attempt, known
 from ropewalk.core.errors import RopewalkError
 
@@ -101,6 +107,11 @@ class ModelShape:
                 "name one of them"
             )
         return known(self.ropes[layer_type])
+
+    def admitting(self, length: int) -> "ModelShape":
+        """The same model, whose config states ``length`` as the longest that it was made for."""
+        key = self.rope().longest_key
+        return self.reread(with_text_keys(self.config, self.text_section, {key: length}))
 
     def reread(self, config: Mapping[str, Any]) -> "ModelShape":
         """The same model under other keys: what they leave unstated is what it was."""

@@ -48,6 +48,16 @@ def text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return text
 
 
+def with_text_keys(
+    config: Mapping[str, Any], path: tuple[str, ...], keys: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The config with other keys in the section that ``path`` leads to."""
+    if not path:
+        return {**config, **keys}
+    name, *rest = path
+    return {**config, name: with_text_keys(config[name], tuple(rest), keys)}
+
+
 def states_rotation(text: Mapping[str, Any]) -> bool:
     """Whether a text model says anything about a rotation."""
     return any(key in text for key in _ROPE_FIELDS)

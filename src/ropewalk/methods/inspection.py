@@ -7,7 +7,9 @@ import torch
 
 from ropewalk.analysis.pairs import critical_dimension, pair_facts, safe_length
 from ropewalk.analysis.rows import last_row_length
+from ropewalk.analysis.training import Stage, Training
 from ropewalk.configs.numbers import LARGEST_LENGTH
+from ropewalk.configs.reach import pretrained_length, tuned_length
 from ropewalk.configs.rope import RopeSection
 from ropewalk.configs.shape import ModelShape
 from ropewalk.core.encoding import Encoding
@@ -37,11 +39,13 @@ def inspect_model(
     ``rotates`` is false, ``reason`` says why, ``inv_freq`` and ``pairs`` are empty and numbers of
     a rotation null. ``inv_freq``, ``attention_factor`` and ``logit_scale``
     (tau) are those of the last row at N. A pair is ``out_of_range`` if it never completed a turn
-    inside the trained length L0 and now reaches L0 times its trained frequency or more; a pair
-    that did complete one has seen every angle. ``safe_length`` is the largest length N at which
-    no pair is out of range with L = N (a fixed L where the policy fixes it): null where there is
-    none up to 2^40 tokens, or where a position map or start tokens decide, not frequencies;
-    ``unscaled_safe_length`` is that of the frequencies that training turned with. For
+    in any stage of training and now reaches an angle beyond all that they showed: unscaled up to
+    the trained length L0, and under the scaling that the checkpoint is shipped with up to the
+    length that it was tuned to (``configs.reach``). ``safe_length`` is the largest length N at
+    which no pair is out of range with L = N (a fixed L where the policy fixes it), never less than
+    the length that ``native`` was tuned to: null where there is none up to 2^40 tokens, or where a
+    position map or start tokens decide, not frequencies; ``unscaled_safe_length`` is that of
+    unscaled frequencies after the first stage alone. For
     ``critical_dimension`` see ``critical_dimension``, for ``warnings`` ``config_warnings``.
 
     Raises RopewalkError for a rotation, length or method that cannot be used.
@@ -54,8 +58,9 @@ def inspect_model(
     encoding = parse_spec(method or NATIVE).encoding(
         section.geometry(), context_length=length, native=native
     )
-    unscaled = trained_encoding(section)
+    unscaled, shown = trained_encoding(section), training_of(section)
     trained = unscaled.rotation.inv_freq(section.trained_length)
+    pretraining = Training((Stage(inv_freq=trained, length=section.trained_length),))
     row_length = last_row_length(encoding, length)
     geometry = encoding.geometry
     return {
@@ -71,10 +76,10 @@ def inspect_model(
         "softmax_scale": softmax_scale(section),
         "critical_dimension": critical_dimension(geometry),
         "pairs_without_full_turn": int((trained * geometry.trained_length < 2 * math.pi).sum()),
-        "safe_length": safe_length(encoding, trained),
-        "unscaled_safe_length": safe_length(unscaled, trained),
+        "safe_length": safe_length(encoding, shown),
+        "unscaled_safe_length": safe_length(unscaled, pretraining),
         "warnings": config_warnings(shape, section, length),
-        "pairs": pair_facts(encoding, trained, length),
+        "pairs": pair_facts(encoding, trained, shown, length),
         "rotates": True,
         "layers": layer_table(shape),
     }
@@ -110,6 +115,20 @@ def _checked(length: int) -> int:
     if isinstance(length, bool) or not isinstance(length, int) or not 2 <= length <= LARGEST_LENGTH:
         raise RopewalkError(f"context_length={length}: expected 2 to 2^40 tokens")
     return length
+
+
+def training_of(section: RopeSection) -> Training:
+    """Every stage that a config speaks of: unscaled up to L0, as shipped up to its tuned length.
+
+    Where L0 is not stated (linear), what is shipped is all that is known.
+    """
+    tuned, native = tuned_length(section), native_encoding(section).rotation
+    as_shipped = Stage(inv_freq=native.inv_freq(tuned), length=tuned)
+    before = pretrained_length(section)
+    if before is None:
+        return Training((as_shipped,))
+    unscaled = trained_encoding(section).rotation.inv_freq(before)
+    return Training((Stage(inv_freq=unscaled, length=before), as_shipped))
 
 
 def trained_encoding(section: RopeSection) -> Encoding:

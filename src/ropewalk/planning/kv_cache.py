@@ -7,9 +7,9 @@
 
 B  sequences, N  tokens of each, w  bytes of one number
 
-Left out: an engine's blocks and padding, scales beside 8-bit numbers, and the states of linear
-and recurrent layers, which do not grow with N. Engines that keep whole keys in sliding layers,
-or expand latent attention, take more.
+An engine's blocks are counted in ``blocks``. Left out: scales beside 8-bit numbers, and the states
+of linear and recurrent layers, which do not grow with N. Engines that keep whole keys in sliding
+layers, or expand latent attention, take more.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from ropewalk.configs.numbers import LARGEST_LENGTH
 from ropewalk.configs.shape import LayerKind, ModelShape
 from ropewalk.configs.unknown import known
 from ropewalk.core.errors import RopewalkError
+from ropewalk.planning.blocks import in_blocks
 
 DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
     {"bf16": 2, "fp16": 2, "fp32": 4, "fp8": 1, "int8": 1}
@@ -36,8 +37,9 @@ def kv_cache(
     dtype  of the cached numbers: bf16, fp16, fp32, fp8 or int8
 
     Returns ``batch``, ``dtype``, ``tokens``, ``bytes``, ``bytes_per_token`` (what one more token
-    of one sequence takes) and ``layers``: for each kind ``kind``, ``layers``, ``tokens`` kept,
-    ``numbers_per_token`` of one layer and ``bytes``.
+    of one sequence takes), ``layers``: for each kind ``kind``, ``layers``, ``tokens`` kept,
+    ``numbers_per_token`` of one layer and ``bytes``; and ``blocks``: for each engine ``block``,
+    tokens that it takes at once, and ``bytes`` in whole blocks.
 
     Raises RopewalkError for sizes that are missing or none, and for layers whose cache is not
     known.
@@ -53,6 +55,7 @@ def kv_cache(
         "bytes": sum(row["bytes"] for row in rows),
         "bytes_per_token": width * sum(r["layers"] * r["numbers_per_token"] for r in growing),
         "layers": rows,
+        "blocks": in_blocks(rows, length, batch * width),
     }
 
 

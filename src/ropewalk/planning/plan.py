@@ -1,83 +1,113 @@
 """A plan: which methods reach a length, at which price, and the flags for each engine."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from ropewalk.configs.limits import limits_length, nothing_to_scale
 from ropewalk.configs.shape import ModelShape
 from ropewalk.configs.unknown import Unknown
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export.document import export_model
-from ropewalk.engines.table import ENGINES
+from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.layer_table import layer_table
-from ropewalk.methods.spec import NATIVE
-from ropewalk.planning.candidates import CANDIDATES, Candidate
+from ropewalk.planning.base_bound import base_bound, holds_to
+from ropewalk.planning.fitting import fitting
 from ropewalk.planning.kv_cache import check_request, kv_cache
-from ropewalk.planning.measured import measured
+from ropewalk.planning.rows import (
+    AS_TRAINED,
+    FINE_TUNING,
+    REACHED,
+    SEARCH,
+    UNTUNED,
+    expressed,
+    method_rows,
+    native_row,
+    nearest_row,
+    served_cost,
+)
 from ropewalk.planning.target import Target
 
-AS_TRAINED, UNTUNED, FINE_TUNING, SEARCH, OUT_OF_REACH = (
-    "as trained",
-    "untuned",
-    "fine-tuning",
-    "search first",
-    "out of reach",
+_UNKNOWN = dict.fromkeys(
+    ("pretrained_length", "smallest_factor", "base", "short_context", "nearest")
 )
-_ORDER = (UNTUNED, FINE_TUNING, SEARCH, OUT_OF_REACH)
 
 
 def plan_model(
-    shape: ModelShape, length: int, *, batch: int = 1, dtype: str = "bf16"
+    shape: ModelShape,
+    length: int,
+    *,
+    batch: int = 1,
+    dtype: str = "bf16",
+    trained_length: int | None = None,
+    memory: int | None = None,
+    weights: int | None = None,
 ) -> dict[str, Any]:
     """What it takes to run a checkpoint at ``length`` tokens.
 
-    batch, dtype  sequences, and type of cached numbers (bf16, fp16, fp32, fp8, int8), for the
-                  memory of the key cache
+    batch, dtype     sequences, and type of cached numbers (bf16, fp16, fp32, fp8, int8), for the
+                     memory of the key cache
+    trained_length   what it was trained at, or tuned to, where its config says otherwise
+    memory, weights  bytes that there are, and those that the weights take, for the longest context
 
-    Returns ``trained_length`` (L0), ``reach`` (tokens that the checkpoint covers as it is),
-    ``length``, ``needed``, ``summary``, ``layers`` (each kind as ``inspect`` says it, and whether
-    it ``limits`` the length), ``recommended`` (``extend`` for rw.extend, ``serve`` for
-    engines; null where there is nothing to scale), ``methods`` and ``kv_cache``.
+    Three lengths: ``pretrained_length`` (before any scaling; null where the config does not say),
+    ``reach`` (what it was tuned to, as it is shipped) and ``length`` (asked for). Beside them
+    ``trained_length`` (L0, which factors refer to), ``needed``, ``summary``, ``smallest_factor``
+    that reaches, ``layers`` (each kind as ``inspect`` says it, and whether it ``limits`` the
+    length), ``base`` (``rope_theta``; ``lower_bound`` published for the length; ``holds_to``, the
+    distance at which the checkpoint's own frequencies stop telling similar tokens, or null),
+    ``recommended`` (``extend`` for rw.extend, ``serve`` for engines; null where there is nothing
+    to scale, or nothing is accepted), ``short_context`` (what short texts pay for each of the
+    two), ``nearest`` (where no engine has what reaches: ``method``, ``engines``, ``caveat``),
+    ``methods``, ``kv_cache`` and ``memory``.
 
     A method has ``method`` (a spec, or null where something has to be searched first), ``name``,
     ``status``, ``reaches_untuned`` and ``reaches_tuned`` (tokens or null), ``training``,
     ``short_context``, ``reason``, ``source``, ``measured`` (on the demo model, or null),
-    ``served`` (the spec that engines are given) and ``engines`` (each what ``export`` says, or
-    ``error``). The state ``status`` is one of as trained, untuned, fine-tuning, search first, out
-    of reach. ``kv_cache`` is what ``ropewalk.planning.kv_cache`` says, or ``bytes`` null and
-    ``reason``.
+    ``extend`` (why rw.extend refuses it, or null), ``served`` (the spec that engines are given)
+    and ``engines`` (each what ``export`` says, or ``error``). The state ``status`` is one of as
+    trained, untuned, fine-tuning, search first, out of reach. ``kv_cache`` is what
+    ``ropewalk.planning.kv_cache`` says, or ``bytes`` null and ``reason``; ``memory`` what
+    ``ropewalk.planning.fitting`` says, or null where no memory is given.
 
     Raises RopewalkError for a config, length, batch or dtype that cannot be used.
     """
     check_request(length, batch, dtype)
+    cache = {
+        "kv_cache": _memory(shape, length, batch, dtype),
+        "memory": _fitting(shape, memory, weights, batch, dtype),
+    }
     nothing = nothing_to_scale(shape)
     if nothing is not None:
-        return _unscaled(shape, length, nothing, _memory(shape, length, batch, dtype))
-    target = Target.of(shape, length)
+        return _unscaled(shape, length, nothing, cache)
+    target = Target.of(shape, length, trained_length)
     needed = length > target.reach
-    methods = _methods(shape, target) if needed else [_native(shape, target)]
+    methods = method_rows(target) if needed else [native_row(target)]
+    recommended = _recommended(methods)
+    stuck = needed and recommended["serve"] is None
     return {
+        "pretrained_length": target.pretrained,
         "trained_length": target.trained_length,
         "reach": target.reach,
         "length": length,
         "needed": needed,
         "summary": _summary(target, methods),
-        "recommended": _recommended(methods),
+        "smallest_factor": target.factor if needed else 1.0,
+        "base": _base(target),
+        "recommended": recommended,
+        "short_context": _short_context(methods, recommended),
+        "nearest": nearest_row(target) if stuck else None,
         "methods": methods,
         "layers": _layers(shape),
-        "kv_cache": _memory(shape, length, batch, dtype),
+        **cache,
     }
 
 
-def _unscaled(
-    shape: ModelShape, length: int, reason: str, memory: dict[str, Any]
-) -> dict[str, Any]:
+def _unscaled(shape: ModelShape, length: int, reason: str, cache: dict[str, Any]) -> dict[str, Any]:
     """The plan of a model in which no scaling of RoPE changes anything."""
-    growing = [row for row in memory.get("layers", ()) if row["tokens"] == length]
+    growing = [row for row in cache["kv_cache"].get("layers", ()) if row["tokens"] == length]
     count = sum(row["layers"] for row in growing)
     layers = "1 layer" if count == 1 else f"{count} layers"
     grows = f" What grows with length is the cache of {layers}."
     return {
+        **_UNKNOWN,
         "trained_length": shape.longest,
         "reach": shape.longest,
         "length": length,
@@ -86,7 +116,7 @@ def _unscaled(
         "recommended": {"extend": None, "serve": None},
         "methods": [],
         "layers": _layers(shape),
-        "kv_cache": memory,
+        **cache,
     }
 
 
@@ -96,116 +126,52 @@ def _layers(shape: ModelShape) -> list[dict[str, Any]]:
     return [{**row, "limits": limits_length(kind)} for row, kind in zip(rows, kinds, strict=True)]
 
 
-def _native(shape: ModelShape, target: Target) -> dict[str, Any]:
-    return {
-        "method": NATIVE,
-        "name": NATIVE,
-        "status": AS_TRAINED,
-        "reaches_untuned": target.reach,
-        "reaches_tuned": None,
-        "training": "none",
-        "short_context": "none",
-        "reason": f"{target.length:,} tokens are within the {target.reach:,} that the checkpoint "
-        "covers as it is",
-        "source": "the config",
-        "measured": None,
-        "served": NATIVE,
-        "engines": {engine: _unedited(shape, engine, target.length) for engine in ENGINES},
-    }
-
-
-def _unedited(shape: ModelShape, engine: str, length: int) -> dict[str, Any]:
-    """How to serve a checkpoint as it is: a flag for the length at most, never another config."""
-    found = _exported(shape, NATIVE, engine, length)
-    if "error" not in found and not found["config"]:
-        return found
-    notes = ["serve it as it is; ropewalk audit says what this engine computes"]
-    caveat = [found["error"]] if "error" in found else []
-    return {"config": {}, "remove": [], "flags": [], "command": "", "notes": [*notes, *caveat]}
-
-
-def _methods(shape: ModelShape, target: Target) -> list[dict[str, Any]]:
-    """All rows, those that reach the length first."""
-    table = measured()
-    rows = [_row(shape, target, candidate, table) for candidate in CANDIDATES]
-    return sorted(rows, key=lambda row: _ORDER.index(row["status"]))
-
-
-def _row(
-    shape: ModelShape, target: Target, candidate: Candidate, measured: Mapping[str, Any]
-) -> dict[str, Any]:
-    spec, status = candidate.spec(target), _status(target, candidate)
-    served = candidate.served(target) if candidate.served else spec
-    base, reach = _base(target, candidate), candidate.reach
-    untuned = None if _replaced(target, candidate) else int(reach.untuned * base)
-    return {
-        "method": spec,
-        "name": candidate.name,
-        "status": status,
-        "reaches_untuned": untuned,
-        "reaches_tuned": None if reach.tuned is None else int(reach.tuned * base),
-        "training": reach.training,
-        "short_context": reach.short_context,
-        "reason": reach.reason + _replacing(target, candidate),
-        "source": reach.source,
-        "measured": measured.get(candidate.name),
-        "served": served,
-        "engines": {}
-        if served is None or status == OUT_OF_REACH
-        else _engines(shape, served, target.length),
-    }
-
-
-def _base(target: Target, candidate: Candidate) -> int:
-    """The length that multiples refer to: position maps work beside a trained scaling."""
-    return target.trained_length if candidate.replaces else target.reach
-
-
-def _status(target: Target, candidate: Candidate) -> str:
-    stretch = target.length / _base(target, candidate)
-    reached = stretch <= candidate.reach.untuned and not _replaced(target, candidate)
-    if not reached and stretch > (candidate.reach.tuned or 0):
-        return OUT_OF_REACH
-    if candidate.spec(target) is None:
-        return SEARCH
-    return UNTUNED if reached else FINE_TUNING
-
-
-def _replaced(target: Target, candidate: Candidate) -> bool:
-    """Whether the method takes the place of a scaling that training has got used to."""
-    return target.is_scaled and candidate.replaces
-
-
-def _replacing(target: Target, candidate: Candidate) -> str:
-    if not _replaced(target, candidate):
-        return ""
-    return (
-        f"; it takes the place of the {target.section.rope_type} scaling that this checkpoint was "
-        "trained with"
-    )
-
-
-def _engines(shape: ModelShape, spec: str, length: int) -> dict[str, dict[str, Any]]:
-    return {engine: _exported(shape, spec, engine, length) for engine in ENGINES}
-
-
-def _exported(shape: ModelShape, spec: str, engine: str, length: int) -> dict[str, Any]:
+def _base(target: Target) -> dict[str, Any] | None:
+    """None where the rope type is unknown, so that there are no frequencies."""
     try:
-        found = export_model(shape, spec, engine, length=length)
-    except RopewalkError as error:
-        return {"error": str(error)}
-    return {key: found[key] for key in ("config", "remove", "flags", "command", "notes")}
+        theta = native_encoding(target.section).rotation.inv_freq(target.length)
+    except RopewalkError:
+        return None
+    return {
+        "rope_theta": target.section.rope_theta,
+        "lower_bound": base_bound(target.length),
+        "holds_to": holds_to(theta, target.length),
+    }
 
 
 def _recommended(methods: list[dict[str, Any]]) -> dict[str, str | None]:
-    """The first that reaches the length; of those that an engine expresses, the first as it is."""
-    reached = [row for row in methods if row["status"] in (AS_TRAINED, UNTUNED, FINE_TUNING)]
-    served = [row for row in reached if any("error" not in e for e in row["engines"].values())]
+    """The first that reaches the length and is accepted; of those that an engine expresses, the
+    first as it is."""
+    reached = [row for row in methods if row["status"] in REACHED]
+    accepted = [row for row in reached if row["extend"] is None]
+    served = [row for row in reached if expressed(row["engines"])]
     served.sort(key=lambda row: row["served"] != row["method"])
     return {
-        "extend": reached[0]["method"] if reached else None,
+        "extend": accepted[0]["method"] if accepted else None,
         "serve": served[0]["served"] if served else None,
     }
+
+
+def _short_context(
+    methods: list[dict[str, Any]], recommended: dict[str, str | None]
+) -> dict[str, Any]:
+    """What short texts pay: in words, and in nats at the trained length of the demo model."""
+
+    def cost(key: str, words: Any) -> dict[str, Any] | None:
+        row = next((row for row in methods if row[key] == recommended[_OF[key]]), None)
+        if row is None or recommended[_OF[key]] is None:
+            return None
+        nats = row["measured"] and row["measured"]["nats_above_trained"]["1"]
+        same = key == "method" or row["served"] == row["method"]
+        return {"cost": words(row), "nats_on_the_demo_model": nats if same else None}
+
+    return {
+        "extend": cost("method", lambda row: row["short_context"]),
+        "serve": cost("served", served_cost),
+    }
+
+
+_OF = {"method": "extend", "served": "serve"}
 
 
 def _summary(target: Target, methods: list[dict[str, Any]]) -> str:
@@ -213,7 +179,7 @@ def _summary(target: Target, methods: list[dict[str, Any]]) -> str:
     if best["status"] == AS_TRAINED:
         return f"Nothing is needed: {best['reason']}."
     times = f"{target.length:,} tokens are {target.stretch:.3g} times the {target.reach:,} that "
-    times += "the checkpoint covers as it is"
+    times += "the checkpoint was tuned to"
     if best["status"] == UNTUNED:
         return f"{times}; {best['name']} reaches them without training."
     if best["status"] == FINE_TUNING:
@@ -234,3 +200,14 @@ def _memory(shape: ModelShape, length: int, batch: int, dtype: str) -> dict[str,
             "bytes": None,
             "reason": str(error),
         }
+
+
+def _fitting(
+    shape: ModelShape, memory: int | None, weights: int | None, batch: int, dtype: str
+) -> dict[str, Any] | None:
+    if memory is None:
+        return None
+    try:
+        return fitting(shape, memory, weights, batch=batch, dtype=dtype)
+    except RopewalkError as error:
+        return {"memory": memory, "weights": weights, "longest": None, "reason": str(error)}
