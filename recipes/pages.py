@@ -17,8 +17,8 @@ from typing import Annotated, Any
 import matplotlib
 import typer
 
-from ropewalk.report.plots import draw_curves
-from ropewalk.report.table import perplexity_text
+from ropewalk.reporting.plots import draw_curves
+from ropewalk.reporting.table import perplexity_text
 from ropewalk.storage.files import write_whole
 
 ROOT = Path(__file__).parents[1]

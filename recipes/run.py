@@ -31,7 +31,7 @@ from ropewalk.data import demo_model
 from ropewalk.evaluation.cells import Result
 from ropewalk.evaluation.progress import Silent
 from ropewalk.evaluation.request import Line
-from ropewalk.report.records import PLAIN
+from ropewalk.reporting.records import PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ cp runs/demo-compare/curve.* docs/images/
 """
 
 from recipes.pages import README, Blocks, result
-from ropewalk.report.markdown import markdown_table
-from ropewalk.report.takeaway import takeaway
+from ropewalk.reporting.markdown import markdown_table
+from ropewalk.reporting.takeaway import takeaway
 
 
 def blocks() -> Blocks:

@@ -1,7 +1,7 @@
 """All rules side by side, for docs/evidence.md."""
 
 from recipes.pages import EVIDENCE, Blocks, Record, at, perplexity_of, result, table, where
-from ropewalk.report.table import perplexity_text
+from ropewalk.reporting.table import perplexity_text
 
 
 def blocks() -> Blocks:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from ropewalk.report.table import perplexity_text
+from ropewalk.reporting.table import perplexity_text
 
 Line = Mapping[int, float]
 """Perplexity by length."""

@@ -19,8 +19,8 @@ from recipes.pages import (
 from recipes.seed.plan import AT_BIRTH, WHOLE_SEQUENCE
 from recipes.smollm2.plan import LENGTHS, headline, measured, per_query
 from ropewalk.evaluation.request import read_lengths
-from ropewalk.report.markdown import markdown_table
-from ropewalk.report.takeaway import takeaway
+from ropewalk.reporting.markdown import markdown_table
+from ropewalk.reporting.takeaway import takeaway
 
 
 def blocks() -> Blocks:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ropewalk.api import inspect as inspect
     from ropewalk.api import perplexity as perplexity
     from ropewalk.api import plan as plan
+    from ropewalk.api import report as report
     from ropewalk.api import search as search
     from ropewalk.api import train as train
     from ropewalk.api import verify as verify
@@ -45,6 +46,7 @@ _HOMES = {
     "perplexity": "ropewalk.api",
     "plan": "ropewalk.api",
     "relative_positions": "ropewalk.analysis.distances",
+    "report": "ropewalk.api.reporting",
     "rotate": "ropewalk.core.rotation",
     "search": "ropewalk.api",
     "train": "ropewalk.api",
@@ -68,6 +70,7 @@ __all__ = [
     "perplexity",
     "plan",
     "relative_positions",
+    "report",
     "rotate",
     "search",
     "train",

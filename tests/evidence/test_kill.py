@@ -25,7 +25,7 @@ METHODS_AND_LENGTHS = (
     ),
 )
 CELLS = 9
-PRELOADED = ["ropewalk.api", "ropewalk.report.plots", "transformers.models.llama"]
+PRELOADED = ["ropewalk.api", "ropewalk.reporting.plots", "transformers.models.llama"]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from ropewalk.api.exporting import export
 from ropewalk.api.extending import extend, inspect
 from ropewalk.api.measuring import CompareResult, compare, perplexity, plan_compare
 from ropewalk.api.planning import plan
+from ropewalk.api.reporting import report
 from ropewalk.api.searching import search
 from ropewalk.api.training import train
 from ropewalk.api.verification import verify, verify_stock
@@ -19,6 +20,7 @@ __all__ = [
     "perplexity",
     "plan",
     "plan_compare",
+    "report",
     "search",
     "train",
     "verify",

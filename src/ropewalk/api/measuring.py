@@ -9,12 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from ropewalk.api.checkpoints import ModelInMemory
+from ropewalk.api.origin import document_origin
 from ropewalk.api.preparing import Asked, Prepared, Words, opened, prepared, run_of
 from ropewalk.api.tasks import write_samples
 from ropewalk.data import toy_model
 from ropewalk.evaluation.budget import Budget
 from ropewalk.evaluation.cells import Record
-from ropewalk.evaluation.differences import differences
+from ropewalk.evaluation.differences import differences, to_best
 from ropewalk.evaluation.documents import Document, Tokenizer
 from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.measure import dry_run, measure
@@ -24,9 +25,9 @@ from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore, RunFolder
 from ropewalk.evaluation.tasks.induction import Induction
 from ropewalk.evaluation.tasks.retrieval import TRIALS
-from ropewalk.report.files import write_csv, write_json
-from ropewalk.report.plots import write_curves
-from ropewalk.report.records import PLAIN, loss_records
+from ropewalk.reporting.files import write_csv, write_json
+from ropewalk.reporting.plots import write_curves
+from ropewalk.reporting.records import PLAIN, loss_records
 
 SHOWN_TASK = Induction.name
 SHOWN_LENGTHS = ("1x", "4x")
@@ -203,6 +204,7 @@ def _measured(asked: Asked, how: How) -> CompareResult:
     ready = prepared(asked)
     run, run_dir = ready.run.in_parts(how.batch), ready.run_dir
     store = RunFolder.open(run_dir, run.setting)
+    document_origin(run_dir, ready.source.open().model)
     if ready.choice is not None:
         ready.choice.keep(run_dir)
         how.progress.chosen(ready.choice)
@@ -221,6 +223,7 @@ def _measured(asked: Asked, how: How) -> CompareResult:
     write_samples(ready.run.setting.others, results, run_dir)
     document = _document(ready, [result.record() for result in results])
     document["differences"] = differences(results, _baseline(run))
+    document["to_best"] = to_best(results)
     return CompareResult(document=document, run_dir=run_dir)
 
 
@@ -267,9 +270,8 @@ def _with_toy(result: CompareResult, toy: CompareResult) -> CompareResult:
     """The cells of both, those of the toy model marked as its own."""
     cells = [{**cell, "model": toy.document["model"]} for cell in toy.records]
     merged = {"cells": [*result.records, *cells]}
-    if "differences" in result.document:
-        both = (result.document["differences"], toy.document["differences"])
-        merged["differences"] = [each for some in both for each in some]
+    for name in {"differences", "to_best"} & set(result.document):
+        merged[name] = [*result.document[name], *toy.document[name]]
     return replace(result, document={**result.document, **merged})
 
 

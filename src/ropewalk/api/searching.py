@@ -10,7 +10,7 @@ from ropewalk.api.checkpoints import CheckpointSource, open_checkpoint
 from ropewalk.api.searched import Contestants, Searched, Texts, searched, tokens_of
 from ropewalk.data import demo_book
 from ropewalk.evaluation.executor import Executor
-from ropewalk.report.searches import write_search
+from ropewalk.reporting.searches import write_search
 from ropewalk.search.budget import Budget
 from ropewalk.search.outcome import Outcome
 from ropewalk.search.request import Request

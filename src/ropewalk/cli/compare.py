@@ -143,10 +143,10 @@ def _planned(model: str | None, request: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def _print_table(document: Mapping[str, Any]) -> None:
-    from ropewalk.report.records import loss_records
-    from ropewalk.report.table import comparison_table
-    from ropewalk.report.takeaway import takeaway
-    from ropewalk.report.tasks import task_tables
+    from ropewalk.reporting.records import loss_records
+    from ropewalk.reporting.table import comparison_table
+    from ropewalk.reporting.takeaway import takeaway
+    from ropewalk.reporting.tasks import task_tables
 
     if loss_records(document):
         print_rich(comparison_table(document))

@@ -20,6 +20,7 @@ from ropewalk.cli.generate import GENERATE_EXAMPLES, generate
 from ropewalk.cli.inspect import INSPECT_EXAMPLES, inspect
 from ropewalk.cli.plan import PLAN_EXAMPLES, plan
 from ropewalk.cli.plot import plot
+from ropewalk.cli.report import REPORT_EXAMPLES, report
 from ropewalk.cli.search import SEARCH_EXAMPLES, search
 from ropewalk.cli.train import TRAIN_EXAMPLES, train
 from ropewalk.cli.verify import VERIFY_EXAMPLES, verify
@@ -46,6 +47,7 @@ app.command(epilog=VERIFY_EXAMPLES)(verify)
 app.command(epilog=GENERATE_EXAMPLES)(generate)
 app.command(epilog=SEARCH_EXAMPLES)(search)
 app.command(epilog=TRAIN_EXAMPLES)(train)
+app.command(epilog=REPORT_EXAMPLES)(report)
 app.add_typer(plot, name="plot")
 add_bench(app)
 

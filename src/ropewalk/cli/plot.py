@@ -75,7 +75,7 @@ Out = Annotated[
 class Picture:
     """One picture over methods: what it is of by default, and what collects and draws it.
 
-    drawn_by  module of ``ropewalk.report`` whose ``draw_NAME`` draws the record
+    drawn_by  module of ``ropewalk.reporting`` whose ``draw_NAME`` draws the record
     """
 
     name: str
@@ -237,9 +237,9 @@ def _finish(
     record: Mapping[str, Any], drawn_by: str, files: Sequence[Path], *, as_json: bool
 ) -> None:
     if files:
-        from ropewalk.report.figures import write_figure
+        from ropewalk.reporting.figures import write_figure
 
-        drawing = import_module(f"ropewalk.report.{drawn_by}")
+        drawing = import_module(f"ropewalk.reporting.{drawn_by}")
         figure = getattr(drawing, f"draw_{record['plot']}")(record)
         for file in files:
             write_figure(figure, file)

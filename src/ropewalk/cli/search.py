@@ -121,7 +121,7 @@ def search(  # noqa: PLR0913 (one parameter an option)
     require_files(held_out or [])
     tokens = read_length(length)
     from ropewalk.api.searching import search as run
-    from ropewalk.report.searches import HEADER, search_rows
+    from ropewalk.reporting.searches import HEADER, search_rows
 
     with bar() as told:
         document = run(

@@ -26,7 +26,7 @@ def verify_served(
     with bar() as progress:
         document = asked_server(model, url, progress=progress, **request)
     if out is not None:
-        from ropewalk.report.served import write_served
+        from ropewalk.reporting.served import write_served
 
         write_served(document, out)
     if as_json:

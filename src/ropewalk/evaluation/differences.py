@@ -1,11 +1,15 @@
-"""Paired differences of the measured cells of a run to its baseline method."""
+"""Paired differences of the measured cells of a run, to a baseline method and to the best one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
-from ropewalk.evaluation.bootstrap import paired_difference
+from ropewalk.evaluation.bootstrap import figure, paired_difference
 from ropewalk.evaluation.cells import Measurement, Record
 from ropewalk.evaluation.parts import Part
-from ropewalk.evaluation.units import LOSS
+from ropewalk.evaluation.units import LOSS, Metric
+
+Column: TypeAlias = tuple[str, str, int]
+"""Task, mode and length: methods are compared within one."""
 
 
 def differences(results: Iterable[Part], baseline: str) -> list[Record]:
@@ -22,7 +26,35 @@ def differences(results: Iterable[Part], baseline: str) -> list[Record]:
     ]
 
 
-def _column(result: Measurement) -> tuple[str, str, int]:
+def to_best(results: Iterable[Part]) -> list[Record]:
+    """The same to the best method of each task, mode and length, under ``baseline``: one object
+    for each other measured cell, with ``not_worse``.
+
+    ``not_worse`` is true where the interval reaches the best, or the difference is nothing; where
+    there is no interval, a difference is a difference. The best was chosen by the same units, so
+    that true means no more than that these texts do not tell the two apart.
+    """
+    columns: dict[Column, list[Measurement]] = {}
+    for result in results:
+        if isinstance(result, Measurement):
+            columns.setdefault(_column(result), []).append(result)
+    return [record for column in columns.values() for record in _to_best(column)]
+
+
+def _to_best(column: Sequence[Measurement]) -> list[Record]:
+    metric = column[0].task.metric
+    best = min(column, key=lambda each: metric.badness(figure(each.units, metric)))
+    others = (_difference(result, best) for result in column if result is not best)
+    return [{**each, "not_worse": _not_worse(each, metric)} for each in others]
+
+
+def _not_worse(difference: Record, metric: Metric) -> bool:
+    value = difference.get("nll", difference.get("value"))
+    ends = difference["ci95"] or [value]
+    return min(map(metric.badness, ends)) <= 0.0
+
+
+def _column(result: Measurement) -> Column:
     return result.cell.task, result.cell.split.name, result.cell.length
 
 

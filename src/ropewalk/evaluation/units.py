@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ropewalk.evaluation.averages import Average, OverTokens
 
@@ -27,10 +27,15 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A figure over units: its name in their values, and how they are weighed."""
+    """A figure over units: its name in their values, how they are weighed, and which is better."""
 
     name: str
     average: Average = _OVER_TOKENS
+    better: Literal["lower", "higher"] = "lower"
+
+    def badness(self, value: float) -> float:
+        """The figure, or its negative: lower is better."""
+        return value if self.better == "lower" else -value
 
 
 LOSS = Metric(name="loss")

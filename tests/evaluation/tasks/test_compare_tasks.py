@@ -7,7 +7,7 @@ import pytest
 from ropewalk import api
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.report.tasks import effective_length, task_tables
+from ropewalk.reporting.tasks import effective_length, task_tables
 
 REQUEST = {
     "methods": ["none", "linear"],

@@ -35,7 +35,7 @@ TRIALS = 20
 DEPTHS = 5
 """Bins of the grid."""
 SEED = 2404
-RANKED_FIRST = Metric(name="rank_1")
+RANKED_FIRST = Metric(name="rank_1", better="higher")
 """Share of trials whose answer is likelier than every distractor in the text."""
 RANKED = 4
 """By estimate, for costs: the answer and its distractors."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ropewalk.report.figures import (
+from ropewalk.reporting.figures import (
     NOTE,
     add_legend,
     line_style,

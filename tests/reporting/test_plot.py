@@ -10,8 +10,8 @@ import pytest
 from ropewalk.api.pictures import Subject, picture
 from ropewalk.cli.main import main
 from ropewalk.core.errors import RopewalkError
-from ropewalk.report import decay, heatmaps, pairs
-from ropewalk.report.figures import folded, write_figure
+from ropewalk.reporting import decay, heatmaps, pairs
+from ropewalk.reporting.figures import folded, write_figure
 
 DIM, BASE, L0 = 16, 1e4, 64
 SMALL = Subject(

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ropewalk.report.records import PLAIN, Comparison, Table
-from ropewalk.report.table import perplexity_text
+from ropewalk.reporting.records import PLAIN, Comparison, Table
+from ropewalk.reporting.table import perplexity_text
 
 NOTICEABLE = math.log(1.02)
 """Nats per token: perplexities within 2 % of each other are called the same."""
@@ -73,10 +73,19 @@ def _best_clause(table: Table, reference: int | None, longest: int) -> str:
         others = len(table.methods) > 1
         return f"no other method could run at {longest:,}" if others else "no other was compared"
     best = min(measured, key=lambda method: measured[method])
-    figure = f"{best}, {_ppl(measured[best])}"
+    figure = f"{best}, {_ppl(measured[best])}{_ties(table, longest, best)}"
     if end is not None and measured[best] > end - NOTICEABLE:
         return f"no method does noticeably better at {longest:,} (best: {figure})"
     return f"best at {longest:,} is {figure}{_cost(table, best, reference)}"
+
+
+def _ties(table: Table, length: int, best: str) -> str:
+    """Who is not worse, so that a tie is not taken for a victory."""
+    standing = table.standings.get(length)
+    others = [] if standing is None else [m for m in standing.ties if m != table.baseline]
+    if standing is None or standing.best != best or not others:
+        return ""
+    return f" (not worse: {', '.join(others)})"
 
 
 def _cost(table: Table, method: str, reference: int | None) -> str:

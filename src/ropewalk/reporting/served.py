@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ropewalk.report.figures import add_legend, line_style, open_frame, set_title, write_figure
+from ropewalk.reporting.figures import add_legend, line_style, open_frame, set_title, write_figure
 from ropewalk.storage.files import write_whole
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ropewalk.report.figures import caption, folded, set_title, whole_ticks
+from ropewalk.reporting.figures import caption, folded, set_title, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.report.files import CSV_COLUMNS, write_csv, write_json
-from ropewalk.report.markdown import markdown_table
-from ropewalk.report.plots import draw_curves, write_curves
-from ropewalk.report.table import comparison_table, perplexity_text
-from ropewalk.report.takeaway import takeaway
+from ropewalk.reporting.files import CSV_COLUMNS, write_csv, write_json
+from ropewalk.reporting.markdown import markdown_table
+from ropewalk.reporting.plots import draw_curves, write_curves
+from ropewalk.reporting.table import comparison_table, perplexity_text
+from ropewalk.reporting.takeaway import takeaway
 
 LENGTHS = (128, 256, 1024, 2048)
 

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ropewalk.report.records import CellView, Comparison, Table
+from ropewalk.reporting.records import CellView, Comparison, Table
 
 BEST = "*"
 NAME_WIDTH = 24
@@ -20,9 +20,10 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 def comparison_table(document: Mapping[str, Any]) -> "ComparisonTable":
     """Perplexity by method (rows) and length (columns), one table for each mode.
 
-    The lowest of a column is bold, green and starred; methods that read the same share it,
-    and a column in which all read the same has none. A cell that failed is ``-`` with a
-    number; the reasons stand below.
+    The lowest of a column is bold, green and starred, and so is every method that is not worse
+    (by the paired difference to it; in a document without, what reads the same); a column in
+    which that is true of all has no star. A cell that failed is ``-`` with a number; the reasons
+    stand below.
 
     Raises RopewalkError for a document that is not a comparison.
     """
@@ -82,7 +83,7 @@ def _table(table: Table, headers: Mapping[int, str], notes: Mapping[str, int]) -
     rich.add_column("method", overflow="fold")
     for header in headers.values():
         rich.add_column(header, justify="right", no_wrap=True)
-    best = {length: _best_text(table, length) for length in headers}
+    best = {length: leaders(table, length) for length in headers}
     for method in table.methods:
         row = [_cell(table.cells.get((method, n)), best[n], notes) for n in headers]
         rich.add_row(Text(method), *row)
@@ -95,10 +96,11 @@ def _column(table: Table, length: int) -> list[str]:
     return [f"{text or '-'}{BEST}" for text in shown]
 
 
-def _cell(cell: CellView | None, best: str | None, notes: Mapping[str, int]) -> Text:
+def _cell(cell: CellView | None, best: frozenset[str], notes: Mapping[str, int]) -> Text:
     shown = _shown(cell)
-    if shown is not None:
-        return Text(f"{shown}{BEST}", style="bold green") if shown == best else Text(f"{shown} ")
+    if cell is not None and shown is not None:
+        leads = cell.method in best
+        return Text(f"{shown}{BEST}", style="bold green") if leads else Text(f"{shown} ")
     if cell is None or cell.reason is None:
         return Text("  ")
     return Text(f"-{_raised(notes[cell.reason])}", style="red")
@@ -110,13 +112,19 @@ def _shown(cell: CellView | None) -> str | None:
     return "inf" if cell.ppl is None else perplexity_text(cell.ppl)
 
 
-def _best_text(table: Table, length: int) -> str | None:
-    """What the lowest perplexity of a column reads; None if all read the same."""
+def leaders(table: Table, length: int) -> frozenset[str]:
+    """The best of a column and what is not worse; nothing if that is true of all."""
     measured = table.measured(length)
-    shown = {method: _shown(table.cells[method, length]) for method in measured}
-    if len(set(shown.values())) < 2:
-        return None
-    return shown[min(measured, key=lambda method: measured[method])]
+    if not measured:
+        return frozenset()
+    standing = table.standings.get(length)
+    if standing is not None:
+        leading = standing.leaders
+    else:
+        best = min(measured, key=lambda method: measured[method])
+        shown = {method: _shown(table.cells[method, length]) for method in measured}
+        leading = frozenset(method for method in measured if shown[method] == shown[best])
+    return frozenset() if len(leading) == len(measured) else leading
 
 
 def _reason_numbers(comparison: Comparison) -> dict[str, int]:
@@ -130,13 +138,18 @@ def _raised(number: int) -> str:
 
 def _caption(comparison: Comparison) -> str:
     parts = [
-        f"Lower is better; {BEST} is the lowest of its column.",
+        f"Lower is better; {BEST} is the lowest of its column{_and_ties(comparison)}.",
         f"Protocol {comparison.protocol}{_scored(comparison)}.",
         f"Trained length {comparison.trained_length:,}.",
     ]
     if any("step=" in cell.method for cell in comparison.cells):
         parts.append("Length-dependent methods ran at the step named in their text.")
     return " ".join(parts)
+
+
+def _and_ties(comparison: Comparison) -> str:
+    paired = any(table.standings for table in comparison.tables)
+    return " and what is not worse by paired difference" if paired else ""
 
 
 def _scored(comparison: Comparison) -> str:

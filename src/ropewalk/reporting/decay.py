@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ropewalk.report.figures import NOTE, add_legend, caption, line_style, open_frame, set_title
+from ropewalk.reporting.figures import NOTE, add_legend, caption, line_style, open_frame, set_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ropewalk.report.records import Comparison, Table
-from ropewalk.report.table import perplexity_text
+from ropewalk.reporting.records import Comparison, Table
+from ropewalk.reporting.table import leaders, perplexity_text
 
 
 def markdown_table(document: Mapping[str, Any]) -> str:
-    """Perplexity by method and length in the first mode; the lowest of a column is bold.
+    """Perplexity by method and length in the first mode; bold as ``table.leaders`` says.
 
     Raises RopewalkError for a document that is not a comparison.
     """
@@ -28,7 +28,12 @@ def markdown_table(document: Mapping[str, Any]) -> str:
 
 def _row(table: Table, method: str) -> str:
     cells = [_cell(table, method, length) for length in table.lengths]
-    return f"| `{method}` | {' | '.join(cells)} |"
+    return f"| {code(method)} | {' | '.join(cells)} |"
+
+
+def code(text: str) -> str:
+    """A method's spec as code that ends no cell of a table."""
+    return "`" + text.replace("`", "'").replace("|", "\\|") + "`"
 
 
 def _cell(table: Table, method: str, length: int) -> str:
@@ -36,8 +41,4 @@ def _cell(table: Table, method: str, length: int) -> str:
     if cell is None or cell.ppl is None:
         return "-"
     shown = perplexity_text(cell.ppl)
-    others = {perplexity_text(c.ppl) for (_, n), c in table.cells.items() if n == length and c.ppl}
-    best = min(
-        (c.ppl for (_, n), c in table.cells.items() if n == length and c.ppl), default=cell.ppl
-    )
-    return f"**{shown}**" if len(others) > 1 and shown == perplexity_text(best) else shown
+    return f"**{shown}**" if method in leaders(table, length) else shown

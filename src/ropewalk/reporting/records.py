@@ -1,10 +1,12 @@
 """The document that ``compare`` prints, read for reporting."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.reporting.standings import Column, Standing, standings
 
 PLAIN = "none"
 """Unscaled RoPE: the baseline wherever it was measured."""
@@ -44,12 +46,16 @@ class CellView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Cells of one mode by method and length. Methods: the baseline first."""
+    """Cells of one mode by method and length. Methods: the baseline first.
+
+    standings  by length, where the run has paired differences to the best
+    """
 
     mode: str
     methods: tuple[str, ...]
     lengths: tuple[int, ...]
     cells: Mapping[tuple[str, int], CellView]
+    standings: Mapping[int, Standing]
 
     @property
     def baseline(self) -> str:
@@ -66,12 +72,30 @@ class Table:
         found = {method: self.nll(method, length) for method in self.methods}
         return {method: nll for method, nll in found.items() if nll is not None}
 
+    def near_best(self) -> tuple[str, ...]:
+        """Methods within 10 % of the lowest perplexity at the longest length that ran."""
+        for length in reversed(self.lengths):
+            measured = self.measured(length)
+            if measured:
+                end = min(measured.values()) + math.log(1.1)
+                return tuple(method for method in measured if measured[method] <= end)
+        return ()
+
     @classmethod
-    def of(cls, mode: str, cells: Iterable[CellView]) -> "Table":
+    def of(
+        cls, mode: str, cells: Iterable[CellView], columns: Mapping[Column, Standing]
+    ) -> "Table":
         found = {(cell.method, cell.length): cell for cell in cells}
         methods = sorted(dict.fromkeys(method for method, _ in found), key=_baseline_first)
         lengths = sorted({length for _, length in found})
-        return cls(mode=mode, methods=tuple(methods), lengths=tuple(lengths), cells=found)
+        known = {n: columns[None, mode, n] for n in lengths if (None, mode, n) in columns}
+        return cls(
+            mode=mode,
+            methods=tuple(methods),
+            lengths=tuple(lengths),
+            cells=found,
+            standings=known,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +118,8 @@ class Comparison:
         try:
             cells = [CellView.of(record) for record in loss_records(document)]
             modes = dict.fromkeys(cell.mode for cell in cells)
-            tables = tuple(Table.of(m, (c for c in cells if c.mode == m)) for m in modes)
+            columns = standings(document)
+            tables = tuple(Table.of(m, (c for c in cells if c.mode == m), columns) for m in modes)
             comparison = cls(
                 model=document["model"],
                 trained_length=document["trained_length"],

@@ -6,29 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ropewalk.report.figures import COLOURS, LEGEND_WIDTH, MARKERS, folded, write_figure
-from ropewalk.report.records import Comparison, Table
+from ropewalk.reporting.figures import COLOURS, LEGEND_WIDTH, MARKERS, folded, write_figure
+from ropewalk.reporting.records import Comparison, Table
+from ropewalk.reporting.ticks import labelled, perplexity_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_TICKS = 8
-"""Ticks of the axis of perplexities."""
-
 _DASHES = ("-", "--", "-.", ":")
-_LARGEST_DECADE = 300
-# Leading digits of ticks, densest first.
-_TICKS: tuple[tuple[float, ...], ...] = (
-    tuple(1 + step / 20 for step in range(180)),
-    tuple(1 + step / 10 for step in range(90)),
-    tuple(1 + step / 5 for step in range(45)),
-    (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9),
-    (1, 1.5, 2, 3, 4, 6, 8),
-    (1, 2, 5),
-    (1,),
-    (),
-)
 
 
 def write_curves(document: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
@@ -127,8 +113,8 @@ def _style(number: int) -> dict[str, Any]:
 def _set_lengths(axis: "Axes", comparison: Comparison, table: Table) -> None:
     """A log2 axis whose ticks are the lengths, and the trained length as a line."""
     axis.set_xscale("log", base=2)
-    labelled = _labelled(table.lengths, comparison.trained_length)
-    axis.set_xticks(table.lengths, [f"{n:,}" if n in labelled else "" for n in table.lengths])
+    shown = labelled(table.lengths, comparison.trained_length)
+    axis.set_xticks(table.lengths, [f"{n:,}" if n in shown else "" for n in table.lengths])
     axis.tick_params(axis="x", labelrotation=60 if _crowded(table.lengths) else 0)
     axis.minorticks_off()
     axis.set_xlabel("context length (tokens)")
@@ -152,19 +138,10 @@ def _set_lengths(axis: "Axes", comparison: Comparison, table: Table) -> None:
 def _set_perplexities(axis: "Axes") -> None:
     """Nats are equally spaced; their ticks are round perplexities."""
     low, high = axis.get_ylim()
-    steps = next(s for s in _TICKS if len(_between(s, low, high)) <= MOST_TICKS)
-    ticks = _between(steps, low, high)
+    ticks = perplexity_ticks(low, high)
     axis.set_yticks([math.log(ppl) for ppl in ticks], [f"{ppl:,g}" for ppl in ticks])
     axis.set_ylim(low, high)
     axis.set_ylabel("perplexity (log scale)")
-
-
-def _between(steps: tuple[float, ...], low: float, high: float) -> list[float]:
-    """Round perplexities whose logarithms lie between ``low`` and ``high``."""
-    highest = min(math.ceil(high / math.log(10)), _LARGEST_DECADE)
-    decades = range(math.floor(low / math.log(10)), highest + 1)
-    ticks = (step * 10.0**decade for decade in decades for step in steps)
-    return [ppl for ppl in ticks if low <= math.log(ppl) <= high]
 
 
 def _crowded(lengths: tuple[int, ...]) -> bool:
@@ -172,16 +149,6 @@ def _crowded(lengths: tuple[int, ...]) -> bool:
     places = [math.log2(length) for length in lengths]
     gaps = [after - before for before, after in itertools.pairwise(places)]
     return bool(gaps) and min(gaps) < (places[-1] - places[0]) / 14
-
-
-def _labelled(lengths: tuple[int, ...], trained_length: int) -> set[int]:
-    """Lengths whose labels fit: none closer than a 20th of the axis to a more important one."""
-    most = math.log2(lengths[-1] / lengths[0]) / 20
-    kept: list[int] = []
-    for length in sorted(lengths, key=lambda n: (n != trained_length, n != lengths[-1], n)):
-        if all(abs(math.log2(length / other)) >= most for other in kept):
-            kept.append(length)
-    return set(kept)
 
 
 def _best(table: Table) -> str:

@@ -1,0 +1,61 @@
+"""report: run folders as a page, a model card, a table of columns, or results of the harness."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ropewalk.api.measuring import CompareResult
+from ropewalk.core.errors import RopewalkError
+from ropewalk.reporting.card import card
+from ropewalk.reporting.lm_eval import write_lm_eval
+from ropewalk.reporting.page.render import write_page
+from ropewalk.reporting.parquet import write_parquet
+from ropewalk.reporting.run_record import RunRecord
+from ropewalk.storage.files import write_whole
+
+Runs = str | Path | CompareResult | Sequence[str | Path | CompareResult]
+
+
+def report(runs: Runs, out: str | Path) -> Path:
+    """Write what runs of ``compare`` found, in the format that the ending of ``out`` names.
+
+    runs  a run folder, what ``compare`` returned, or several of them
+    out   ``.html``: one page that needs nothing but itself; ``.md``: Markdown for a model card;
+          ``.parquet``: one row a cell
+
+    Returns the file. Raises RopewalkError for what is no run folder, another ending, a page
+    larger than 1 MB, a missing optional package (named with its extra), or a file that cannot be
+    written.
+    """
+    file, records = Path(out), read_runs(runs)
+    match file.suffix.lower():
+        case ".html":
+            return write_page(records, file)
+        case ".md":
+            return write_whole(file, card(records).encode())
+        case ".parquet":
+            return write_parquet(records, file)
+        case _:
+            raise RopewalkError(f"{out}: expected a name that ends in .html, .md or .parquet")
+
+
+def markdown(runs: Runs) -> str:
+    """The Markdown of a model card. Raises RopewalkError for what is no run folder."""
+    return card(read_runs(runs))
+
+
+def report_lm_eval(runs: Runs, folder: str | Path) -> list[Path]:
+    """Write task cells as lm-evaluation-harness writes its results: a file for each method.
+
+    Raises RopewalkError for what is no run folder, a run without measured tasks, or a file that
+    cannot be written.
+    """
+    return [file for run in read_runs(runs) for file in write_lm_eval(run, Path(folder))]
+
+
+def read_runs(runs: Runs) -> list[RunRecord]:
+    """Raises RopewalkError for what is no run folder, and without any."""
+    several = [runs] if isinstance(runs, str | Path | CompareResult) else list(runs)
+    if not several:
+        raise RopewalkError("no run: expected at least one run folder of compare")
+    places = [run.run_dir if isinstance(run, CompareResult) else Path(run) for run in several]
+    return [RunRecord.read(place) for place in places]

@@ -1,0 +1,53 @@
+"""What was found in the context, in sentences: how far each method retrieves at every depth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ropewalk.reporting.records import PLAIN
+from ropewalk.reporting.tasks import LONGPPL, effective_length
+
+
+def retrieval_sentences(document: Mapping[str, Any]) -> list[str]:
+    """A sentence for each retrieval task in the first mode: the methods that reach farthest, and
+    the baseline.
+    """
+    records = [r for r in document["cells"] if r.get("task") not in (None, LONGPPL)]
+    modes = list(dict.fromkeys(record["mode"] for record in records))[:1]
+    tasks = dict.fromkeys(record["task"] for record in records)
+    return [
+        _sentence(task, [r for r in records if r["task"] == task and r["mode"] in modes])
+        for task in tasks
+    ]
+
+
+def _sentence(task: str, records: Sequence[Mapping[str, Any]]) -> str:
+    methods = list(dict.fromkeys(record["method"] for record in records))
+    ran = [method for method in methods if _ran(records, method)]
+    if not ran:
+        return f"Task {task}: no cell could run."
+    reached = {m: effective_length([r for r in records if r["method"] == m]) or 0 for m in ran}
+    farthest = max(reached.values())
+    if farthest == 0:
+        shortest = min(record["length"] for record in records)
+        return f"Task {task}: no method retrieves at every depth, not even at {shortest:,} tokens."
+    best = [method for method in ran if reached[method] == farthest]
+    baseline = PLAIN if PLAIN in ran else ran[0]
+    sentence = f"Task {task}: {_names(best)} at every depth up to {farthest:,} tokens"
+    if baseline in best:
+        return f"{sentence}."
+    own = f"up to {reached[baseline]:,}" if reached[baseline] else "at no measured length"
+    return f"{sentence}; {_plain(baseline)} {own}."
+
+
+def _ran(records: Sequence[Mapping[str, Any]], method: str) -> bool:
+    return any(record["method"] == method and record["status"] == "ok" for record in records)
+
+
+def _names(methods: Sequence[str]) -> str:
+    if len(methods) == 1:
+        return f"{_plain(methods[0])} retrieves"
+    return f"{', '.join(map(_plain, methods[:-1]))} and {_plain(methods[-1])} retrieve"
+
+
+def _plain(method: str) -> str:
+    return f"plain RoPE ({PLAIN})" if method == PLAIN else method
