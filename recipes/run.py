@@ -108,8 +108,11 @@ class Lines(Silent):
 
     def finished(self, result: Result) -> None:
         record = result.record()
-        nll = record["reason"] if record["nll"] is None else f"nll {record['nll']:.4f}"
-        typer.echo(f"{record['method']}, {record['mode']}, {record['length']:,}: {nll}")
+        named = ", ".join(
+            str(record[name]) for name in ("task", "method", "mode", "length") if name in record
+        )
+        figure = record.get("value") if "task" in record else record["nll"]
+        typer.echo(f"{named}: {record['reason'] if figure is None else format(figure, '.4f')}")
 
 
 def environment(device: str | None, dtype: str, batch: int) -> dict[str, object]:
