@@ -12,6 +12,7 @@ from torch import nn
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
 from ropewalk.integrations.loading import LoadedModel, load_model
+from ropewalk.integrations.placement import Spread
 from ropewalk.integrations.session import Session
 from ropewalk.training.decoder import register
 
@@ -24,14 +25,15 @@ def open_checkpoint(
 ) -> LoadedModel:
     """The model of a transformers folder, a .gguf file or a hub id; None for the demo model.
 
-    device  as torch writes it: cpu, cuda, cuda:1; None for CUDA where there is one
+    device  as torch writes it: cpu, cuda, cuda:1; ``auto``: over all devices, by accelerate;
+            None for CUDA where there is one
 
     Raises RopewalkError for an unknown dtype, a device that is not there, or a source that
     cannot be loaded.
     """
     if dtype not in DTYPES:
         raise RopewalkError(f"dtype {dtype}: expected one of {', '.join(DTYPES)}")
-    place = None if device is None else _device(device)
+    place = None if device is None else _place(device)
     register()
     return load_model(source or demo_model(), dtype=DTYPES[dtype], device=place)
 
@@ -43,7 +45,9 @@ def identity(loaded: LoadedModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _device(name: str) -> torch.device:
+def _place(name: str) -> torch.device | Spread:
+    if name == "auto":
+        return Spread()
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -51,8 +55,8 @@ def _device(name: str) -> torch.device:
         # torch built without CUDA raises AssertionError.
         reason = next(iter(str(error).splitlines()), "no reason given")
         raise RopewalkError(
-            f"device {name}: torch cannot use it ({reason}); expected cpu, or cuda or cuda:N "
-            "where there is such a device"
+            f"device {name}: torch cannot use it ({reason}); expected auto, cpu, or cuda or "
+            "cuda:N where there is such a device"
         ) from error
     return device
 

@@ -62,7 +62,8 @@ Device = Annotated[
     typer.Option(
         metavar="DEVICE",
         show_default=False,
-        help="cpu, cuda or cuda:N; without it, CUDA where there is one.",
+        help="cpu, cuda or cuda:N; auto: over all devices, for a model too large for one; without "
+        "it, CUDA where there is one.",
     ),
 ]
 

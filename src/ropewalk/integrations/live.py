@@ -18,6 +18,7 @@ from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.modes import at_rest
+from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.probe import family_of, probe_ids, running, seeing_answers
 from ropewalk.integrations.rotary import UnrotatedRotary
 
@@ -66,7 +67,7 @@ def live_rotations(model: nn.Module, farthest: int) -> list[LiveRotation]:
     """
     doublings = [0, *(2**k for k in range(farthest.bit_length()) if 2**k <= farthest)]
     base: Any = unwrapped(model)
-    device = next(base.parameters()).device
+    device = input_device(base)
     positions = torch.tensor([doublings], device=device)
     ids = probe_ids(base)[:, :1].expand(1, len(doublings))
     answers: list[tuple[str, Any]] = []

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ropewalk.configs.gguf import config_of, dropped_scaling, read_header
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
+from ropewalk.integrations.placement import Spread, whole_state
 from ropewalk.integrations.sources import (
     Checkpoint,
     config_file,
@@ -65,11 +66,12 @@ def load_model(
     source: str | Path,
     *,
     dtype: torch.dtype = torch.float32,
-    device: torch.device | None = None,
+    device: torch.device | Spread | None = None,
 ) -> LoadedModel:
     """Load a transformers folder, a .gguf file or a hub id, with weights in ``dtype``.
 
-    device  where the model is put; None for CUDA where there is one, else the CPU
+    device  where the model is put; ``Spread`` over all devices; None for CUDA where there is one,
+            else the CPU
 
     Raises RopewalkError if there is no such source, no safetensors or GGUF weights, a config
     or weights that transformers cannot read, or weights that do not fill the model.
@@ -77,12 +79,14 @@ def load_model(
     checkpoint = fetch(source)
     with quiet(), _explained(str(source)):
         config = _config(checkpoint)
-        model = _weights(checkpoint, config, dtype)
+        model = _weights(checkpoint, config, dtype, device)
         tokenizer = _tokenizer(checkpoint)
-    default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    place: Any = device or default  # the library's decorator hides what .to takes
+    if not isinstance(device, Spread):
+        default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        place: Any = device or default  # the library's decorator hides what .to takes
+        model = model.to(place)
     return LoadedModel(
-        model=model.to(place),
+        model=model,
         tokenizer=tokenizer,
         name=checkpoint.name,
         config=model.config.to_dict(),
@@ -106,7 +110,7 @@ def load_config(source: str | Path) -> dict[str, Any]:
 def fingerprint(model: nn.Module) -> str:
     """sha256 over names, dtypes, shapes and bytes of the saved tensors, in order of names."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(whole_state(model).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
@@ -133,7 +137,10 @@ def _config(checkpoint: Checkpoint) -> "PretrainedConfig":
 
 
 def _weights(
-    checkpoint: Checkpoint, config: "PretrainedConfig", dtype: torch.dtype
+    checkpoint: Checkpoint,
+    config: "PretrainedConfig",
+    dtype: torch.dtype,
+    device: torch.device | Spread | None,
 ) -> "PreTrainedModel":
     loader = _loader(config)
     if checkpoint.gguf_file is None:
@@ -148,6 +155,7 @@ def _weights(
         use_safetensors=True,
         output_loading_info=True,
         **experts,
+        **(device.arguments() if isinstance(device, Spread) else {}),
         **_arguments(checkpoint),
     )
     model, report = loaded

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ropewalk.integrations.modes import at_rest, evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
+from ropewalk.integrations.placement import input_device
 
 PLACED_TOKENS = 2048
 """A batch of longer sequences is fed without ``position_ids`` alone."""
@@ -54,7 +55,7 @@ class TransformersPredictor:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return input_device(self.model)
 
     def in_turn(self, *sequences: Tensor) -> list[TransformersPredictions]:
         """As ``Predictor.in_turn``."""

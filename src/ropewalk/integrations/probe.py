@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.placement import input_device
 
 PROBE_TOKENS = 24
 FARTHEST = 4
@@ -25,7 +26,7 @@ def probe_ids(model: nn.Module) -> Tensor:
     embeddings = model.get_input_embeddings()  # type: ignore[operator]
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(embeddings.num_embeddings, (1, PROBE_TOKENS), generator=generator)
-    return ids.to(next(model.parameters()).device)
+    return ids.to(input_device(model))
 
 
 def probe_positions(model: nn.Module, trained_length: int) -> Iterator[Tensor | None]:
@@ -37,7 +38,7 @@ def probe_positions(model: nn.Module, trained_length: int) -> Iterator[Tensor | 
     """
     yield None
     if "position_ids" in inspect.signature(model.forward).parameters:
-        near = torch.arange(PROBE_TOKENS, device=next(model.parameters()).device)[None]
+        near = torch.arange(PROBE_TOKENS, device=input_device(model))[None]
         yield near + max(trained_length - PROBE_TOKENS // 2, 0)
         yield near + FARTHEST * trained_length
 

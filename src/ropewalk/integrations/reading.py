@@ -12,6 +12,7 @@ from ropewalk.core.answering import Forced
 from ropewalk.core.passes import Pass
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
+from ropewalk.integrations.placement import input_device
 
 
 class TransformersReader:
@@ -23,7 +24,7 @@ class TransformersReader:
     @torch.no_grad()
     def __init__(self, model: nn.Module, prompts: Tensor, split: Pass) -> None:
         self._model = model
-        self._device = next(model.parameters()).device
+        self._device = input_device(model)
         self._cache: Any = None
         states = prompts.new_empty(0)
         with evaluating(model):

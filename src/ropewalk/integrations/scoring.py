@@ -12,6 +12,7 @@ from ropewalk.core.loss import token_losses
 from ropewalk.core.passes import Pass
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
+from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.reading import TransformersReader
 from ropewalk.integrations.slopes import wave_slope
 
@@ -32,7 +33,7 @@ class TransformersScorer:
     @torch.no_grad()
     def token_losses(self, ids: Tensor, first: int, split: Pass) -> Tensor:
         """As ``LanguageModel.token_losses``: nats."""
-        rows = ids.reshape(-1, ids.shape[-1]).to(next(self.model.parameters()).device)
+        rows = ids.reshape(-1, ids.shape[-1]).to(input_device(self.model))
         targets = rows[:, first:]
         with evaluating(self.model):
             hidden = self._hidden_states(rows, split)[:, first - 1 : -1]

@@ -16,6 +16,7 @@ from ropewalk.integrations.encoded import EncodedExtension, EncodedModel
 from ropewalk.integrations.extension import Extension
 from ropewalk.integrations.installation import install
 from ropewalk.integrations.layout import Native
+from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.methods.extended import extended
 from ropewalk.methods.from_config import native_encoding
@@ -37,7 +38,7 @@ class Session:
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.model.parameters()).device
+        return input_device(self.model)
 
     def use(self, method: Spec, length: int, split: Pass) -> TransformersScorer:
         """The model with a method, until the next call.

@@ -1,0 +1,51 @@
+"""A model over several devices, by accelerate: as many layers on each as fit, the rest in memory.
+
+Source: accelerate, ``dispatch_model`` (``device_map="auto"`` of transformers). Weights that wait
+elsewhere are put on a device for each call, and stand as empty (meta) tensors in between.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ropewalk.core.extras import require_extra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Over all devices there are.
+
+    max_memory  as accelerate takes it: by device (a number, or "cpu"), bytes or text like "10GiB";
+                None for all that is free
+    """
+
+    max_memory: Mapping[int | str, int | str] | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """For ``from_pretrained``. Raises RopewalkError where accelerate is missing."""
+        require_extra("tune", "accelerate", purpose="device auto")
+        given = {} if self.max_memory is None else {"max_memory": dict(self.max_memory)}
+        return {"device_map": "auto", **given}
+
+
+def input_device(model: nn.Module) -> torch.device:
+    """Where a model takes its ids: of a spread one, where its embeddings are computed."""
+    take_in = getattr(model, "get_input_embeddings", lambda: None)
+    hook = getattr(take_in(), "_hf_hook", None)
+    if hook is not None and hook.execution_device is not None:
+        return torch.device(hook.execution_device)
+    return next(model.parameters()).device
+
+
+def whole_state(model: nn.Module) -> Mapping[str, Tensor]:
+    """The saved tensors by name, those that wait elsewhere among them."""
+    state = model.state_dict()
+    if not any(tensor.is_meta for tensor in state.values()):
+        return state
+    from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+    whole: Mapping[str, Tensor] = get_state_dict_offloaded_model(model)
+    return whole
