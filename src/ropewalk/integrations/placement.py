@@ -26,7 +26,7 @@ class Spread:
 
     def arguments(self) -> dict[str, Any]:
         """For ``from_pretrained``. Raises RopewalkError where accelerate is missing."""
-        require_extra("tune", "accelerate", purpose="device auto")
+        require_extra("spread", "accelerate", purpose="device auto")
         given = {} if self.max_memory is None else {"max_memory": dict(self.max_memory)}
         return {"device_map": "auto", **given}
 
