@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ropewalk.api import verify as verify
     from ropewalk.api.asserting import RopewalkCallback as RopewalkCallback
     from ropewalk.api.asserting import assert_encoding as assert_encoding
+    from ropewalk.api.loading import load as load
+    from ropewalk.api.tuning import tune as tune
     from ropewalk.attention.reference import attend_reference as attend_reference
     from ropewalk.attention.tiled import attend as attend
     from ropewalk.configs.geometry import RopeGeometry as RopeGeometry
@@ -43,6 +45,7 @@ _HOMES = {
     "export": "ropewalk.api",
     "extend": "ropewalk.api",
     "inspect": "ropewalk.api",
+    "load": "ropewalk.api.loading",
     "perplexity": "ropewalk.api",
     "plan": "ropewalk.api",
     "relative_positions": "ropewalk.analysis.distances",
@@ -50,6 +53,7 @@ _HOMES = {
     "rotate": "ropewalk.core.rotation",
     "search": "ropewalk.api",
     "train": "ropewalk.api",
+    "tune": "ropewalk.api.tuning",
     "verify": "ropewalk.api",
 }
 
@@ -67,6 +71,7 @@ __all__ = [
     "export",
     "extend",
     "inspect",
+    "load",
     "perplexity",
     "plan",
     "relative_positions",
@@ -74,6 +79,7 @@ __all__ = [
     "rotate",
     "search",
     "train",
+    "tune",
     "verify",
 ]
 

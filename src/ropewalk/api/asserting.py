@@ -1,5 +1,6 @@
 """assert_encoding and RopewalkCallback: does a live model do what it was asked to?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -22,7 +23,9 @@ LIKELY = ("none", "native", "linear", "ntk_aware", "yarn", "llama3", "dynamic_nt
 """What a live model may do instead of what was asked for, the likeliest first."""
 
 
-def assert_encoding(model: nn.Module, spec: str) -> None:
+def assert_encoding(
+    model: nn.Module, spec: str | Spec, config: Mapping[str, Any] | None = None
+) -> None:
     """Measure the rotation that a live model applies, and raise if it is not the spec's.
 
         rw.assert_encoding(trainer.model, "yarn:factor=4")
@@ -31,16 +34,22 @@ def assert_encoding(model: nn.Module, spec: str) -> None:
     by its own config, or by another tool. One forward pass of about twenty tokens, up to four
     times the trained length.
 
-    spec  what it should do; ``native`` is what its config says
+    spec    what it should do; ``native`` is what the config says
+    config  that the spec's factors refer to, where the model's own states the method already: that
+            of the checkpoint before; by default the model's own
 
     Raises RopewalkError with the pair, the frequency or the attention factor that is off, and
     the method that it looks like instead; and for a model or spec that cannot be asked.
     """
-    wanted = _wanted(model, parse_spec(spec))
+    parsed = parse_spec(spec) if isinstance(spec, str) else spec
+    spec = parsed.text
+    wanted = _wanted(model, parsed, config)
     in_force = encodings_in_force(model)
     if in_force is not None:
         _require_in_force(spec, wanted, in_force)
         return
+    if not wanted:
+        raise RopewalkError(f"{spec} rotates nothing, and the model is not extended; extend it")
     farthest = 4 * max(each.geometry.trained_length for each in wanted)
     for live in live_rotations(model, farthest):
         differences = [live.difference(encoding) for encoding in wanted]
@@ -52,9 +61,11 @@ def assert_encoding(model: nn.Module, spec: str) -> None:
             )
 
 
-def _wanted(model: nn.Module, spec: Spec) -> list[Encoding]:
+def _wanted(
+    model: nn.Module, spec: Spec, config: Mapping[str, Any] | None = None
+) -> list[Encoding]:
     """What each layer type should have, and what it may keep: its own, in a short window."""
-    shape = read_model(config_of(unwrapped(model)))
+    shape = read_model(config_of(unwrapped(model)) if config is None else config)
     encode, native = encoders(shape, spec)
     types = {kind.layer_type for kind in shape.kinds} if isinstance(shape.kinds, tuple) else {None}
     found: list[Encoding] = []
@@ -68,12 +79,17 @@ def _wanted(model: nn.Module, spec: Spec) -> list[Encoding]:
 def _require_in_force(spec: str, wanted: list[Encoding], in_force: list[Encoding]) -> None:
     """An extension's own attention rotates: what it holds is what it applies."""
     plain = [exact(each).paired("half") for each in wanted]
+    expected = (
+        f"{type(plain[0].rotation).__name__} under {plain[0].length_policy}"
+        if plain
+        else "no rotation"
+    )
     for encoding in in_force:
-        if exact(encoding).paired("half") not in plain:
+        same = exact(encoding).paired("half") in plain if plain else encoding.frequencies is None
+        if not same:
             raise RopewalkError(
-                f"the extension in force is not {spec}: expected "
-                f"{type(plain[0].rotation).__name__} under {plain[0].length_policy}; "
-                "remove it and extend again"
+                f"the extension in force is not {spec}: expected {expected}; remove it and extend "
+                "again"
             )
 
 
@@ -97,20 +113,26 @@ class RopewalkCallback(TrainerCallback):
 
         Trainer(..., callbacks=[rw.RopewalkCallback("yarn:factor=4")])
 
-    spec         as in ``assert_encoding``
-    every_steps  None for the start and the end alone
+    spec, config  as in ``assert_encoding``
+    every_steps   None for the start and the end alone
     """
 
-    def __init__(self, spec: str, every_steps: int | None = None) -> None:
-        parse_spec(spec)
-        self.spec, self.every_steps = spec, every_steps
+    def __init__(
+        self,
+        spec: str | Spec,
+        every_steps: int | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        if isinstance(spec, str):
+            parse_spec(spec)
+        self.spec, self.every_steps, self.config = spec, every_steps, config
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        assert_encoding(given["model"], self.spec)
+        assert_encoding(given["model"], self.spec, self.config)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         if self.every_steps and state.global_step % self.every_steps == 0:
-            assert_encoding(given["model"], self.spec)
+            assert_encoding(given["model"], self.spec, self.config)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        assert_encoding(given["model"], self.spec)
+        assert_encoding(given["model"], self.spec, self.config)

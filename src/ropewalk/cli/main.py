@@ -23,6 +23,7 @@ from ropewalk.cli.plot import plot
 from ropewalk.cli.report import REPORT_EXAMPLES, report
 from ropewalk.cli.search import SEARCH_EXAMPLES, search
 from ropewalk.cli.train import TRAIN_EXAMPLES, train
+from ropewalk.cli.tune import TUNE_EXAMPLES, tune
 from ropewalk.cli.verify import VERIFY_EXAMPLES, verify
 from ropewalk.core.errors import RopewalkError
 
@@ -48,6 +49,7 @@ app.command(epilog=GENERATE_EXAMPLES)(generate)
 app.command(epilog=SEARCH_EXAMPLES)(search)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=REPORT_EXAMPLES)(report)
+app.command(epilog=TUNE_EXAMPLES)(tune)
 app.add_typer(plot, name="plot")
 add_bench(app)
 

@@ -27,6 +27,9 @@ from ropewalk.integrations.sources import (
     require_weights,
 )
 
+from ropewalk.methods.sidecar import read_sidecar
+from ropewalk.methods.spec import Spec
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -40,6 +43,8 @@ class LoadedModel:
 
     model        on the device asked for
     tokenizer    None if the checkpoint has none
+    method       that its ropewalk.json states; None where its config says what it does. Not in
+                 force: who opens a model puts it there
     name         the folder's or file's name, or the hub id
     config       the config as transformers completed it with the family's defaults
     fingerprint  sha256 of the weights: names, dtypes, shapes and bytes. The config is not in
@@ -51,6 +56,7 @@ class LoadedModel:
     name: str
     config: dict[str, Any]
     fingerprint: str
+    method: Spec | None = None
 
     def require_tokenizer(self) -> "PreTrainedTokenizerBase":
         """The tokenizer; raises RopewalkError if the checkpoint has none."""
@@ -91,6 +97,7 @@ def load_model(
         name=checkpoint.name,
         config=model.config.to_dict(),
         fingerprint=fingerprint(model),
+        method=None if checkpoint.gguf_file else read_sidecar(checkpoint.folder),
     )
 
 

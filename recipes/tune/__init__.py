@@ -1,0 +1,1 @@
+"""Fine-tuning the demo model to four times its length."""

@@ -1,0 +1,66 @@
+"""The runs: each a checkpoint tuned to 1,024 tokens from the demo model, trained length 256."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+TRAINED, LENGTH = 256, 1024
+PI, YARN, ABF = "linear:factor=4", "yarn:factor=4", "abf:rope_theta=50000"
+TEXTS = (
+    "austen_emma.txt",
+    "austen_mansfield_park.txt",
+    "austen_pride_and_prejudice.txt",
+    "milton_paradise_lost.txt",
+)
+HELDOUT = ("melville_moby_dick.txt", "loc_electronic_texts_1992.txt")
+MEASURED = {"lengths": (TRAINED, LENGTH), "windows": 8, "tail_tokens": 128}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneRun:
+    """One run; a step is 4,096 tokens in all of them."""
+
+    name: str
+    title: str
+    method: str
+    steps: int
+    length: int = LENGTH
+    words: dict[str, Any] = field(default_factory=dict)
+
+
+RUNS = (
+    TuneRun(name="pi", title="PI, full length", method=PI, steps=120),
+    TuneRun(
+        name="control",
+        title="control: no method, 256 tokens",
+        method="native",
+        steps=120,
+        length=TRAINED,
+        words={"batch": 16},
+    ),
+    TuneRun(name="yarn-40", title="YaRN, full length", method=YARN, steps=40),
+    TuneRun(name="pi-40", title="PI, full length", method=PI, steps=40),
+    TuneRun(
+        name="pi-pose-40",
+        title="PI, PoSE",
+        method=PI,
+        steps=40,
+        words={"batch": 16, "sampler": "pose"},
+    ),
+    TuneRun(name="abf-40", title="ABF 50,000, full length", method=ABF, steps=40),
+    TuneRun(
+        name="pi-lora-40",
+        title="PI, full length, LoRA 8",
+        method=PI,
+        steps=40,
+        words={"parameters": "lora"},
+    ),
+    TuneRun(
+        name="pi-cream-40",
+        title="PI, CREAM",
+        method=PI,
+        steps=40,
+        words={"batch": 16, "sampler": "cream"},
+    ),
+)
+UNTUNED = "self_extend"
+"""What no tuned probe beat: measured beside them, untuned."""

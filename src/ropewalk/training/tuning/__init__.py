@@ -1,0 +1,1 @@
+"""Fine-tuning of a checkpoint at another length: samplers, windows, adapters, one stage."""

@@ -1,0 +1,192 @@
+"""tune: what is saved does what was tuned, with and without a config that can say it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training.tuning_inputs import LENGTH, TRAINED, checkpoint, quick_tune, text
+from transformers import AutoModelForCausalLM
+
+import ropewalk as rw
+from ropewalk.cli.main import main
+
+STATED = [
+    "linear:factor=4",
+    "yarn:factor=length",
+    "ntk_aware:factor=4",
+    "abf:rope_theta=50000",
+    "llama3:factor=4",
+    "dynamic_ntk:policy=fixed,length=128",
+    "native",
+]
+UNSTATED = ["rerope:window=12", "yarn:factor=4+log_n", "nope"]
+
+STRANGER = """
+import json, sys, torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+assert "ropewalk" not in sys.modules
+worst = []
+for folder in sys.argv[1:]:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    kept = load_file(folder + "/ropewalk_logits.safetensors")
+    with torch.no_grad():
+        logits = model(kept["ids"][None], use_cache=False).logits[0, kept["rows"]]
+    worst.append(float((logits - kept["logits"]).abs().max()))
+assert "ropewalk" not in sys.modules
+print(json.dumps(worst))
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return checkpoint(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    return text(tmp_path_factory.mktemp("texts"))
+
+
+def test_plain_transformers_gives_the_logits_that_were_reported(base, book, tmp_path):
+    """In a process that never imports Ropewalk, for every kind of method that a config says."""
+    folders = []
+    for number, method in enumerate(STATED):
+        folder = tmp_path / str(number)
+        document = quick_tune(base, method, texts=[book], out=folder)
+        assert document["stated_by"] == "config.json"
+        assert not (folder / "ropewalk.json").exists()
+        folders.append(str(folder))
+    environment = {**os.environ, "PYTHONPATH": ""}
+    answer = subprocess.run(
+        [sys.executable, "-c", STRANGER, *folders],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert max(json.loads(answer.stdout)) < 1e-4
+
+
+def test_tuned_weights_are_not_the_ones_before(base, book, tmp_path):
+    quick_tune(base, "linear:factor=4", texts=[book], out=tmp_path / "new")
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (base, tmp_path / "new")
+    )
+    assert before.keys() == after.keys()
+    assert all(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("method", UNSTATED)
+def test_a_method_that_no_config_says_is_stated_beside_it(method, base, book, tmp_path):
+    document = quick_tune(base, method, texts=[book], out=tmp_path / "new")
+    assert document["stated_by"] == "ropewalk.json"
+    model, extension = rw.load(tmp_path / "new")
+    kept = load_file(tmp_path / "new" / "ropewalk_logits.safetensors")
+    with torch.no_grad():
+        logits = model(kept["ids"][None], use_cache=False).logits[0, kept["rows"]]
+        torch.testing.assert_close(logits, kept["logits"], rtol=0, atol=1e-4)
+        extension.remove()
+        plain = AutoModelForCausalLM.from_pretrained(tmp_path / "new")
+        stock = plain(kept["ids"][None], use_cache=False).logits[0, kept["rows"]]
+    assert (stock - kept["logits"]).abs().max() > 1e-2
+    assert "No engine computes this method" in (tmp_path / "new" / "README.md").read_text()
+
+
+def test_commands_follow_ropewalk_json(base, book, tmp_path, capsys):
+    """``native`` of a checkpoint is the method that it states."""
+    folder = tmp_path / "new"
+    quick_tune(base, "rerope:window=12", texts=[book], out=folder)
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    words = {"lengths": [LENGTH], "windows": 2, "tail_tokens": 16}
+    document = torch.tensor(list(book.read_bytes())[:4000])
+    arguments = ["--text", str(book), "--length", str(LENGTH), "--windows", "2"]
+    status = main(
+        ["compare", str(folder), *arguments, "--method", "native", "--method", "rerope:window=12"]
+        + ["--method", "none", "--out", str(tmp_path / "run"), "--json"]
+    )
+    assert status == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    native, rerope, none = (cell["nll"] for cell in cells)
+    assert native == rerope != none
+    assert main(["inspect", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "rerope:window=12"
+    greedy = ["--prompt", book.read_text()[:100], "--max-new-tokens", "8", "--json"]
+    assert main(["generate", str(folder), *greedy]) == 0
+    own = json.loads(capsys.readouterr().out)
+    assert own["method"] == "rerope:window=12"
+    assert main(["generate", str(folder), *greedy, "--method", "rerope:window=12"]) == 0
+    assert json.loads(capsys.readouterr().out)["tokens"] == own["tokens"]
+    assert rw.perplexity(plain, [document], **words)  # a model in memory knows no folder
+
+
+def test_load_wants_a_folder_that_states_a_method(base):
+    with pytest.raises(rw.RopewalkError, match="load it with transformers"):
+        rw.load(base)
+
+
+def test_the_table_tells_before_during_and_after(base, book, tmp_path):
+    document = quick_tune(
+        base, "linear:factor=4", texts=[book], out=tmp_path / "new", evaluate_every=2
+    )
+    rows = {(cell["when"], cell["weights"], cell["method"]) for cell in document["cells"]}
+    assert rows == {
+        ("before", "original", "none"),
+        ("before", "original", "linear:factor=4"),
+        ("stage 1, step 2", "tuned", "linear:factor=4"),
+        ("after", "tuned", "linear:factor=4"),
+    }
+    lengths = {cell["length"] for cell in document["cells"]}
+    assert lengths == {TRAINED, 2 * TRAINED, LENGTH}
+    assert {cell["status"] for cell in document["cells"]} == {"ok"}
+
+
+def test_figures_are_those_of_the_saved_checkpoint(base, book, tmp_path):
+    """Measured again from the folder, by compare."""
+    held = text(tmp_path, "held.txt", start=400_000)
+    document = quick_tune(
+        base, "yarn:factor=4", texts=[book], heldout=[held], out=tmp_path / "new", tail_tokens=16
+    )
+    told = [cell["nll"] for cell in document["cells"] if cell["when"] == "after"]
+    again = rw.compare(
+        tmp_path / "new",
+        out=tmp_path / "run",
+        methods=["native"],
+        lengths=[TRAINED, 2 * TRAINED, LENGTH],
+        windows=2,
+        tail_tokens=16,
+        texts=[held],
+    )
+    found = [cell["nll"] for cell in again.records]
+    torch.testing.assert_close(torch.tensor(told), torch.tensor(found), rtol=1e-5, atol=0)
+
+
+def test_stages_train_on_what_the_one_before_left(base, book, tmp_path):
+    """Two stages in one run are two runs, the second from the checkpoint of the first."""
+    methods, lengths = ["abf:rope_theta=20000", "abf:rope_theta=50000"], [64, 128]
+    both = quick_tune(base, methods, lengths, texts=[book], out=tmp_path / "both", steps=[2, 3])
+    assert [stage["steps"] for stage in both["stages"]] == [2, 3]
+    assert both["method"] == methods[1]
+    first = quick_tune(base, methods[0], 64, texts=[book], out=tmp_path / "one", steps=2)
+    assert [s["learning_rate"] for s in both["stages"]] == [
+        first["stages"][0]["learning_rate"]
+    ] * 2
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "both"))
+    name = "model.layers.0.mlp.up_proj.weight"
+    start = load_file(base / "model.safetensors")[name]
+    assert (two[name] - one[name]).norm() < (two[name] - start).norm()
+
+
+def test_the_same_command_again_does_nothing(base, book, tmp_path):
+    folder = tmp_path / "new"
+    first = quick_tune(base, "linear:factor=4", texts=[book], out=folder)
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    assert quick_tune(base, "linear:factor=4", texts=[book], out=folder) == first
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+    with pytest.raises(rw.RopewalkError, match="other settings"):
+        quick_tune(base, "linear:factor=2", texts=[book], out=folder)
