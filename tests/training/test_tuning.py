@@ -8,11 +8,11 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
-from training.tuning_inputs import LENGTH, TRAINED, checkpoint, quick_tune, text
 from transformers import AutoModelForCausalLM
 
 import ropewalk as rw
 from ropewalk.cli.main import main
+from training.tuning_inputs import LENGTH, TRAINED, checkpoint, quick_tune, text
 
 STATED = [
     "linear:factor=4",
@@ -75,9 +75,7 @@ def test_plain_transformers_gives_the_logits_that_were_reported(base, book, tmp_
 
 def test_tuned_weights_are_not_the_ones_before(base, book, tmp_path):
     quick_tune(base, "linear:factor=4", texts=[book], out=tmp_path / "new")
-    before, after = (
-        load_file(folder / "model.safetensors") for folder in (base, tmp_path / "new")
-    )
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "new"))
     assert before.keys() == after.keys()
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
@@ -106,11 +104,9 @@ def test_commands_follow_ropewalk_json(base, book, tmp_path, capsys):
     words = {"lengths": [LENGTH], "windows": 2, "tail_tokens": 16}
     document = torch.tensor(list(book.read_bytes())[:4000])
     arguments = ["--text", str(book), "--length", str(LENGTH), "--windows", "2"]
-    status = main(
-        ["compare", str(folder), *arguments, "--method", "native", "--method", "rerope:window=12"]
-        + ["--method", "none", "--out", str(tmp_path / "run"), "--json"]
-    )
-    assert status == 0
+    methods = [f"--method={each}" for each in ("native", "rerope:window=12", "none")]
+    out = ["--out", str(tmp_path / "run"), "--json"]
+    assert main(["compare", str(folder), *arguments, *methods, *out]) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
     native, rerope, none = (cell["nll"] for cell in cells)
     assert native == rerope != none
@@ -173,9 +169,7 @@ def test_stages_train_on_what_the_one_before_left(base, book, tmp_path):
     assert [stage["steps"] for stage in both["stages"]] == [2, 3]
     assert both["method"] == methods[1]
     first = quick_tune(base, methods[0], 64, texts=[book], out=tmp_path / "one", steps=2)
-    assert [s["learning_rate"] for s in both["stages"]] == [
-        first["stages"][0]["learning_rate"]
-    ] * 2
+    assert [s["learning_rate"] for s in both["stages"]] == [first["stages"][0]["learning_rate"]] * 2
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "both"))
     name = "model.layers.0.mlp.up_proj.weight"
     start = load_file(base / "model.safetensors")[name]

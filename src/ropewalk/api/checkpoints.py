@@ -39,9 +39,11 @@ def open_checkpoint(
 
 
 def identity(loaded: LoadedModel) -> str:
-    """Weights and config together: the same weights under another config are another model."""
+    """Weights and what they run under: the same ones under another config are another model."""
     config = {key: value for key, value in loaded.config.items() if key not in _VOLATILE}
     text = loaded.fingerprint + json.dumps(config, sort_keys=True, default=str)
+    if loaded.method is not None:
+        text += loaded.method.canonical
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -86,7 +88,7 @@ class CheckpointSource:
     def open(self) -> Session:
         """Raises RopewalkError as ``open_checkpoint`` does."""
         loaded = self.loaded or open_checkpoint(self.place, dtype=self.dtype, device=self.device)
-        return Session(loaded.model)
+        return Session(loaded.model, loaded.method)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _elsewhere, (self.place, self.dtype, self.device)

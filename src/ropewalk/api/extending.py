@@ -9,6 +9,7 @@ from torch import nn
 from ropewalk.api.shapes import shape_of
 from ropewalk.integrations.session import AnyExtension, extend_with
 from ropewalk.methods.inspection import inspect_model
+from ropewalk.methods.sidecar import in_force, read_sidecar
 from ropewalk.methods.spec import parse_spec, with_arguments
 
 
@@ -41,6 +42,10 @@ def inspect(
 
     The other arguments and the result: see ``ropewalk.methods.inspection.inspect_model``.
     """
+    own = read_sidecar(Path(config)) if isinstance(config, str | Path) else None
     return inspect_model(
-        shape_of(config), context_length=context_length, method=method, layer_type=layer_type
+        shape_of(config),
+        context_length=context_length,
+        method=own if method is None else in_force(parse_spec(method), own),
+        layer_type=layer_type,
     )

@@ -10,6 +10,7 @@ from torch import nn
 from ropewalk.api.checkpoints import CheckpointSource, identity, open_checkpoint
 from ropewalk.api.tasks import long_perplexity, retrieval_tasks
 from ropewalk.configs.shape import read_model
+from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
 from ropewalk.evaluation.bos import check_bos
@@ -25,7 +26,7 @@ from ropewalk.evaluation.tasks.longppl import LONGPPL
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.integrations.session import config_of, native_of
+from ropewalk.integrations.session import config_of, native_of, own_of
 
 Words = str | Path | Sequence[str | Path]
 SEVERAL = ("methods", "lengths", "modes", "lines", "tasks")
@@ -131,9 +132,9 @@ def prepared(asked: Asked) -> Prepared:
     scorer = TransformersScorer(loaded.model)
     own, choice = request, None
     if asked.place is not None and asked.budget is None and open_to_choice(request):
-        choice = _choice(run_dir, loaded.model, request, setting, scorer)
+        choice = _choice(run_dir, loaded, request, setting, scorer)
         own = choice.request
-    run = run_of(loaded.model, own, **setting)
+    run = run_of(loaded.model, own, native=own_of(loaded), **setting)
     if LONGPPL.name in read_tasks(request.tasks):
         by = loaded
         if materials.evaluator is not None:
@@ -150,10 +151,12 @@ def prepared(asked: Asked) -> Prepared:
     )
 
 
-def run_of(model: nn.Module, request: Request, **setting: Any) -> Run:
-    """The run of a request of a model."""
+def run_of(
+    model: nn.Module, request: Request, native: Encoding | None = None, **setting: Any
+) -> Run:
+    """The run of a request of a model; ``native`` is what its config says, unless it is given."""
     rope = read_model(config_of(model)).rope()
-    return Run.of(request, rope.geometry(), native_of(model), **setting)
+    return Run.of(request, rope.geometry(), native or native_of(model), **setting)
 
 
 def opened(protocol: str, tokenizer: Any, bos: str) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def _setting(
 
 def _choice(
     run_dir: Path,
-    model: nn.Module,
+    loaded: LoadedModel,
     request: Request,
     setting: dict[str, Any],
     scorer: TransformersScorer,
@@ -204,9 +207,10 @@ def _choice(
         return kept
 
     def run(asked: Request) -> Run:
-        return run_of(model, asked, **setting)
+        return run_of(loaded.model, asked, native=native, **setting)
 
-    methods = default_methods(native_of(model))
+    native = own_of(loaded)
+    methods = default_methods(native)
     shortest = run(replace(request, methods=methods[:1], lengths=request.lengths or ("1x",)))
     return choose(request, methods, run, shortest.cost_model(scorer))
 

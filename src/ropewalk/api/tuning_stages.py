@@ -130,9 +130,7 @@ class Stages:
             count=count,
         )
 
-    def _schedule(
-        self, number: int, model: "PreTrainedModel", folder: TuningFolder
-    ) -> Schedule:
+    def _schedule(self, number: int, model: "PreTrainedModel", folder: TuningFolder) -> Schedule:
         """As planned once: a run that goes on keeps to it, whatever its budget."""
         parameters = self.study.loaded.model.num_parameters()
         asked = self.study.stages[number].steps

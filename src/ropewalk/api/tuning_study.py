@@ -21,7 +21,7 @@ from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.encoded import EncodedModel
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.session import extend_with, native_of
-from ropewalk.methods.spec import NATIVE, Spec
+from ropewalk.methods.spec import NATIVE
 from ropewalk.methods.unscaled import none
 from ropewalk.training.tuning.positions import Lengths
 from ropewalk.training.tuning.request import Stage, TuneRequest, read_trained

@@ -22,6 +22,7 @@ from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.predictor import TransformersPredictor
 from ropewalk.integrations.session import AnyExtension, config_of, extend_with, native_of
+from ropewalk.methods.sidecar import in_force
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 from ropewalk.storage.folders import Folder
 from ropewalk.storage.version import code_version
@@ -141,19 +142,25 @@ def _opened(
     device: str | None = None,
 ) -> "tuple[LoadedModel, _Subject]":
     loaded = open_checkpoint(source, dtype=dtype, device=device)
-    return loaded, _Subject.of(loaded.model, length, loaded.name)
+    return loaded, _Subject.of(loaded.model, length, loaded.name, loaded.method)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Subject:
-    """A model that predicts, what its config says, and the tokens that it is shown."""
+    """A model that predicts, what its config says, and the tokens that it is shown.
+
+    own  what ``native`` stands for, where the checkpoint's ropewalk.json says it
+    """
 
     predictor: TransformersPredictor
     shape: ModelShape
     sample: Sample
+    own: Spec | None
 
     @classmethod
-    def of(cls, model: nn.Module, length: int | str | None, name: str = "") -> "_Subject":
+    def of(
+        cls, model: nn.Module, length: int | str | None, name: str = "", own: Spec | None = None
+    ) -> "_Subject":
         """Raises RopewalkError for a model that is extended or lacks rope fields, and for a
         length that is too short.
         """
@@ -166,7 +173,8 @@ class _Subject:
         trained = shape.rope().trained_length
         tokens = default_length(trained) if length is None else length_in_tokens(length, trained)
         predictor = TransformersPredictor(model=model, name=name, trained_length=trained)
-        return cls(predictor=predictor, shape=shape, sample=Sample.of(predictor, tokens))
+        sample = Sample.of(predictor, tokens)
+        return cls(predictor=predictor, shape=shape, sample=sample, own=own)
 
     @property
     def model(self) -> nn.Module:
@@ -214,6 +222,7 @@ class _Subject:
 
     def _method(self, spec: Spec) -> Candidate:
         """Raises RopewalkError for a spec with which there is no encoding."""
+        spec = in_force(spec, self.own)
         length = len(self.sample.long)
         factor = max(1.0, length / self.predictor.trained_length)
         given: dict[str, Any] = {"default_factor": factor, "context_length": length}

@@ -68,7 +68,7 @@ def generate(
         print_json(
             {
                 "model": loaded.name,
-                "method": method or "native",
+                "method": method or _own_name(loaded),
                 "prompt": prompt,
                 "text": tokenizer.decode(new, skip_special_tokens=True),
                 "tokens": new,
@@ -77,11 +77,17 @@ def generate(
 
 
 def _extended(loaded: "LoadedModel", method: str | None) -> AbstractContextManager[object]:
-    if method is None:
+    if method is None and loaded.method is None:
         return nullcontext()
-    from ropewalk.api import extend
+    from ropewalk.integrations.session import extend_with
+    from ropewalk.methods.sidecar import in_force
+    from ropewalk.methods.spec import NATIVE, parse_spec
 
-    return extend(loaded.model, method)
+    return extend_with(loaded.model, in_force(parse_spec(method or NATIVE), loaded.method))
+
+
+def _own_name(loaded: "LoadedModel") -> str:
+    return "native" if loaded.method is None else loaded.method.text
 
 
 def _settings(loaded: "LoadedModel", max_new_tokens: int, temperature: float) -> "GenerationConfig":

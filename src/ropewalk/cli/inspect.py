@@ -63,7 +63,10 @@ def inspect(
     if isinstance(wanted, str):
         trained_length = api.inspect(config, layer_type=layer_type)["trained_length"]
         wanted = length_in_tokens(wanted, trained_length)
-    document = api.inspect(config, context_length=wanted, method=method, layer_type=layer_type)
+    # The place, not the config alone: a ropewalk.json may lie beside it.
+    document = api.inspect(
+        model_or_config, context_length=wanted, method=method, layer_type=layer_type
+    )
     if as_json:
         print_json(document)
     else:

@@ -26,7 +26,6 @@ from ropewalk.integrations.sources import (
     read_config,
     require_weights,
 )
-
 from ropewalk.methods.sidecar import read_sidecar
 from ropewalk.methods.spec import Spec
 

@@ -16,10 +16,12 @@ from ropewalk.integrations.encoded import EncodedExtension, EncodedModel
 from ropewalk.integrations.extension import Extension
 from ropewalk.integrations.installation import install
 from ropewalk.integrations.layout import Native
+from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.methods.extended import extended
 from ropewalk.methods.from_config import native_encoding
+from ropewalk.methods.sidecar import in_force
 from ropewalk.methods.spec import NATIVE, Spec
 
 AnyExtension = Extension | EncodedExtension
@@ -29,8 +31,9 @@ AnyExtension = Extension | EncodedExtension
 class Session:
     """A model that stays open: its layout is measured once, and each seam proven once."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, own: Spec | None = None) -> None:
+        """own  what ``native`` stands for, where the checkpoint's ropewalk.json says it."""
+        self.model, self._own = model, own
         self._shape = read_model(config_of(model), completed_by_transformers)
         self._extension: AnyExtension | None = None
         self._in_force: tuple[Spec, int | None, Pass] | None = None
@@ -48,6 +51,7 @@ class Session:
 
         Raises RopewalkError for a method that cannot be put into the model.
         """
+        method = in_force(method, self._own)
         wanted = (method, length if method.depends_on_length else None, split)
         if wanted != self._in_force:
             if isinstance(self._extension, Extension):
@@ -150,6 +154,14 @@ def encoders(
         return None if shipped else wanted(layer_type)
 
     return encode, native
+
+
+def own_of(loaded: LoadedModel) -> Encoding:
+    """What ``native`` stands for in a checkpoint: its ropewalk.json wins over its config."""
+    native = native_of(loaded.model)
+    if loaded.method is None:
+        return native
+    return loaded.method.encoding(native.geometry, native=native)
 
 
 def native_of(model: nn.Module) -> Encoding:

@@ -17,7 +17,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.config_warnings import config_warnings
 from ropewalk.methods.from_config import native_encoding, softmax_scale
 from ropewalk.methods.layer_table import layer_table
-from ropewalk.methods.spec import NATIVE, parse_spec
+from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 from ropewalk.methods.unscaled import none
 
 
@@ -25,7 +25,7 @@ def inspect_model(
     shape: ModelShape,
     *,
     context_length: int | None = None,
-    method: str | None = None,
+    method: str | Spec | None = None,
     layer_type: str | None = None,
 ) -> dict[str, Any]:
     """What turns how fast, and which pairs see angles that training never showed them.
@@ -51,13 +51,15 @@ def inspect_model(
     Raises RopewalkError for a rotation, length or method that cannot be used.
     """
     if shape.without_rotation is not None:
-        return _without_rotation(shape, context_length, method, shape.without_rotation)
+        asked = method.text if isinstance(method, Spec) else method
+        return _without_rotation(shape, context_length, asked, shape.without_rotation)
     section = shape.rope(layer_type)
     length = _checked(section.max_position_embeddings if context_length is None else context_length)
     native = native_encoding(section)
-    encoding = parse_spec(method or NATIVE).encoding(
-        section.geometry(), context_length=length, native=native
-    )
+    spec = method if isinstance(method, Spec) else parse_spec(method or NATIVE)
+    encoding = spec.encoding(section.geometry(), context_length=length, native=native)
+    if encoding.frequencies is None:
+        return _without_rotation(shape, length, spec.text, f"{spec.text} rotates nothing")
     unscaled, shown = trained_encoding(section), training_of(section)
     trained = unscaled.rotation.inv_freq(section.trained_length)
     pretraining = Training((Stage(inv_freq=trained, length=section.trained_length),))
@@ -68,7 +70,7 @@ def inspect_model(
         "rotary_dim": geometry.rotary_dim,
         "rope_theta": geometry.rope_theta,
         "trained_length": geometry.trained_length,
-        "method": method or NATIVE,
+        "method": spec.text,
         "context_length": length,
         "inv_freq": encoding.rotation.inv_freq(row_length).tolist(),
         "attention_factor": encoding.rotation.attention_factor(row_length),

@@ -114,8 +114,7 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
     if not findings:
         return "No engine was found to compute anything else.\n"
     return "".join(
-        f"- {each['severity']} ({', '.join(each['engines'])}): {each['message']} "
-        f"{each['remedy']}\n"
+        f"- {each['severity']} ({', '.join(each['engines'])}): {each['message']} {each['remedy']}\n"
         for each in findings
     )
 

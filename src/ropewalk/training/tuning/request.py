@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.spec import Spec, parse_spec
 from ropewalk.training.tuning.adapters import Everything, LowRank, Trained
-from ropewalk.training.tuning.schedule import Schedule
 from ropewalk.training.tuning.positions import CREAM, FullLength, PoSE, PositionSampler
+from ropewalk.training.tuning.schedule import Schedule
 
 DEFAULT_STEPS = 100
 _Made = TypeVar("_Made")

@@ -1,9 +1,9 @@
 """The folder of a tuning, and its clock.
 
-    settings.json   what decides the result: another run in the same folder is refused
-    before.json     what was measured before
-    stage-1/        checkpoints and log of a stage, schedule.json, at its end weights.safetensors
-    result.json     the document, once the checkpoint is checked
+settings.json   what decides the result: another run in the same folder is refused
+before.json     what was measured before
+stage-1/        checkpoints and log of a stage, schedule.json, at its end weights.safetensors
+result.json     the document, once the checkpoint is checked
 """
 
 import json
