@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ropewalk.api import search as search
     from ropewalk.api import train as train
     from ropewalk.api import verify as verify
-    from ropewalk.api.asserting import RopewalkCallback as RopewalkCallback
-    from ropewalk.api.asserting import assert_encoding as assert_encoding
     from ropewalk.api.loading import load as load
     from ropewalk.api.tuning import tune as tune
     from ropewalk.attention.reference import attend_reference as attend_reference
@@ -28,15 +26,17 @@ if TYPE_CHECKING:
     from ropewalk.configs.geometry import RopeGeometry as RopeGeometry
     from ropewalk.core.errors import RopewalkError as RopewalkError
     from ropewalk.core.rotation import rotate as rotate
+    from ropewalk.integrations.asserting import RopewalkCallback as RopewalkCallback
+    from ropewalk.integrations.asserting import assert_encoding as assert_encoding
     from ropewalk.methods.build import encoding as encoding
     from ropewalk.methods.table import METHODS as METHODS
 
 _HOMES = {
     "METHODS": "ropewalk.methods.table",
     "RopeGeometry": "ropewalk.configs.geometry",
-    "RopewalkCallback": "ropewalk.api.asserting",
+    "RopewalkCallback": "ropewalk.integrations.asserting",
     "RopewalkError": "ropewalk.core.errors",
-    "assert_encoding": "ropewalk.api.asserting",
+    "assert_encoding": "ropewalk.integrations.asserting",
     "attend": "ropewalk.attention.tiled",
     "attend_reference": "ropewalk.attention.reference",
     "audit": "ropewalk.api",

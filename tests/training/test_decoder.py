@@ -8,7 +8,6 @@ from torch.testing import assert_close
 
 import ropewalk as rw
 from ropewalk.api.checkpoints import open_checkpoint
-from ropewalk.api.training import DecoderSize, train
 from ropewalk.cli.main import main
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.method import Promise
@@ -16,6 +15,7 @@ from ropewalk.methods.table import METHODS
 from ropewalk.training.corpus import Windows
 from ropewalk.training.decoder import Decoder
 from ropewalk.training.decoder_config import DecoderConfig
+from ropewalk.training.run import DecoderSize, train
 from ropewalk.training.schedule import WarmupStableDecay
 from ropewalk.training.trainer import Recipe, _optimizers
 

@@ -9,9 +9,10 @@ from torch.testing import assert_close
 
 import ropewalk as rw
 from recipes.families.sharpened import L0, in_calls, left_padded, logits, tiny, token_ids
-from ropewalk.api.verification import DEFAULT_SPECS, verify_checkpoint, verify_stock
+from ropewalk.api.verification import verify_checkpoint, verify_stock
 from ropewalk.cli.main import main
 from ropewalk.core.encoding import KeyStorage
+from ropewalk.integrations.methods import TransformersMethods
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.predictor import TransformersPredictor
 from ropewalk.verification.checks import (
@@ -24,6 +25,7 @@ from ropewalk.verification.checks import (
 )
 from ropewalk.verification.gap import Gap
 from ropewalk.verification.listening import Silent
+from ropewalk.verification.subject import DEFAULT_SPECS
 from ropewalk.verification.verdicts import Gaps, Tolerances
 
 LENGTH, SHORT = 48, 40
@@ -326,7 +328,7 @@ def test_the_model_is_what_it_was_after_an_error(dynamic, monkeypatch):
     def fail(reference):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("ropewalk.api.verification.CHECKS", {"chunked": fail})
+    monkeypatch.setattr("ropewalk.verification.subject.CHECKS", {"chunked": fail})
     with pytest.raises(RuntimeError, match="out of memory"):
         rw.verify(dynamic, ["dynamic_ntk"])
     assert snapshot(dynamic) == before
@@ -485,11 +487,11 @@ def test_a_long_sequence_is_prefilled_first(dynamic):
 def test_an_omitted_factor_is_the_length_over_the_trained_length(monkeypatch):
     asked = []
 
-    def extend_with(model, spec, **given):
+    def refuse(self, spec, **given):
         asked.append(given)
         raise rw.RopewalkError("not now")
 
-    monkeypatch.setattr("ropewalk.api.verification.extend_with", extend_with)
+    monkeypatch.setattr(TransformersMethods, "applied", refuse)
     with pytest.raises(rw.RopewalkError, match="no method could run: not now"):
         rw.verify(small(num_hidden_layers=1), ["yarn"], length="2x")
     assert asked == [{"default_factor": 2.0, "context_length": 2 * L0}]
@@ -538,10 +540,10 @@ def test_an_extended_model_is_refused(check):
 def test_stock_runs_a_family_that_extend_refuses(monkeypatch):
     """Then the floor of the dtype alone is allowed."""
 
-    def refuse(model, spec):
+    def refuse(self):
         raise rw.RopewalkError("not supported")
 
-    monkeypatch.setattr("ropewalk.api.verification.extend", refuse)
+    monkeypatch.setattr(TransformersMethods, "native", refuse)
     records = verify_stock(small(dtype=torch.float32, num_hidden_layers=1))
     assert {record["status"] for record in records} == {"ok"}
     largest = {round(record["tolerance"] / 1e-4, 6) for record in records}
@@ -662,13 +664,11 @@ class StopAfterOne(Silent):
 
 def measured_methods(monkeypatch):
     """The methods that are put into a model from now on."""
-    from ropewalk.api import verification
-
-    seen, extend_with = [], verification.extend_with
+    seen, applied = [], TransformersMethods.applied
     monkeypatch.setattr(
-        verification,
-        "extend_with",
-        lambda model, spec, **given: (seen.append(spec.text), extend_with(model, spec, **given))[1],
+        TransformersMethods,
+        "applied",
+        lambda self, spec, **given: (seen.append(spec.text), applied(self, spec, **given))[1],
     )
     return seen
 
@@ -703,13 +703,11 @@ def test_a_run_folder_is_of_one_model_and_one_setting(folder, dynamic_folder, tm
 
 
 def test_what_could_not_run_or_is_no_number_is_tried_again(folder, tmp_path, monkeypatch):
-    from ropewalk.api import verification
-
-    def refuse(model, spec, **given):
+    def refuse(self, spec, **given):
         raise rw.RopewalkError("not now")
 
     with monkeypatch.context() as patch:
-        patch.setattr(verification, "extend_with", refuse)
+        patch.setattr(TransformersMethods, "applied", refuse)
         with pytest.raises(rw.RopewalkError, match="not now"):
             verify_checkpoint(folder, methods=["yarn"], out=tmp_path)
     with monkeypatch.context() as patch:
@@ -729,15 +727,13 @@ def test_what_could_not_run_or_is_no_number_is_tried_again(folder, tmp_path, mon
 
 
 def test_lines_are_printed_as_they_are_measured(folder, monkeypatch, capsys):
-    from ropewalk.api import verification
+    shown, applied = [], TransformersMethods.applied
 
-    shown, extend_with = [], verification.extend_with
-
-    def look(model, spec, **given):
+    def look(self, spec, **given):
         shown.append(capsys.readouterr().out)
-        return extend_with(model, spec, **given)
+        return applied(self, spec, **given)
 
-    monkeypatch.setattr(verification, "extend_with", look)
+    monkeypatch.setattr(TransformersMethods, "applied", look)
     assert main(["verify", folder, "--method", "yarn", "--method", "dynamic_ntk"]) == 0
     before, between = shown
     assert before.startswith("tiny: largest difference of a logit")

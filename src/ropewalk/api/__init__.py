@@ -7,8 +7,8 @@ from ropewalk.api.measuring import CompareResult, compare, perplexity, plan_comp
 from ropewalk.api.planning import plan
 from ropewalk.api.reporting import report
 from ropewalk.api.searching import search
-from ropewalk.api.training import train
 from ropewalk.api.verification import verify, verify_stock
+from ropewalk.training.run import train
 
 __all__ = [
     "CompareResult",

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ropewalk.api.checkpoints import ModelInMemory
 from ropewalk.api.origin import document_origin
 from ropewalk.api.preparing import Asked, Prepared, Words, opened, prepared, run_of
-from ropewalk.api.tasks import write_samples
 from ropewalk.data import toy_model
 from ropewalk.evaluation.budget import Budget
 from ropewalk.evaluation.cells import Record
@@ -24,6 +23,7 @@ from ropewalk.evaluation.request import DEFAULT_METHODS, Line, Request
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore, RunFolder
 from ropewalk.evaluation.tasks.induction import Induction
+from ropewalk.evaluation.tasks.made import write_samples
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.reporting.files import write_csv, write_json
 from ropewalk.reporting.plots import write_curves

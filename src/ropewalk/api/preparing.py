@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ropewalk.api.checkpoints import CheckpointSource, identity, open_checkpoint
-from ropewalk.api.tasks import long_perplexity, retrieval_tasks
+from ropewalk.api.longppl import long_perplexity
 from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
@@ -23,6 +23,7 @@ from ropewalk.evaluation.protocols.table import protocol_named
 from ropewalk.evaluation.request import Request, default_methods, read_tasks
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.tasks.longppl import LONGPPL
+from ropewalk.evaluation.tasks.made import retrieval_tasks
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer

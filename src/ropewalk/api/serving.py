@@ -4,7 +4,6 @@ A server tells log-probabilities along a text; the local model predicts the same
 was asked, under what engines are known to do instead, and under other methods.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +11,8 @@ import torch
 from torch import Tensor
 
 from ropewalk.api.checkpoints import open_checkpoint
-from ropewalk.api.offering import Candidate, Offer
-from ropewalk.api.served_document import Document, Served, document
 from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.observation import Observation
 from ropewalk.data import demo_book
 from ropewalk.evaluation.documents import Document as Text
 from ropewalk.evaluation.request import length_in_tokens
@@ -26,13 +22,16 @@ from ropewalk.integrations.installation import install
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.predictor import TransformersPredictor
 from ropewalk.integrations.session import config_of
+from ropewalk.methods.by_layer import Encode
 from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.verification.checks import SHORTEST, default_length
-from ropewalk.verification.identification import Compared, Judgement, distinct, nearest
+from ropewalk.verification.predictor import Predictions
+from ropewalk.verification.served.document import Document, Served, document
+from ropewalk.verification.served.judging import Progress, judged
+from ropewalk.verification.served.offer import Offer
 
 _TRAINED_LENGTHS, _MOST_TOKENS = 4, 4096
 """The default length: as many trained lengths, at most as many tokens or ``default_length``."""
-Progress = Callable[[str, float], None]
 
 
 def verify_served(
@@ -73,8 +72,15 @@ def verify_served(
     tokens = _length(length, trained, admitted)
     ids = _ids(loaded, text, tokens)
     told = endpoint.observe(ids, lambda share: progress("asking the server", share))
-    offer = Offer.of(loaded, spec, len(ids), admitted)
-    judgement = _judged(loaded, offer, ids, told, progress)
+    offer = Offer.of(read_model(config_of(loaded.model)), spec, len(ids), admitted)
+    predictor = TransformersPredictor(model=loaded.model, name=loaded.name, trained_length=trained)
+    with install(loaded.model, offer.asked, offer.native) as extension:
+
+        def predict(encode: Encode) -> Predictions:
+            extension.swap(encode)
+            return predictor.in_turn(ids)[0]
+
+        judgement = judged(offer, told, predict, progress)
     served = Served(
         engine=endpoint.engine,
         how=endpoint.how,
@@ -86,36 +92,6 @@ def verify_served(
         rows=told.rows,
     )
     return document(served, judgement)
-
-
-def _judged(
-    loaded: LoadedModel, offer: Offer, ids: Tensor, told: Observation, progress: Progress
-) -> Judgement:
-    """The local model under each candidate, beside what was told."""
-    predictor = TransformersPredictor(
-        model=loaded.model, name=loaded.name, trained_length=offer.trained_length
-    )
-    candidates = offer.candidates()
-    with install(loaded.model, offer.asked, offer.native) as extension:
-
-        def compared(candidate: Candidate) -> Compared | None:
-            try:
-                extension.swap(candidate.encode)
-            except RopewalkError:  # this model cannot have it
-                return None
-            (predictions,) = predictor.in_turn(ids)
-            signed = told.differences(predictions)
-            return Compared(name=candidate.name, findings=candidate.findings, signed=signed)
-
-        found = []
-        for number, each in enumerate(candidates):
-            progress(each.name, number / len(candidates))
-            found.append(compared(each))
-        kept = distinct([each for each in found if each is not None])
-        best, _ = nearest(kept)
-        beside = offer.beside(next(each for each in candidates if each.name == best.name))
-        close = [other for each in beside if (other := compared(each)) is not None]
-    return Judgement.of(kept, close)
 
 
 def _length(length: int | str | None, trained: int, admitted: int | None) -> int:

@@ -8,13 +8,13 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from ropewalk.api.asserting import assert_encoding
 from ropewalk.api.auditing import audit
 from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.tuning_stages import Stages
 from ropewalk.api.tuning_study import Study, rounded
 from ropewalk.core.extras import require_extra
 from ropewalk.data import demo_model
+from ropewalk.integrations.asserting import assert_encoding
 from ropewalk.integrations.folders import CONFIG, patched, require_free, saving, write_folder
 from ropewalk.integrations.loading import load_config, load_model
 from ropewalk.integrations.restating import stored_dtype

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_model, save_model
 
-from ropewalk.api.asserting import RopewalkCallback
 from ropewalk.api.tuning_study import Study
 from ropewalk.evaluation.cells import Record
+from ropewalk.integrations.asserting import RopewalkCallback
 from ropewalk.training.tuning.callbacks import Deadline, EverySteps, Told
 from ropewalk.training.tuning.fitting import fit
 from ropewalk.training.tuning.positions import Lengths

@@ -70,8 +70,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a small decoder with any encoding; its checkpoint is DIR/model."""
-    from ropewalk.api.training import DecoderSize
-    from ropewalk.api.training import train as run
+    from ropewalk.training.run import DecoderSize
+    from ropewalk.training.run import train as run
 
     size = DecoderSize.parse(decoder)
     with bar() as told:

@@ -127,7 +127,8 @@ def verify(
             **({"method": method[0]} if method else {}),
         )
         return
-    from ropewalk.api.verification import DEFAULT_SPECS, verify_checkpoint, verify_stock_checkpoint
+    from ropewalk.api.verification import verify_checkpoint, verify_stock_checkpoint
+    from ropewalk.verification.subject import DEFAULT_SPECS
 
     request: dict[str, Any] = {"length": wanted, "dtype": dtype.value, "device": device}
     names = (STOCK,) if stock else tuple(method or DEFAULT_SPECS)

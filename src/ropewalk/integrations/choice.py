@@ -1,16 +1,13 @@
 """Which encoding each layer of a model gets."""
 
-from collections.abc import Callable
-
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.layout import LayerLayout, ModelLayout
+from ropewalk.methods.by_layer import Encode
 
 Wanted = dict[str, Encoding]
 """Encoding of each layer that has positions, by module name."""
-Encode = Callable[[str | None], Encoding | None]
-"""Layer type -> the encoding wanted for layers of that type; None for ``native``."""
 
 
 def native_of(layout: ModelLayout) -> Wanted:

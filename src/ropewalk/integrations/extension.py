@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
-from ropewalk.integrations.choice import Encode, Wanted, native_of, wanted_in
+from ropewalk.integrations.choice import Wanted, native_of, wanted_in
 from ropewalk.integrations.entrance import Entrance, PositionsEntrance, rotary_entrance
 from ropewalk.integrations.installed import Installed, Parts
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
@@ -30,6 +30,7 @@ from ropewalk.integrations.precision import exact
 from ropewalk.integrations.proof import prove
 from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary, as_arrived, as_handed
 from ropewalk.integrations.routing import AttentionEntrance, Route
+from ropewalk.methods.by_layer import Encode
 
 EXTENSION = "ropewalk_extension"
 

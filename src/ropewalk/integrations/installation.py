@@ -3,11 +3,11 @@
 from torch import nn
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.choice import Encode
 from ropewalk.integrations.extension import EXTENSION, Extension
-from ropewalk.integrations.layout import Native, measure_layout
+from ropewalk.integrations.layout import measure_layout
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
+from ropewalk.methods.by_layer import Encode, Native
 
 
 def install(model: nn.Module, encode: Encode, native: Native) -> Extension:

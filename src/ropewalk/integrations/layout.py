@@ -28,9 +28,7 @@ from ropewalk.integrations.probe import family_of, probe_ids, running, seeing_an
 from ropewalk.integrations.readers import Readers
 from ropewalk.integrations.rotary import SPREADS, ComplexTable, RealTable, StockTable
 from ropewalk.integrations.routing import routed
-
-Native = Callable[[str | None], Encoding]
-"""Layer type (None in families without) -> the config's own encoding of such layers."""
+from ropewalk.methods.by_layer import Native
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

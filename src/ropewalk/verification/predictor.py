@@ -59,6 +59,9 @@ class LocalPredictor(Predictor, Protocol):
         """Of its activations."""
         ...
 
+    @property
+    def device(self) -> torch.device: ...
+
     def one_rounding_away(self, ids: Tensor) -> Predictions:
         """One call, every number of its embeddings moved by one rounding, up or down."""
         ...

@@ -16,7 +16,8 @@ from ropewalk.integrations.live import (
     unwrapped,
 )
 from ropewalk.integrations.precision import exact
-from ropewalk.integrations.session import config_of, encoders
+from ropewalk.integrations.session import config_of
+from ropewalk.methods.by_layer import encoders
 from ropewalk.methods.spec import Spec, parse_spec
 
 LIKELY = ("none", "native", "linear", "ntk_aware", "yarn", "llama3", "dynamic_ntk")

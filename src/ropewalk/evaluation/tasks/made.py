@@ -4,22 +4,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ropewalk.api.checkpoints import identity
-from ropewalk.configs.shape import read_model
-from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.cells import Measurement
-from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.parts import Part
 from ropewalk.evaluation.request import read_tasks
-from ropewalk.evaluation.setting import Setting
-from ropewalk.evaluation.tasks.longppl import longppl
 from ropewalk.evaluation.tasks.retrieval import Retrieval
 from ropewalk.evaluation.tasks.table import GENERATORS, Materials, generator
 from ropewalk.evaluation.tasks.task import Task
 from ropewalk.evaluation.tasks.tokens import TextTokenizer, Tokens
-from ropewalk.integrations.loading import LoadedModel
-from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.integrations.session import config_of
 from ropewalk.storage.files import write_whole
 
 
@@ -54,23 +45,6 @@ def retrieval_tasks(
         )
         for name in names
     )
-
-
-def long_perplexity(setting: Setting, evaluator: LoadedModel, texts: Sequence[Path]) -> Task:
-    """LongPPL of a run, its key tokens found by ``evaluator``, the run's own model or another.
-
-    Raises RopewalkError as ``longppl``, and if the evaluator's tokenizer gives other tokens.
-    """
-    tokenizer = evaluator.require_tokenizer()
-    theirs = [Document.read(text, tokenizer).digest for text in texts]
-    if theirs != [each.digest for each in setting.documents]:
-        raise RopewalkError(
-            f"evaluator {evaluator.name} splits the text into other tokens than {setting.model}: "
-            "expected a model with the same tokenizer"
-        )
-    trained_length = read_model(config_of(evaluator.model)).rope().geometry().trained_length
-    scorer = TransformersScorer(evaluator.model)
-    return longppl(setting.task, scorer, trained_length, identity(evaluator)[:16])
 
 
 def write_samples(tasks: Iterable[Task], results: Iterable[Part], run_dir: Path) -> None:

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from math import ceil, log2
 
 from ropewalk.configs.rope import RopeSection
-from ropewalk.configs.shape import ModelShape, read_model
+from ropewalk.configs.shape import ModelShape
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.instead import INSTEAD, UNSCALED, Instead, frozen_at
-from ropewalk.integrations.choice import Encode
-from ropewalk.integrations.layout import Native
-from ropewalk.integrations.loading import LoadedModel
-from ropewalk.integrations.session import config_of, encoders
+from ropewalk.methods.by_layer import Encode, Native, encoders
 from ropewalk.methods.spec import FACTOR, NATIVE, Spec, parse_spec
 from ropewalk.verification.neighbours import NEIGHBOURS
 
@@ -49,9 +46,8 @@ class Offer:
     native: Native
 
     @classmethod
-    def of(cls, loaded: LoadedModel, spec: Spec, length: int, admitted: int | None) -> "Offer":
+    def of(cls, shape: ModelShape, spec: Spec, length: int, admitted: int | None) -> "Offer":
         """Raises RopewalkError for a spec with which the model has no encoding."""
-        shape = read_model(config_of(loaded.model))
         asked, native = encoders(shape, spec, context_length=length)
         return cls(
             shape=shape, spec=spec, length=length, admitted=admitted, asked=asked, native=native

@@ -1,0 +1,1 @@
+"""Which encoding a running server computes: what it may compute, and what was found."""
