@@ -1,9 +1,9 @@
 """Search factors for the demo model at 8 times its length, by every way, and keep what they found.
 
-    python -m recipes.search.run --held-out TEXT.txt ...   all ways, in turn
-    python -m recipes.search.run ramp --held-out ...       one of them
+    python -m recipes.search.run --heldout TEXT.txt ...   all ways, in turn
+    python -m recipes.search.run ramp --heldout ...       one of them
 
-Searched and chosen on the demo book; the verdict is told on the texts after --held-out. Writes
+Searched and chosen on the demo book; the verdict is told on the texts after --heldout. Writes
 docs/results/search-demo.json. Measurements stay in the run folder, so that a search that was
 stopped goes on with the same command, and the ways share what they have in common.
 """
@@ -28,7 +28,7 @@ RESULT = "search-demo"
 def main(
     ways: Annotated[list[str] | None, typer.Argument()] = None,
     *,
-    held_out: Annotated[list[Path] | None, typer.Option()] = None,
+    heldout: Annotated[list[Path] | None, typer.Option()] = None,
     out: Path = Path("runs") / RESULT,
 ) -> None:
     """WAYS: which; without any, all."""
@@ -36,14 +36,14 @@ def main(
         document = rw.search(
             None,
             LENGTH,
-            held_out=held_out or (),
+            heldout=heldout or (),
             out=out,
             way=way,
             evaluations=EVALUATIONS[way],
             documents=DOCUMENTS,
             progress=Lines(),
         )
-        _keep(document, [path.name for path in held_out or []])
+        _keep(document, [path.name for path in heldout or []])
         typer.echo(f"{way}: {document['verdict']}")
 
 
@@ -59,7 +59,7 @@ class Lines:
             typer.echo(f"{share:4.0%}  {work}")
 
 
-def _keep(document: dict[str, Any], held_out: list[str]) -> None:
+def _keep(document: dict[str, Any], heldout: list[str]) -> None:
     """Put a search beside those of other ways, without what a run folder alone has."""
     path = RESULTS / f"{RESULT}.json"
     kept = result(RESULT) if path.exists() else {"searches": {}}
@@ -68,7 +68,7 @@ def _keep(document: dict[str, Any], held_out: list[str]) -> None:
     order = [way for way in EVALUATIONS if way in searches]
     write_result(
         {
-            "held_out": held_out,
+            "heldout": heldout,
             "environment": environment(None, "float32", 1),
             "searches": {way: searches[way] for way in order},
         },

@@ -22,9 +22,9 @@ from ropewalk.evaluation.tasks.tokens import Tokens
 from ropewalk.evaluation.tasks.wave_slope import MAGNITUDE, WaveSlopes, of_pair
 from ropewalk.evaluation.units import LOSS, Unit
 from ropewalk.methods.spec import Part, Spec
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.measure import Score, Slope
-from ropewalk.search.request import Objective
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.measure import Score, Slope
+from ropewalk.searching.request import Objective
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,14 +24,14 @@ from ropewalk.evaluation.tasks.tokens import Tokens
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import config_of, native_of
-from ropewalk.search.budget import SIZES, Budget, Sizes, closing_units, sizes_for
-from ropewalk.search.candidate import Candidate, Schedule
-from ropewalk.search.outcome import Outcome
-from ropewalk.search.request import Request, read_objective, read_way
-from ropewalk.search.run import Contest, Panels, search
-from ropewalk.search.schedules import closed_form_ramp, fixed_schedules
-from ropewalk.search.trials import Allowance, Trials
-from ropewalk.search.ways.way import Problem
+from ropewalk.searching.budget import SIZES, Budget, Sizes, closing_units, sizes_for
+from ropewalk.searching.candidate import Candidate, Schedule
+from ropewalk.searching.outcome import Outcome
+from ropewalk.searching.request import Request, read_objective, read_way
+from ropewalk.searching.run import Contest, Panels, search
+from ropewalk.searching.schedules import closed_form_ramp, fixed_schedules
+from ropewalk.searching.trials import Allowance, Trials
+from ropewalk.searching.ways.way import Problem
 from ropewalk.storage.folders import Folder, Key
 from ropewalk.storage.version import code_version
 
@@ -44,7 +44,7 @@ class Texts:
     """Files to search and choose on, and to test on; without the latter, the ends of the first."""
 
     search: Sequence[Path]
-    held_out: Sequence[Path] = ()
+    heldout: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class Contestants:
 class Searched:
     """Everything that a search needs but its budget.
 
-    texts, held_out  stretches of N tokens of each text
+    texts, heldout  stretches of N tokens of each text
     keys             of the term ``longppl``, by the digest of a stretch
     """
 
@@ -97,7 +97,7 @@ class Searched:
     against: Contestants
     folder: Folder
     texts: Stretches
-    held_out: Stretches
+    heldout: Stretches
     keys: Mapping[str, KeyTokens]
 
     def run(self, budget: Budget, told: Callable[[Trials, int], None]) -> Outcome:
@@ -108,7 +108,7 @@ class Searched:
         Raises RopewalkError for texts that are too short, and where nothing can be measured.
         """
         sizes = self.sizes(budget)
-        dealt = parts(self.texts, sizes, self.held_out)
+        dealt = parts(self.texts, sizes, self.heldout)
         problem, way = self._problem(dealt), read_way(self.asked.way)
         units = way.units(problem, sizes[0])
         trials = Trials(
@@ -139,7 +139,7 @@ class Searched:
         if planned is not None:
             first, second, third = planned
             return first, second, third
-        require_room(self.texts, sum(SIZES[-1][: 2 if self.held_out else 3]))
+        require_room(self.texts, sum(SIZES[-1][: 2 if self.heldout else 3]))
         if budget.seconds is not None:
             self._panel(self.texts[0][:1], 0)([self.against.fixed[0].candidate], range(1))
         sizes = sizes_for(budget.units(), self._has_room)
@@ -147,9 +147,9 @@ class Searched:
         return sizes
 
     def _has_room(self, sizes: Sizes) -> bool:
-        texts, held_out = (sum(map(len, each)) for each in (self.texts, self.held_out))
-        if self.held_out:
-            return sum(sizes[:2]) <= texts and sizes[2] <= held_out
+        texts, heldout = (sum(map(len, each)) for each in (self.texts, self.heldout))
+        if self.heldout:
+            return sum(sizes[:2]) <= texts and sizes[2] <= heldout
         return sum(sizes) <= texts
 
     def _allowance(self, trials: Trials, bars: int, sizes: Sizes, budget: Budget) -> Allowance:
@@ -212,7 +212,7 @@ def searched(
     tokenizer = loaded.require_tokenizer()
     scored = asked.tail_tokens or max(1, length // 4)
     read = [Document.read(text, tokenizer) for text in texts.search]
-    kept = [Document.read(text, tokenizer) for text in texts.held_out]
+    kept = [Document.read(text, tokenizer) for text in texts.heldout]
     setting = Setting(
         model=loaded.name,
         trained_length=read_model(config_of(loaded.model)).rope().geometry().trained_length,
@@ -254,7 +254,7 @@ def searched(
         against=against,
         folder=folder,
         texts=pieces,
-        held_out=tested,
+        heldout=tested,
         keys=keys,
     )
 

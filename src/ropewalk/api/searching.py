@@ -11,10 +11,10 @@ from ropewalk.api.searched import Contestants, Searched, Texts, searched, tokens
 from ropewalk.data import demo_book
 from ropewalk.evaluation.executor import Executor
 from ropewalk.reporting.searches import write_search
-from ropewalk.search.budget import Budget
-from ropewalk.search.outcome import Outcome
-from ropewalk.search.request import Request
-from ropewalk.search.trials import Trials
+from ropewalk.searching.budget import Budget
+from ropewalk.searching.outcome import Outcome
+from ropewalk.searching.request import Request
+from ropewalk.searching.trials import Trials
 from ropewalk.storage.files import write_whole
 
 Told = Callable[[str, float], None]
@@ -26,7 +26,7 @@ def search(
     length: int | str,
     *,
     texts: Sequence[str | Path] = (),
-    held_out: Sequence[str | Path] = (),
+    heldout: Sequence[str | Path] = (),
     out: str | Path | None = None,
     budget: float | None = None,
     dtype: str = "float32",
@@ -41,12 +41,12 @@ def search(
     source    a transformers folder, a .gguf file or a hub id; None for the bundled demo model
     length    N in tokens, or in trained lengths as ``8x``
     texts     UTF-8 files; the bundled book without any
-    held_out  files of the test documents; without any, the last part of each text
+    heldout  files of the test documents; without any, the last part of each text
     out       the folder; a search that was stopped goes on there
     budget    seconds, loading and evaluation included
     batch     documents that go through the model at once
     executor  where measurements run; this process by default
-    request   the other flags of ``ropewalk search --help`` (``ropewalk.search.request.Request``)
+    request   the other flags of ``ropewalk search --help`` (``ropewalk.searching.request.Request``)
 
     Returns what ``ropewalk search --json`` prints, and writes it with ``factors.json`` and
     pictures. Raises RopewalkError for bad input.
@@ -62,7 +62,7 @@ def search(
         tokens,
         texts=Texts(
             search=[Path(text) for text in texts] or [demo_book()],
-            held_out=[Path(text) for text in held_out],
+            heldout=[Path(text) for text in heldout],
         ),
         out=out,
         executor=executor,

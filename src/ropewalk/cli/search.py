@@ -12,7 +12,7 @@ from ropewalk.cli.progress import bar
 SEARCH_EXAMPLES = """\b
 Examples:
   ropewalk search --length 8x --budget 300 --out ./found
-  ropewalk search ./model --length 32768 --text a.txt --held-out b.txt --way cmaes
+  ropewalk search ./model --length 32768 --text a.txt --heldout b.txt --way cmaes
 """
 
 
@@ -34,7 +34,7 @@ def search(  # noqa: PLR0913 (one parameter an option)
             metavar="FILE", show_default=False, help="Repeats; without it, the bundled book."
         ),
     ] = None,
-    held_out: Annotated[
+    heldout: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
@@ -118,7 +118,7 @@ def search(  # noqa: PLR0913 (one parameter an option)
 ) -> None:
     """Search factors that beat the fixed schedules on held-out documents, or say that none does."""
     require_files(text or [])
-    require_files(held_out or [])
+    require_files(heldout or [])
     tokens = read_length(length)
     from ropewalk.api.searching import search as run
     from ropewalk.reporting.searches import HEADER, search_rows
@@ -128,7 +128,7 @@ def search(  # noqa: PLR0913 (one parameter an option)
             model,
             tokens,
             texts=text or (),
-            held_out=held_out or (),
+            heldout=heldout or (),
             out=out,
             budget=budget,
             dtype=dtype.value,

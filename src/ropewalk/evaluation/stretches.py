@@ -33,20 +33,20 @@ def stretches(document: Document, length: int) -> tuple[Document, ...]:
 def parts(
     texts: Sequence[Sequence[Document]],
     sizes: tuple[int, int, int],
-    held_out: Sequence[Sequence[Document]] = (),
+    heldout: Sequence[Sequence[Document]] = (),
 ) -> Parts:
     """As many stretches of each part as ``sizes`` says.
 
     texts     the stretches of each text, in its order
-    held_out  those of texts of the test part; without any, each text's last stretches are tested
+    heldout  those of texts of the test part; without any, each text's last stretches are tested
               and those between them and the first are chosen on
 
     Raises RopewalkError for texts that are too short.
     """
     search, choice, test = sizes
-    if held_out:
+    if heldout:
         first, second = _dealt(texts, (search, choice))
-        (third,) = _dealt(held_out, (test,))
+        (third,) = _dealt(heldout, (test,))
     else:
         first, second, third = _dealt(texts, sizes)
     return Parts(search=first, choice=second, test=third)

@@ -9,6 +9,7 @@ import torch
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.sidecar import in_force
+from ropewalk.methods.sidecar import in_force
 from ropewalk.methods.spec import Spec, parse_spec
 from ropewalk.verification.checks import CHECKS, WITHOUT_A_CACHE, Sample
 from ropewalk.verification.listening import Document, Listener, NoStore, Store
@@ -151,6 +152,7 @@ class Subject:
 
     def _method(self, spec: Spec) -> Candidate:
         """Raises RopewalkError for a spec with which there is no encoding."""
+        spec = in_force(spec, self.own)
         spec = in_force(spec, self.own)
         length = len(self.sample.long)
         factor = max(1.0, length / self.predictor.trained_length)

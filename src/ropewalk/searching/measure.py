@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from ropewalk.search.candidate import Candidate
+from ropewalk.searching.candidate import Candidate
 
 
 class Score(NamedTuple):

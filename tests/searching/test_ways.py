@@ -8,16 +8,16 @@ import pytest
 
 import ropewalk as rw
 from ropewalk.core.errors import RopewalkError
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.measure import Score, Slope
-from ropewalk.search.request import WAYS, read_way
-from ropewalk.search.run import Contest, Panels, search
-from ropewalk.search.schedules import closed_form_ramp, fixed_schedules
-from ropewalk.search.trials import Allowance, Trials
-from ropewalk.search.ways.evolution import Evolution
-from ropewalk.search.ways.segments import Segments
-from ropewalk.search.ways.slopes import Slopes
-from ropewalk.search.ways.way import START_TOKENS, Problem
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.measure import Score, Slope
+from ropewalk.searching.request import WAYS, read_way
+from ropewalk.searching.run import Contest, Panels, search
+from ropewalk.searching.schedules import closed_form_ramp, fixed_schedules
+from ropewalk.searching.trials import Allowance, Trials
+from ropewalk.searching.ways.evolution import Evolution
+from ropewalk.searching.ways.segments import Segments
+from ropewalk.searching.ways.slopes import Slopes
+from ropewalk.searching.ways.way import START_TOKENS, Problem
 
 GEOMETRY = rw.RopeGeometry(head_dim=32, rope_theta=10_000.0, trained_length=256)
 PAIRS, LENGTH = 16, 2048

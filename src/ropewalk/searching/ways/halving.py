@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.ramp_space import NUMBERS, RampSpace
-from ropewalk.search.trials import Trials
-from ropewalk.search.ways.way import Problem, Way
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.ramp_space import NUMBERS, RampSpace
+from ropewalk.searching.trials import Trials
+from ropewalk.searching.ways.way import Problem, Way
 
 Point = tuple[float, ...]
 BRACKET_COST = 2.0

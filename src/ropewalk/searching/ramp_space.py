@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.frequencies.ntk_by_parts import NTKByParts
 from ropewalk.frequencies.ramps import IndexRamp
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.schedules import stretch
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.schedules import stretch
 
 MOST_TURNS = 64.0
 MOST_RATIO = 64.0

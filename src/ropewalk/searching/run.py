@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.search.candidate import Candidate, Schedule
-from ropewalk.search.measure import Measure
-from ropewalk.search.outcome import Outcome, Row, ordered, row_of
-from ropewalk.search.trials import INFEASIBLE, Allowance, Trials
-from ropewalk.search.ways.way import Problem, Way
+from ropewalk.searching.candidate import Candidate, Schedule
+from ropewalk.searching.measure import Measure
+from ropewalk.searching.outcome import Outcome, Row, ordered, row_of
+from ropewalk.searching.trials import INFEASIBLE, Allowance, Trials
+from ropewalk.searching.ways.way import Problem, Way
 
 FINALISTS = 4
 FOUND = "found"

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.search.measure import blocks
-from ropewalk.search.monotone import MonotoneSpace
-from ropewalk.search.trials import Trials
-from ropewalk.search.ways.way import Problem, Way
+from ropewalk.searching.measure import blocks
+from ropewalk.searching.monotone import MonotoneSpace
+from ropewalk.searching.trials import Trials
+from ropewalk.searching.ways.way import Problem, Way
 
 PASSES = 3
 """A forward and a backward pass, counted as forward passes."""

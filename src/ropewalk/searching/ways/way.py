@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.measure import MeasureSlope
-from ropewalk.search.trials import Spent, Trials
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.measure import MeasureSlope
+from ropewalk.searching.trials import Spent, Trials
 
 START_TOKENS = (0, 1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 64, 128, 256)
 """The numbers of LongRoPE, arXiv:2402.13753, table 1."""

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.measure import Score, blocks
-from ropewalk.search.paired import difference
-from ropewalk.search.trials import INFEASIBLE, Allowance, Spent, Trials
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.measure import Score, blocks
+from ropewalk.searching.paired import difference
+from ropewalk.searching.trials import INFEASIBLE, Allowance, Spent, Trials
 
 
 def candidate(first, pairs=4):

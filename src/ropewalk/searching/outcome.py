@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ropewalk.search.candidate import Candidate, Schedule
-from ropewalk.search.paired import Difference, difference
-from ropewalk.search.trials import Point
+from ropewalk.searching.candidate import Candidate, Schedule
+from ropewalk.searching.paired import Difference, difference
+from ropewalk.searching.trials import Point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

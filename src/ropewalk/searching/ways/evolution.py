@@ -23,10 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ropewalk.frequencies.longrope import longrope_attention_factor
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.schedules import published, stretch
-from ropewalk.search.trials import Trials
-from ropewalk.search.ways.way import Problem, Way
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.schedules import published, stretch
+from ropewalk.searching.trials import Trials
+from ropewalk.searching.ways.way import Problem, Way
 
 STEP = 0.01
 CHANGED = 0.3

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ropewalk as rw
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.monotone import MonotoneSpace
-from ropewalk.search.ramp_space import RampSpace
-from ropewalk.search.schedules import closed_form_ramp, fixed_schedules
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.monotone import MonotoneSpace
+from ropewalk.searching.ramp_space import RampSpace
+from ropewalk.searching.schedules import closed_form_ramp, fixed_schedules
 
 GEOMETRY = rw.RopeGeometry(head_dim=64, rope_theta=10_000.0, trained_length=256)
 NUMBERS = st.floats(-30, 5)

@@ -2,7 +2,7 @@
 
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.methods.build import encoding
-from ropewalk.search.candidate import Candidate, Schedule
+from ropewalk.searching.candidate import Candidate, Schedule
 
 NAMES = ("none", "linear", "ntk_aware", "dynamic_ntk", "ntk_by_parts", "yarn", "llama3")
 """One map, one rotation, no parameter but the factor."""

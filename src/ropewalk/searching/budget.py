@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ropewalk.search.trials import Allowance
+from ropewalk.searching.trials import Allowance
 
 SIZES = ((8, 8, 24), (4, 4, 12), (2, 2, 6))
 """Search, choice and test documents: the first by default, smaller ones for small budgets and

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.measure import Measure, Score, blocks
-from ropewalk.search.paired import difference
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.measure import Measure, Score, blocks
+from ropewalk.searching.paired import difference
 
 INFEASIBLE = 1e6
 """Nats that put a candidate behind all that keep to the short-context limit."""

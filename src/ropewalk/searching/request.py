@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.search.ways.covariance import CovarianceAdaptation
-from ropewalk.search.ways.evolution import Evolution
-from ropewalk.search.ways.halving import Halving
-from ropewalk.search.ways.segments import Segments
-from ropewalk.search.ways.slopes import Slopes
-from ropewalk.search.ways.way import Way
+from ropewalk.searching.ways.covariance import CovarianceAdaptation
+from ropewalk.searching.ways.evolution import Evolution
+from ropewalk.searching.ways.halving import Halving
+from ropewalk.searching.ways.segments import Segments
+from ropewalk.searching.ways.slopes import Slopes
+from ropewalk.searching.ways.way import Way
 
 WAYS: Mapping[str, Way] = MappingProxyType(
     {

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from ropewalk.core.extras import require_extra
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.monotone import MonotoneSpace
-from ropewalk.search.trials import Trials
-from ropewalk.search.ways.way import Problem, Way
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.monotone import MonotoneSpace
+from ropewalk.searching.trials import Trials
+from ropewalk.searching.ways.way import Problem, Way
 
 RACED = 4
 """Documents that a raced candidate is measured on, by estimate."""

@@ -17,10 +17,10 @@ Deviation: begins at the best fixed schedule, released code at YaRN by default. 
 
 from dataclasses import dataclass
 
-from ropewalk.search.candidate import Candidate
-from ropewalk.search.schedules import stretch
-from ropewalk.search.trials import Trials
-from ropewalk.search.ways.way import Problem, Way
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.schedules import stretch
+from ropewalk.searching.trials import Trials
+from ropewalk.searching.ways.way import Problem, Way
 
 LEAST = 0.5
 KEPT = 3

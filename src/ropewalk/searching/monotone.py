@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ropewalk.search.candidate import Candidate
+from ropewalk.searching.candidate import Candidate
 
 KNOTS = 8
 LEAST_INCREMENT = 0.02
