@@ -24,7 +24,7 @@ from ropewalk.integrations.session import Session
 from ropewalk.methods.spec import parse_spec
 from ropewalk.searching.candidate import Candidate
 
-SMALL = ["--length", "384", "--documents", "2", "1", "2", "--tail-tokens", "64"]
+SMALL = ["--length", "512", "--documents", "2", "1", "2", "--tail-tokens", "64"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def found(tmp_path_factory, text):
     """A search of the toy model, as its document says, and its folder."""
     out = tmp_path_factory.mktemp("search") / "found"
     document = rw.search(
-        toy_model(), 384, texts=[text], out=out, documents=(2, 1, 2), evaluations=4, tail_tokens=64
+        toy_model(), 512, texts=[text], out=out, documents=(2, 1, 2), evaluations=4, tail_tokens=64
     )
     return document, out
 
@@ -97,20 +97,31 @@ def test_the_spec_of_the_winner_turns_pairs_as_its_factors_say(found):
     geometry = rw.RopeGeometry.from_config(config)
     wanted = geometry.inv_freq() / torch.tensor(document["factors"], dtype=torch.float64)
     everywhere = rw.encoding(document["method"], geometry)
-    assert everywhere.settled_length == 384
-    torch.testing.assert_close(everywhere.rotation.inv_freq(384), wanted)
-    assert everywhere.rotation.attention_factor(384) == document["attention_factor"]
+    assert everywhere.settled_length is not None
+    for length in (256, 512):
+        torch.testing.assert_close(everywhere.rotation.inv_freq(length), wanted)
+    assert everywhere.rotation.attention_factor(512) == document["attention_factor"]
     by_length = rw.encoding(document["method_by_length"], geometry)
     torch.testing.assert_close(by_length.rotation.inv_freq(256), geometry.inv_freq())
-    torch.testing.assert_close(by_length.rotation.inv_freq(384), wanted)
+    torch.testing.assert_close(by_length.rotation.inv_freq(512), wanted)
     assert by_length.rotation.attention_factor(256) == 1
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm", "sglang"])
-def test_engines_take_what_was_found(found, engine):
+def test_engines_take_what_was_found(found, engine, tmp_path):
+    """The schedule that the way chose, whether or not it won."""
     document, _ = found
-    written = rw.export(toy_model(), document["method"], engine)
-    assert json.dumps(document["factors"][3])[:6] in json.dumps(written)
+    chosen = document["rows"][0]
+    path = tmp_path / "factors.json"
+    path.write_text(json.dumps(chosen["factors"]))
+    method = (
+        f"longrope:short_factor=@{path},long_factor=@{path},factor=2,"
+        f"attention_factor={chosen['attention_factor']},policy=fixed,length=512"
+    )
+    block = rw.export(toy_model(), method, engine)["config"]["rope_parameters"]
+    assert block["rope_type"] == "longrope"
+    assert block["long_factor"] == block["short_factor"] == chosen["factors"]
+    assert block["attention_factor"] == pytest.approx(chosen["attention_factor"])
 
 
 def test_the_loss_in_the_table_is_the_loss_of_the_model(found, text):
@@ -118,11 +129,11 @@ def test_the_loss_in_the_table_is_the_loss_of_the_model(found, text):
     document, _ = found
     loaded = open_checkpoint(toy_model())
     book = Document.read(text, loaded.require_tokenizer())
-    tested = parts([stretches(book, 384)], (2, 1, 2)).test
-    row = next(row for row in document["rows"] if row["name"] == "linear:factor=1.5")
-    with rw.extend(loaded.model, "linear:factor=1.5"):
+    tested = parts([stretches(book, 512)], (2, 1, 2)).test
+    row = next(row for row in document["rows"] if row["name"] == "linear:factor=2")
+    with rw.extend(loaded.model, "linear:factor=2"):
         scorer = TransformersScorer(loaded.model)
-        losses = [scorer.token_losses(each.ids, 320, FullPass()).mean().item() for each in tested]
+        losses = [scorer.token_losses(each.ids, 448, FullPass()).mean().item() for each in tested]
     if row["test"] is not None:
         assert row["test"] == pytest.approx(sum(losses) / 2, abs=2e-5)
     else:  # dropped before: far above the best on the search documents
@@ -133,7 +144,7 @@ def test_a_second_run_measures_nothing_and_says_the_same(found, text):
     document, out = found
     cells = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
     again = rw.search(
-        toy_model(), 384, texts=[text], out=out, documents=(2, 1, 2), evaluations=4, tail_tokens=64
+        toy_model(), 512, texts=[text], out=out, documents=(2, 1, 2), evaluations=4, tail_tokens=64
     )
     assert {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()} == cells
     assert {**again, "seconds": 0} == {**document, "seconds": 0}
@@ -155,7 +166,7 @@ def test_the_command_prints_one_document_and_ends_with_0_whatever_was_found(caps
 
 def test_a_short_budget_ends_in_time_and_still_hands_out_factors(tmp_path, text):
     document = rw.search(
-        toy_model(), 384, texts=[text], out=tmp_path / "b", budget=1.0, tail_tokens=64
+        toy_model(), 512, texts=[text], out=tmp_path / "b", budget=1.0, tail_tokens=64
     )
     assert document["ended"] == "budget"
     assert document["documents"] == {"search": 2, "choice": 2, "test": 6}
@@ -168,20 +179,20 @@ def test_a_short_budget_ends_in_time_and_still_hands_out_factors(tmp_path, text)
 @pytest.mark.parametrize("objective", ["needle", "longppl", "loss+0.5*needle"])
 def test_other_objectives_are_measured(tmp_path, text, objective):
     document = rw.search(
-        toy_model(), 320, texts=[text], out=tmp_path / "c", objective=objective,
+        toy_model(), 400, texts=[text], out=tmp_path / "c", objective=objective,
         documents=(1, 1, 2), evaluations=1,
     )  # fmt: skip
     assert document["objective"] == objective
     assert document["rows"][0]["test"] > 0
     terms = objective.count("+") + 1
-    assert document["token_evaluations"] == document["units"] * 320 * terms
+    assert document["token_evaluations"] == document["units"] * 400 * terms
 
 
 def test_a_weighted_sum_is_the_sum_of_its_terms(tmp_path, text):
     values = {}
     for objective in ("loss", "needle", "loss+0.5*needle"):
         document = rw.search(
-            toy_model(), 320, texts=[text], out=tmp_path / "d", objective=objective,
+            toy_model(), 400, texts=[text], out=tmp_path / "d", objective=objective,
             documents=(1, 1, 2), evaluations=1,
         )  # fmt: skip
         ramp = document["rows"][1]
@@ -196,9 +207,9 @@ def test_needle_loss_is_that_of_the_digits_after_the_prompt():
     materials = Materials(tokens=tokens, texts=[demo_book().read_text("utf-8")])
     task = NeedleLoss(generator=generator("needle", materials), tokens=tokens, numbers=range(2, 4))
     scorer = TransformersScorer(loaded.model)
-    units = task.units(scorer, [320], FullPass(), batch=1, advance=lambda cost: None)[320]
+    units = task.units(scorer, [400], FullPass(), batch=1, advance=lambda cost: None)[400]
     assert [unit.document for unit in units] == [2, 3]
-    prompt, answer = task._trial(320, 2)
+    prompt, answer = task._trial(400, 2)
     text = tokens.text(prompt)
     assert text.index("special magic numbers") < len(text) / 4  # hidden at the start
     with torch.no_grad():
@@ -215,16 +226,16 @@ def test_needle_loss_is_that_of_the_digits_after_the_prompt():
 
 def test_a_limit_at_the_trained_length_keeps_out_what_costs_more(tmp_path, text):
     document = rw.search(
-        toy_model(), 384, texts=[text], out=tmp_path / "e", short_within=1e-3,
+        toy_model(), 512, texts=[text], out=tmp_path / "e", short_within=1e-3,
         documents=(2, 1, 2), evaluations=2, tail_tokens=64,
     )  # fmt: skip
     loaded = open_checkpoint(toy_model())
     book = Document.read(text, loaded.require_tokenizer())
-    searched = parts([stretches(book, 384)], (2, 1, 2)).search
+    searched = parts([stretches(book, 512)], (2, 1, 2)).search
     session = Session(loaded.model)
     costs = []
     for candidate in (Candidate.of(document["factors"], document["attention_factor"]), None):
-        spec = parse_spec("none") if candidate is None else spec_of(candidate, 256, 384)
+        spec = parse_spec("none") if candidate is None else spec_of(candidate, 256, 512)
         scorer = session.use(spec, 256, FullPass())
         ids = [each.ids[-256:] for each in searched]
         costs.append(
@@ -237,13 +248,13 @@ def test_a_limit_at_the_trained_length_keeps_out_what_costs_more(tmp_path, text)
 
 
 def test_gradients_through_the_waves_are_those_of_finite_differences():
-    """The library's norms are float32, so the step is not too small."""
+    """Central ones; the library's norms are float32, which bounds the step from below."""
     torch.manual_seed(0)
     model = tiny(dtype=torch.float64)
     session = Session(model)
     ids = token_ids(1, 48)[0]
     pairs = session.model.config.head_dim // 2
-    divisors, magnitude, step = [1 + 0.4 * i for i in range(pairs)], 1.1, 3e-3
+    divisors, magnitude, step = [1 + 0.4 * i for i in range(pairs)], 1.1, 1e-4
 
     def scorer(candidate):
         return session.use(spec_of(candidate, 32, 48), 48, FullPass())
@@ -258,9 +269,9 @@ def test_gradients_through_the_waves_are_those_of_finite_differences():
         up, down = ([*divisors] for _ in range(2))
         up[pair], down[pair] = divisors[pair] * grown, divisors[pair] / grown
         wanted = (loss(up) - loss(down)) / (2 * step)
-        assert slope.divisors[pair].item() == pytest.approx(wanted, rel=2e-2, abs=2e-2)
+        assert slope.divisors[pair].item() == pytest.approx(wanted, rel=2e-3, abs=2e-2)
     wanted = (loss(divisors, magnitude * grown) - loss(divisors, magnitude / grown)) / (2 * step)
-    assert slope.magnitude == pytest.approx(wanted, rel=2e-2, abs=2e-2)
+    assert slope.magnitude == pytest.approx(wanted, rel=2e-3, abs=2e-2)
     assert slope.losses.sum().item() == pytest.approx(loss(divisors), rel=1e-6)
     assert all(each.grad is None and each.requires_grad for each in model.parameters())
     session.close()
@@ -300,7 +311,7 @@ def test_a_text_shorter_than_the_length_is_told(capsys, tmp_path):
     short = tmp_path / "short.txt"
     short.write_text("Call me Ishmael. " * 40)
     said = refusal(
-        capsys, str(toy_model()), "--length", "384", "--text", str(short), "--out", str(tmp_path)
+        capsys, str(toy_model()), "--length", "512", "--text", str(short), "--out", str(tmp_path)
     )
     assert "longer --text" in said
     assert len(said.splitlines()) == 1
@@ -327,4 +338,4 @@ def test_a_loss_that_is_not_finite_is_told(tmp_path, text):
     weights[name] = torch.full_like(weights[name], float("nan"))
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(rw.RopewalkError, match=r"not finite|changes its output"):
-        rw.search(broken, 384, texts=[text], out=tmp_path / "g", documents=(2, 1, 2))
+        rw.search(broken, 512, texts=[text], out=tmp_path / "g", documents=(2, 1, 2))

@@ -68,10 +68,14 @@ class Bench:
         """Tokens that go through the model for one candidate and one document."""
         return len(self.objective.weights) * self.length + (self.short or 0)
 
+    def spec(self, candidate: Candidate) -> Spec:
+        """The candidate as a method."""
+        return spec_of(candidate, self.setting.trained_length, self.length)
+
     def series(self, candidate: Candidate, length: int, task: str) -> Series:
         """One cell of a candidate."""
         return Series(
-            method=spec_of(candidate, self.setting.trained_length, self.length),
+            method=self.spec(candidate),
             split=FullPass(),
             lengths=(length,),
             sharing=OnePassPerLength(),
@@ -90,15 +94,15 @@ class Bench:
             executor=self.executor,
             batch=self.batch,
         )
-        found: list[tuple[Unit, ...] | None] = []
+        found: dict[Spec, tuple[Unit, ...] | None] = {}
         for result in results:
             if isinstance(result, Measurement):
                 self.meter.seconds += result.seconds
-                found.append(result.units)
+                found[result.cell.method] = result.units
             else:
                 self.meter.reason = result.reason
-                found.append(None)
-        return found
+                found[result.cell.method] = None
+        return [found[self.spec(each)] for each in candidates]  # equal ones are one cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
