@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ropewalk.report.records import PLAIN
+from ropewalk.reporting.records import PLAIN
 
 import ropewalk as rw
 from recipes.pages import RESULTS, write_result
