@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ropewalk.reporting.records import PLAIN
 
 import ropewalk as rw
 from recipes.pages import RESULTS, write_result
 from recipes.retrieval.plan import REAL, TOY
 from recipes.run import Lines, environment
 from ropewalk.data import toy_model
+from ropewalk.reporting.records import PLAIN
 
 
 def main(

@@ -24,7 +24,6 @@ from ropewalk.evaluation.request import Request, default_methods, read_tasks
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.tasks.longppl import LONGPPL
 from ropewalk.evaluation.tasks.made import retrieval_tasks
-from ropewalk.evaluation.tasks.made import retrieval_tasks
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer

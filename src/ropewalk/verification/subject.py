@@ -9,7 +9,6 @@ import torch
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.sidecar import in_force
-from ropewalk.methods.sidecar import in_force
 from ropewalk.methods.spec import Spec, parse_spec
 from ropewalk.verification.checks import CHECKS, WITHOUT_A_CACHE, Sample
 from ropewalk.verification.listening import Document, Listener, NoStore, Store
