@@ -49,10 +49,10 @@ def export_model(
     Raises RopewalkError for a bad config, spec, engine or length, and where the engine cannot
     express the method: which part it cannot, and what comes nearest.
     """
-    dialect = _dialect(engine)
+    dialect = dialect_of(engine)
     request, blocks = requested(shape, spec, engine, length)
-    with _about(spec, engine):
-        request, directions, differences = _first_audited(dialect, request, blocks)
+    with about(spec, engine):
+        request, directions, differences = first_audited(dialect, request, blocks)
     back = dialect.read_back(directions, request, request.length)
     words = (*dialect.command, *directions.flags) if directions.flags else ()
     replaced = ("rope_scaling",) if "rope_scaling" in request.shape.text else ()
@@ -70,7 +70,8 @@ def export_model(
     }
 
 
-def _dialect(engine: str) -> Dialect:
+def dialect_of(engine: str) -> Dialect:
+    """Raises RopewalkError for an engine that is none, with the nearest name."""
     if engine in DIALECTS:
         return DIALECTS[engine]
     near = get_close_matches(str(engine), DIALECTS, n=1)
@@ -79,7 +80,7 @@ def _dialect(engine: str) -> Dialect:
 
 
 @contextmanager
-def _about(spec: str, engine: str) -> Iterator[None]:
+def about(spec: str, engine: str) -> Iterator[None]:
     """Says in an error which method and engine it is about."""
     try:
         yield
@@ -94,7 +95,7 @@ def requested(
     parsed = parse_spec(spec)
     nothing = nothing_to_scale(shape)
     if nothing is not None and [part.name for part in parsed.parts] != [NATIVE]:
-        with _about(spec, engine):
+        with about(spec, engine):
             raise RopewalkError(nothing)
     section = shape.rope()
     tokens = _length(parsed, section) if length is None else length
@@ -102,7 +103,7 @@ def requested(
         raise RopewalkError(f"length={tokens!s:.40}: expected 2 to 2^40 tokens")
     native = native_encoding(section)
     if any(part.length_from_request for part in parsed.parts):
-        with _about(spec, engine):
+        with about(spec, engine):
             raise RopewalkError(
                 "no engine chooses frequencies for each request (policy=at_admission); "
                 f"nearest: policy=fixed,length={tokens}"
@@ -111,7 +112,7 @@ def requested(
     if [part.name for part in parsed.parts] == [NATIVE]:
         # Families that scale their queries do so themselves, in every engine.
         encoding = replace(encoding, score_mods=())
-    with _about(spec, engine):
+    with about(spec, engine):
         blocks = rope_blocks(encoding, tokens)
     request = ExportRequest(
         shape=shape,
@@ -137,13 +138,16 @@ def _length(spec: Spec, section: RopeSection) -> int:
     return section.max_position_embeddings
 
 
-_Audited = tuple[ExportRequest, Directions, dict[str, Any]]
+Audited = tuple[ExportRequest, Directions, dict[str, Any]]
 
 
-def _first_audited(
+def first_audited(
     dialect: Dialect, request: ExportRequest, blocks: tuple[RopeBlock, ...]
-) -> _Audited:
-    """By the first block that the engine computes; the error of its own type where none is."""
+) -> Audited:
+    """By the first block that the engine computes.
+
+    Raises RopewalkError, of the method's own type, where none is.
+    """
     errors: list[RopewalkError] = []
     for block in blocks:
         asked = replace(request, block=block)
