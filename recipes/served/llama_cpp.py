@@ -31,20 +31,27 @@ _FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(
         "--yarn-beta-slow": ("yarn_beta_slow", float),
     }
 )
-_CONTEXT = "llama.context_length=int:"
+_OVERRIDE, _CONTEXT = "--override-kv", "llama.context_length=int:"
 
 
 @contextmanager
 def serving_demo(flags: Sequence[str], folder: Path) -> Iterator[str]:
     """The URL of a server of the demo model under the flags of a ``llama-server`` command."""
-    parameters, context = xllamacpp.CommonParams(), None
+    words = [(flag, word) for flag, word in zip(flags[::2], flags[1::2], strict=True)]
+    contexts = [int(word.removeprefix(_CONTEXT)) for flag, word in words if flag == _OVERRIDE]
+    file = write_demo(folder / "demo.gguf", contexts[-1] if contexts else None)
+    with serving(file, [each for pair in words if pair[0] != _OVERRIDE for each in pair]) as url:
+        yield url
+
+
+@contextmanager
+def serving(file: Path, flags: Sequence[str]) -> Iterator[str]:
+    """The URL of a server of a file under the flags of a ``llama-server`` command."""
+    parameters = xllamacpp.CommonParams()
     for flag, word in zip(flags[::2], flags[1::2], strict=True):
-        if flag == "--override-kv":
-            context = int(word.removeprefix(_CONTEXT))
-        else:
-            name, read = _FIELDS[flag]
-            setattr(parameters, name, read(word))
-    parameters.model.path = str(write_demo(folder / "demo.gguf", context))
+        name, read = _FIELDS[flag]
+        setattr(parameters, name, read(word))
+    parameters.model.path = str(file)
     parameters.n_parallel, parameters.port, parameters.warmup = 1, 0, False
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 2
     server = xllamacpp.Server(parameters)

@@ -113,11 +113,17 @@ def test_latent_attention():
 @pytest.mark.parametrize(
     ("given_here", "said"),
     [
-        ({"rope__scaling__yarn_ext_factor": 0.5}, "yarn_ext_factor"),
-        ({"rope__scaling__attn_factor": 1.5}, "attn_factor 1.5"),
+        ({"architecture": "grok", "rope__scaling__yarn_ext_factor": 0.5}, "yarn_ext_factor"),
+        ({"rope__scaling__wavelets": 1.5}, "wavelets"),
         ({"rope__scaling__type": "wavelets"}, "wavelets"),
         ({"rope__scaling__factor": "four"}, "factor"),
-        ({"factors": {"rope_freqs": FREQS}, "rope__scaling__factor": 4.0}, "rope_freqs"),
+        (
+            {
+                "factors": {"rope_freqs": FREQS},
+                **{"rope__scaling__type": "yarn", "rope__scaling__factor": 4.0},
+            },
+            "rope_freqs",
+        ),
     ],
 )
 def test_what_is_not_understood_is_refused(given_here, said):
@@ -125,7 +131,32 @@ def test_what_is_not_understood_is_refused(given_here, said):
         config_of(header(**given_here))
 
 
+def test_a_factor_and_a_tensor_of_divisors_multiply():
+    """The kernel divides by the tensor and scales by the factor (ggml_rope_yarn)."""
+    document = inspected(factors={"rope_freqs": FREQS}, rope__scaling__factor=4.0)
+    expected = [1e4 ** (-2 * i / 16) / divisor / 4 for i, divisor in enumerate(FREQS)]
+    assert document["inv_freq"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_an_attention_factor_multiplies_under_every_type():
+    document = inspected(rope__scaling__attn_factor=1.5)
+    assert document["attention_factor"] == 1.5
+    assert document["inv_freq"][1] == pytest.approx(1e4 ** (-2 / 16), rel=1e-12)
+
+
+def test_lists_of_phi_3_need_no_type():
+    """Its converter writes none (conversion/phi.py)."""
+    factors = {"rope_factors_short": (1.0,) * 8, "rope_factors_long": (2.0,) * 8}
+    fields = {"rope__scaling__original_context_length": 64, "rope__scaling__attn_factor": 1.19}
+    found = config_of(header("phi3", factors, **fields))
+    assert inspect_config(found, context_length=128)["inv_freq"][0] == 0.5
+    assert inspect_config(found)["attention_factor"] == pytest.approx(1.19, rel=1e-12)
+
+
 def test_scaling_that_transformers_drops_is_named():
+    assert dropped_scaling(header(rope__scale_linear=4.0)) == "rope.scale_linear 4"
+    assert dropped_scaling(header(rope__scaling__factor=4.0)) == "rope.scaling.factor 4"
+    assert dropped_scaling(header(rope__scaling__attn_factor=1.5)) == "rope.scaling.attn_factor 1.5"
     assert dropped_scaling(header()) is None
     assert dropped_scaling(header(rope__scaling__type="none")) is None
     assert dropped_scaling(header(rope__scaling__type="yarn")) == "yarn"

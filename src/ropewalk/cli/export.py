@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,12 +10,15 @@ import typer
 from ropewalk.cli.lengths import tokens_of
 from ropewalk.cli.options import SPEC_HELP, Json, Length, ModelOrConfig, read_length
 from ropewalk.cli.output import number, print_json
+from ropewalk.cli.progress import bar
 from ropewalk.integrations.sources import locate
 
 EXPORT_EXAMPLES = """\b
 Examples:
   ropewalk export ./my-model --method yarn:factor=4 --engine vllm
   ropewalk export config.json --method dynamic_ntk:policy=fixed,length=32768 --engine llama.cpp
+  ropewalk export ./my-model --method yarn:factor=4 --engine vllm --out ./my-model-128k
+  ropewalk export model.gguf --method yarn:factor=4,ramp=paper --engine llama.cpp --out new.gguf
 """
 
 
@@ -35,11 +39,22 @@ def export(
         ),
     ],
     length: Length = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            show_default=False,
+            help="Write a checkpoint folder that states the method (weights linked or copied, "
+            "tokenizer, config.json, a model card); for llama.cpp a new .gguf file.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print what to give an engine so that it computes a method, audited before it is printed.
 
     LENGTH is the length to be admitted; without it, what the method's factor or length reaches.
+    What is written to DIR is read back and audited before it stands there.
     A method that the engine cannot express is an error that says why and what comes nearest.
     """
     wanted = None if length is None else read_length(length)
@@ -48,11 +63,18 @@ def export(
     from ropewalk.integrations.loading import load_config
 
     config = load_config(model_or_config)
-    document = api.export(config, method, engine, tokens_of(wanted, config))
+    tokens = tokens_of(wanted, config)
+    if out is None:
+        document = api.export(config, method, engine, tokens)
+    else:
+        with bar() as told:
+            document = api.export(model_or_config, method, engine, tokens, out=out, told=told)
     if as_json:
         print_json(document)
-    else:
+    elif out is None:
         _print(document)
+    else:
+        _print_written(document)
 
 
 def _print(document: Mapping[str, Any]) -> None:
@@ -61,6 +83,20 @@ def _print(document: Mapping[str, Any]) -> None:
     typer.echo(_checked(document))
     for note in document["notes"]:
         typer.echo(f"note: {note}")
+
+
+def _print_written(document: Mapping[str, Any]) -> None:
+    typer.echo(f"{document['out']}: {document['method']} for {number(document['length'])} tokens")
+    for name, reason in document.get("engines", {}).items():
+        typer.echo(f"  {name}: {'computes it' if reason is None else f'does not: {reason}'}")
+    for command in document["commands"].values():
+        typer.echo(f"\n{command}")
+    found = document["checked"]
+    typer.echo(
+        f"\nRead back and checked for {document['engine']}: frequencies within "
+        f"{found['inv_freq']:.1e}, attention factor within {found['attention_factor']:.1e}, "
+        f"softmax scale within {found['softmax_scale_multiplier']:.1e} (relative)."
+    )
 
 
 def pasted(document: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 A scaling without a type is linear, its factor stands under ``rope.scaling.factor`` or the older
 ``rope.scale_linear``, and a base that is not stated is 10,000. Divisors of frequencies are
 tensors: ``rope_freqs`` (Llama 3) holds for every length, ``rope_factors_short`` and ``_long``
-are LongRoPE's lists. A key of the rotation that is not in this table is refused.
+are LongRoPE's lists. ``attn_factor`` multiplies under every type. Keys that the architecture's
+loader does not read change nothing; one that is not in this table is refused.
 
 Source: llama.cpp 0c1e57098, src/llama-model.cpp (load_hparams) and ggml's docs/gguf.md.
 """
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.configs import families
+from ropewalk.configs.gguf_graphs import READS_BETAS, READS_EXT_FACTOR
+from ropewalk.configs.gguf_layout import read_floats, read_layout
 from ropewalk.configs.gguf_names import model_type_of
 from ropewalk.configs.keys import FULL, ORIGINAL, SLIDING
 from ropewalk.configs.numbers import optional, required_size
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.extras import require_extra
 
 _SPELLINGS = {
     "context_length": "max_position_embeddings",
@@ -39,12 +41,16 @@ _SPELLINGS = {
     "rope.freq_base_swa": "rope_local_base_freq",
 }
 _SCALING = "rope.scaling."
-_FACTORS = ("rope_freqs", "rope_factors_short", "rope_factors_long")
+FACTORS = ("rope_freqs", "rope_factors_short", "rope_factors_long")
+"""Tensors that divide frequencies."""
 _OF_THE_ROTATION = frozenset(
-    {*_SPELLINGS, "rope.scale_linear", "rope.dimension_sections"}
-    | {_SCALING + name for name in ("type", "factor", "original_context_length")}
-    | {_SCALING + name for name in ("attn_factor", "finetuned", "yarn_log_multiplier")}
+    {*_SPELLINGS, "rope.scale_linear", "rope.dimension_sections", "rope.dimension_count_swa"}
+    | {_SCALING + name for name in ("type", "factor", "original_context_length", "attn_factor")}
+    | {_SCALING + name for name in ("finetuned", "yarn_log_multiplier", "yarn_ext_factor")}
+    | {_SCALING + name for name in ("yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow")}
 )
+_FACTOR_KEYS = (f"{_SCALING}factor", "rope.scale_linear")
+_ATTN_FACTOR = f"{_SCALING}attn_factor"
 _DEFAULT_THETA = 10_000.0
 
 
@@ -63,29 +69,25 @@ class GGUFHeader:
 
 def read_header(path: Path) -> GGUFHeader:
     """The header of a file. Raises RopewalkError where it cannot be read."""
-    require_extra("gguf", "gguf", purpose="a .gguf file")
-    from gguf import GGUFReader
-
-    try:
-        reader = GGUFReader(path)
-        architecture = str(reader.fields["general.architecture"].contents())
-        prefix = f"{architecture}."
-        fields = {
-            key.removeprefix(prefix): field.contents()
-            for key, field in reader.fields.items()
-            if key.startswith(prefix)
-        }
-        factors = {
-            tensor.name.removesuffix(".weight"): tuple(map(float, tensor.data))
-            for tensor in reader.tensors
-            if tensor.name.removesuffix(".weight") in _FACTORS
-        }
-    except (KeyError, ValueError, IndexError, OSError) as error:
-        raise RopewalkError(
-            f"{path}: its header cannot be read ({type(error).__name__}: {error}); "
-            "expected a GGUF file; download it again"
-        ) from error
-    return GGUFHeader(architecture=architecture, fields=fields, factors=factors)
+    layout = read_layout(path)
+    values = layout.values
+    architecture = values.get("general.architecture")
+    if not isinstance(architecture, str):
+        raise RopewalkError(f"{path}: no general.architecture; expected a GGUF file of a model")
+    prefix = f"{architecture}."
+    return GGUFHeader(
+        architecture=architecture,
+        fields={
+            key.removeprefix(prefix): value
+            for key, value in values.items()
+            if key.startswith(prefix) and value is not None
+        },
+        factors={
+            tensor.name.removesuffix(".weight"): read_floats(path, layout, tensor)
+            for tensor in layout.tensors
+            if tensor.name.removesuffix(".weight") in FACTORS
+        },
+    )
 
 
 def dropped_scaling(header: GGUFHeader) -> str | None:
@@ -93,11 +95,17 @@ def dropped_scaling(header: GGUFHeader) -> str | None:
 
     It reads ``rope.scaling.*`` for gpt-oss alone, and never tensors of factors.
     """
-    stated = header.fields.get(f"{_SCALING}type", "none")
+    fields = header.fields
+    stated = fields.get(f"{_SCALING}type", "none")
     if header.architecture == "gpt-oss" and stated != "none":
         return None
-    names = [] if stated == "none" else [str(stated)]
-    return next(iter([*names, *(f"{name}.weight" for name in header.factors)]), None)
+    named = [] if stated == "none" else [str(stated)]
+    unnamed = [
+        f"{key} {fields[key]:g}"
+        for key in (*(_FACTOR_KEYS if f"{_SCALING}type" not in fields else ()), _ATTN_FACTOR)
+        if optional(fields, key) not in (None, 0.0, 1.0)
+    ]
+    return next(iter([*named, *(f"{name}.weight" for name in header.factors), *unnamed]), None)
 
 
 def config_of(header: GGUFHeader) -> dict[str, Any]:
@@ -151,41 +159,64 @@ def _windows(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rope_dict(header: GGUFHeader) -> dict[str, Any]:
-    fields, factors = header.fields, header.factors
-    factor = optional(fields, f"{_SCALING}factor") or optional(fields, "rope.scale_linear")
+    fields = header.fields
+    factor = next((found for key in _FACTOR_KEYS if (found := optional(fields, key))), None)
     name = fields.get(f"{_SCALING}type", "linear" if factor else "none")
+    if name not in ("none", "linear", "yarn", "longrope"):
+        raise RopewalkError(
+            f"rope scaling {name!s:.40}: expected none, linear, yarn or longrope; convert again"
+        )
+    if header.architecture in READS_EXT_FACTOR and f"{_SCALING}yarn_ext_factor" in fields:
+        raise RopewalkError("yarn_ext_factor: read by grok alone, and not modelled; ask llama.cpp")
     sections = fields.get("rope.dimension_sections")
     rope: dict[str, Any] = {"mrope_section": sections} if sections else {}
-    stated = optional(fields, f"{_SCALING}attn_factor")
-    magnitude = 1.0 if stated is None else stated
     original = {ORIGINAL: fields.get(f"{_SCALING}original_context_length")}
-    if "rope_freqs" in factors and name == "none":
-        rope |= _lists(factors["rope_freqs"], factors["rope_freqs"], magnitude)
-    elif factors and name == "longrope":
-        short, long = map(factors.get, ("rope_factors_short", "rope_factors_long"))
-        rope |= {**_lists(short, long, magnitude), **original}
-    elif name == "linear" and factor and not factors and magnitude == 1:
-        rope |= {"rope_type": "linear", "factor": factor}
-    elif name == "yarn" and factor and not factors:
-        rope |= {"rope_type": "yarn", "factor": factor, **original}
+    stated = optional(fields, _ATTN_FACTOR)
+    magnitude = 1.0 if stated is None else stated
+    if name == "yarn" and factor:
+        if header.factors:
+            raise RopewalkError(
+                f"rope scaling yarn beside {next(iter(header.factors))}: expected one of the two"
+            )
+        rope |= {"rope_type": "yarn", "factor": factor, **original, **_betas(header)}
         rope |= _yarn_magnitudes(fields, factor, magnitude)
-    elif factors or magnitude != 1 or name not in ("none", "linear", "yarn", "longrope"):
-        raise RopewalkError(
-            f"rope scaling {name}, attn_factor {magnitude:g}, {', '.join(factors) or 'no factors'}:"
-            " expected none, linear, yarn or longrope, with the tensors that belong to it"
-        )
+    else:
+        scale = 1.0 if name == "none" or factor is None else factor
+        rope |= _divided(header, scale, magnitude, original)
     return {key: value for key, value in rope.items() if value is not None}
 
 
-def _lists(
-    short: tuple[float, ...] | None, long: tuple[float, ...] | None, magnitude: float
+def _divided(
+    header: GGUFHeader, scale: float, magnitude: float, original: Mapping[str, Any]
 ) -> dict[str, Any]:
-    return {
-        "rope_type": "longrope",
-        "short_factor": None if short is None else list(short),
-        "long_factor": None if long is None else list(long),
-        "attention_factor": magnitude,
-    }
+    """One factor for all pairs, and the tensors of divisors and a magnitude where there are any."""
+    factors = header.factors
+    short, long = (factors.get(f"rope_factors_{name}") for name in ("short", "long"))
+    freqs = factors.get("rope_freqs")
+    if freqs is None and short is None and long is None and magnitude == 1:
+        return {} if scale == 1 else {"rope_type": "linear", "factor": scale}
+    whole = short or long or freqs or (1.0,) * _pairs(header.fields)
+    plain = freqs or (1.0,) * len(whole)
+    lists = {"short_factor": short or plain, "long_factor": long or plain}
+    divided = {key: [scale * each for each in values] for key, values in lists.items()}
+    return {"rope_type": "longrope", **divided, "attention_factor": magnitude, **original}
+
+
+def _pairs(fields: Mapping[str, Any]) -> int:
+    """Pairs that turn."""
+    heads = fields.get("attention.head_count")
+    count = {"heads": max(heads, default=0) if isinstance(heads, list) else heads}
+    if fields.get("rope.dimension_count") or fields.get("attention.key_length"):
+        return required_size(fields, "rope.dimension_count", "attention.key_length") // 2
+    return required_size(fields, "embedding_length") // required_size(count, "heads") // 2
+
+
+def _betas(header: GGUFHeader) -> dict[str, Any]:
+    """Cut-offs, of the architectures that read them."""
+    if header.architecture not in READS_BETAS:
+        return {}
+    names = ("beta_fast", "beta_slow")
+    return {name: optional(header.fields, f"{_SCALING}yarn_{name}") for name in names}
 
 
 def _yarn_magnitudes(fields: Mapping[str, Any], factor: float, magnitude: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.configs.gguf import config_of, dropped_scaling, read_header
+from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
 from ropewalk.integrations.placement import Spread, whole_state
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
-_HEADER_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -139,6 +139,8 @@ def _config(checkpoint: Checkpoint) -> "PretrainedConfig":
     config: PretrainedConfig = AutoConfig.from_pretrained(
         checkpoint.folder, **_arguments(checkpoint)
     )
+    if checkpoint.gguf_file is not None:
+        _refuse_other_channels(checkpoint.folder / checkpoint.gguf_file, config)
     return config
 
 
@@ -234,20 +236,29 @@ def _stored_numbers(path: Path) -> int:
 
 
 def _refuse_dropped_scaling(path: Path) -> None:
-    """Refuse rope scaling that transformers would drop without a word.
-
-    Parsing takes seconds, so the header's bytes are searched first.
-    """
-    with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
-    if b"rope.scaling.type" not in header and b"rope_f" not in header:
-        return
+    """Refuse rope scaling that transformers would drop without a word."""
     dropped = dropped_scaling(read_header(path))
     if dropped is not None:
         raise RopewalkError(
             f"{path}: its rope scaling ({dropped}) is dropped by transformers, which would "
             "compute plain RoPE; expected a file without; use the model's safetensors folder"
         )
+
+
+def _refuse_other_channels(path: Path, config: "PretrainedConfig") -> None:
+    """Refuse a file whose rotary channels or base transformers does not take over."""
+    try:
+        stated = read_model(config_of(read_header(path))).rope().geometry()
+        loaded = read_model(config.to_dict()).rope().geometry()
+    except RopewalkError:
+        return  # a rotation that cannot be compared is shown by the proof of an installation
+    for name in ("rotary_dim", "rope_theta"):
+        ours, theirs = getattr(stated, name), getattr(loaded, name)
+        if not math.isclose(ours, theirs, rel_tol=1e-6):
+            raise RopewalkError(
+                f"{path}: {name} is {ours:g} in its header and {theirs:g} in what transformers "
+                "loads; expected the same; use the model's safetensors folder"
+            )
 
 
 @contextmanager

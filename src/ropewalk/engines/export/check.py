@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ropewalk.core.encoding import Encoding
+from ropewalk.engines.answer import EngineAnswer
 from ropewalk.engines.export.dialect import Dialect, Directions, ReadBack
 from ropewalk.engines.export.lists import STANDING
 from ropewalk.engines.export.request import ExportRequest
@@ -42,17 +43,26 @@ def checked(directions: Directions, dialect: Dialect, request: ExportRequest) ->
 def _differences(
     back: ReadBack, dialect: Dialect, request: ExportRequest, length: int
 ) -> dict[str, float]:
-    """Of frequencies, attention factor and softmax multiplier; NotTheSame beyond a tolerance."""
-    answer = back.answer
+    """``differences``, where the table holds every position."""
+    if back.answer.inv_freq is not None and back.positions is not None and back.positions < length:
+        raise NotTheSame(f"its table has {back.positions:,} rows, fewer than {length:,} positions")
+    return differences(back.answer, request, length, dialect.tolerance)
+
+
+def differences(
+    answer: EngineAnswer, request: ExportRequest, length: int, tolerance: float
+) -> dict[str, float]:
+    """Of frequencies, attention factor and softmax multiplier; NotTheSame beyond a tolerance.
+
+    tolerance  relative, of frequencies
+    """
     if answer.inv_freq is None or answer.attention_factor is None:
         raised = answer.error and f"it raises {answer.error}"
         raise NotTheSame(raised or "; ".join(answer.notes) or "it says nothing")
-    if back.positions is not None and back.positions < length:
-        raise NotTheSame(f"its table has {back.positions:,} rows, fewer than {length:,} positions")
     theta, magnitude = _wanted(request.encoding, length)
     multiplier, trained = answer.softmax_scale_multiplier or 1.0, request.softmax_multiplier
     frequencies = _largest_difference(answer.inv_freq, theta)
-    if not frequencies <= dialect.tolerance:
+    if not frequencies <= tolerance:
         raise NotTheSame(f"its frequencies differ by up to {frequencies:.2%}")
     factor = _relative(answer.attention_factor, magnitude)
     if not factor <= MAGNITUDE_TOLERANCE:

@@ -72,6 +72,22 @@ def portable_block(
     }
 
 
+def require_computed(
+    written: ModelShape, shape: ModelShape, spec: str, engine: str, length: int | None = None
+) -> None:
+    """Raise RopewalkError unless ``engine`` computes ``spec`` over ``shape`` with another config.
+
+    written  the config that was read back
+    shape    the one that it was made of
+    """
+    asked, _ = requested(shape, spec, engine, length)
+    applied = replace(asked, shape=written, section=written.rope(asked.section.layer_type))
+    reason = _differs(dialect_of(engine), applied)
+    if reason is not None:
+        with about(spec, engine):
+            raise RopewalkError(f"the config was read back, and {reason}; nothing was kept")
+
+
 def _joined(own: ConfigPatch, asked: ExportRequest, engine: str) -> ConfigPatch:
     """``own`` with the keys of other engines that it does not contradict."""
     keys: Mapping[str, Any] = own.keys
@@ -108,7 +124,9 @@ def _differs(dialect: Dialect, applied: ExportRequest) -> str | None:
     """Why an engine does not compute the method with this config; None where it does."""
     try:
         checked(dialect.unchanged(applied), dialect, applied)
-    except (NotTheSame, RopewalkError) as error:
+    except NotTheSame as difference:
+        return f"{difference} ({dialect.limits(applied)})"
+    except RopewalkError as error:
         return str(error)
     return None
 
