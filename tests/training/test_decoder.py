@@ -145,6 +145,7 @@ def test_a_method_is_put_in_and_taken_out():
     ("trained", "method", "said"),
     [
         ("alibi", "yarn:factor=4", "rotates nothing"),
+        ("kerple", "linear:factor=4", "rotates nothing"),
         ("none", "t5_bias", "trained with a model"),
         ("xpos", "linear:factor=2", "xpos"),
     ],
@@ -224,6 +225,8 @@ def test_a_folder_of_another_run_is_refused(trained, text):
         (["--encoding", "none", "--decoder", "heads=3"], "width"),
         (["--encoding", "none", "--decoder", "depth=3"], "depth"),
         (["--encoding", "none", "--decoder", "qk_norm=layer"], "qk_norm"),
+        (["--encoding", "none", "--decoder", "partial_rotary_factor=2"], "share"),
+        (["--encoding", "none", "--decoder", "partial_rotary_factor=half"], "share"),
         (["--encoding", "none", "--text", "missing.txt"], "missing.txt"),
         (["--encoding", "none", "--encoding", "learned"], "kinds of layers"),
     ],
@@ -234,11 +237,6 @@ def test_bad_requests_are_refused(options, said, tmp_path, capsys):
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert said in error
-
-
-def test_an_inspection_does_not_take_it_for_rope(trained):
-    with pytest.raises(RopewalkError, match="kerple"):
-        rw.inspect(trained["model"])
 
 
 def test_all_encodings_that_are_trained_are_tried_here():

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ropewalk.api.shapes import shape_of
+from ropewalk.api.shapes import positions_of, shape_of
 from ropewalk.integrations.session import AnyExtension, extend_with
 from ropewalk.methods.inspection import inspect_model
 from ropewalk.methods.sidecar import in_force, read_sidecar
@@ -40,12 +40,16 @@ def inspect(
 
     config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
 
-    The other arguments and the result: see ``ropewalk.methods.inspection.inspect_model``.
+    The other arguments and the result: see ``ropewalk.methods.inspection.inspect_model``. Beside
+    it, ``positions`` are what a model has where nothing rotates, or was trained with, and what
+    limits each.
     """
     own = read_sidecar(Path(config)) if isinstance(config, str | Path) else None
-    return inspect_model(
-        shape_of(config),
+    shape = shape_of(config)
+    document = inspect_model(
+        shape,
         context_length=context_length,
         method=own if method is None else in_force(parse_spec(method), own),
         layer_type=layer_type,
     )
+    return {**document, "positions": [each.document() for each in positions_of(shape)]}

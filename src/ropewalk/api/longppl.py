@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ropewalk.api.checkpoints import identity
-from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.setting import Setting
@@ -12,7 +11,7 @@ from ropewalk.evaluation.tasks.longppl import longppl
 from ropewalk.evaluation.tasks.task import Task
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.integrations.session import config_of
+from ropewalk.integrations.session import trained_length_of
 
 
 def long_perplexity(setting: Setting, evaluator: LoadedModel, texts: Sequence[Path]) -> Task:
@@ -27,6 +26,6 @@ def long_perplexity(setting: Setting, evaluator: LoadedModel, texts: Sequence[Pa
             f"evaluator {evaluator.name} splits the text into other tokens than {setting.model}: "
             "expected a model with the same tokenizer"
         )
-    trained_length = read_model(config_of(evaluator.model)).rope().geometry().trained_length
+    trained_length = trained_length_of(evaluator.model)
     scorer = TransformersScorer(evaluator.model)
     return longppl(setting.task, scorer, trained_length, identity(evaluator)[:16])

@@ -10,8 +10,8 @@ from ropewalk.analysis.case import Case, Record
 from ropewalk.analysis.decay import decay
 from ropewalk.analysis.distances import distances
 from ropewalk.analysis.pairs import reach, wavelengths
+from ropewalk.api.shapes import shape_of
 from ropewalk.configs.rope import RopeSection
-from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.inspection import trained_encoding
@@ -32,7 +32,7 @@ class Subject:
 
     @property
     def section(self) -> RopeSection:
-        return read_model(self.config).rope()
+        return shape_of(self.config).rope()
 
     def stated(self, method: str, length: int) -> str:
         """The spec with an omitted factor written out: length / L0, at least 1."""

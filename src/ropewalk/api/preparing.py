@@ -9,7 +9,6 @@ from torch import nn
 
 from ropewalk.api.checkpoints import CheckpointSource, identity, open_checkpoint
 from ropewalk.api.longppl import long_perplexity
-from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
@@ -27,7 +26,7 @@ from ropewalk.evaluation.tasks.made import retrieval_tasks
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.integrations.session import config_of, native_of, own_of
+from ropewalk.integrations.session import native_of, own_of, trained_length_of
 
 Words = str | Path | Sequence[str | Path]
 SEVERAL = ("methods", "lengths", "modes", "lines", "tasks")
@@ -156,8 +155,9 @@ def run_of(
     model: nn.Module, request: Request, native: Encoding | None = None, **setting: Any
 ) -> Run:
     """The run of a request of a model; ``native`` is what its config says, unless it is given."""
-    rope = read_model(config_of(model)).rope()
-    return Run.of(request, rope.geometry(), native or native_of(model), **setting)
+    stated, trained = native_of(model), trained_length_of(model)
+    geometry = replace(stated.geometry, trained_length=trained)
+    return Run.of(request, geometry, native or stated, **setting)
 
 
 def opened(protocol: str, tokenizer: Any, bos: str) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.configs.shape import ModelShape, read_model
-from ropewalk.core.errors import RopewalkError
+from ropewalk.core.own_positions import OwnPositions
 from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.loading import load_config
-from ropewalk.training.decoder_config import DecoderConfig
+from ropewalk.integrations.own_positions import positions_of_config
+from ropewalk.training.decoder_config import is_decoder, library_keys
+from ropewalk.training.own_positions import positions_of_decoder
 
 
 def shape_of(config: Mapping[str, Any] | str | Path) -> ModelShape:
@@ -19,17 +21,12 @@ def shape_of(config: Mapping[str, Any] | str | Path) -> ModelShape:
     Raises RopewalkError for what is none.
     """
     parsed = load_config(config) if isinstance(config, str | Path) else config
-    shape = read_model(parsed, completed_by_transformers)
-    _refuse_other_encodings(parsed)
-    return shape
+    stated = library_keys(parsed) if is_decoder(parsed) else parsed
+    return read_model(stated, completed_by_transformers)
 
 
-def _refuse_other_encodings(config: Mapping[str, Any]) -> None:
-    """A decoder of ``ropewalk train`` states method specs, which no rope field can say."""
-    specs = config.get("encodings") if config.get("model_type") == DecoderConfig.model_type else ()
-    names = list(map(str, specs)) if isinstance(specs, list | tuple) else []
-    if names and {*names} != {"none"}:
-        raise RopewalkError(
-            f"trained with {', '.join(names)}: expected a model with a rope block in its config; "
-            "compare, verify and generate take this one"
-        )
+def positions_of(shape: ModelShape) -> list[OwnPositions]:
+    """What a model has in the place of a rotation, or was trained with; empty for RoPE alone."""
+    if is_decoder(shape.config):
+        return positions_of_decoder(shape.config)
+    return [] if shape.without_rotation is None else positions_of_config(shape.config)

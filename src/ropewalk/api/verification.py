@@ -12,7 +12,7 @@ from ropewalk.evaluation.request import check_words, length_in_tokens
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.methods import TransformersMethods
 from ropewalk.integrations.predictor import TransformersPredictor
-from ropewalk.integrations.session import config_of
+from ropewalk.integrations.session import config_of, trained_length_of
 from ropewalk.methods.spec import Spec
 from ropewalk.storage.folders import Folder
 from ropewalk.storage.version import code_version
@@ -117,7 +117,7 @@ def _subject(
     """
     methods = TransformersMethods(model)
     shape = read_model(config_of(model))
-    trained = shape.rope().trained_length
+    trained = trained_length_of(model)
     tokens = default_length(trained) if length is None else length_in_tokens(length, trained)
     predictor = TransformersPredictor(model=model, name=name, trained_length=trained)
     return Subject(

@@ -16,6 +16,7 @@ TRAIN_EXAMPLES = """\b
 Examples:
   ropewalk train --encoding alibi --out ./alibi
   ropewalk train --encoding none --window 64 --encoding nope --window 0 --out ./mixed
+  ropewalk train --encoding none --decoder partial_rotary_factor=0.25 --out ./partial
 """
 
 
@@ -60,7 +61,8 @@ def train(
         typer.Option(
             metavar="KEY=VALUE,...",
             show_default=False,
-            help="Its size: layers=4, width=128, heads=4, key_heads=4, qk_norm=none or rms.",
+            help="Its shape: layers=4, width=128, heads=4, key_heads=4, qk_norm=none or rms, "
+            "partial_rotary_factor=1.0 (share of a head's channels that turn).",
         ),
     ] = "",
     vocabulary: Annotated[

@@ -4,7 +4,10 @@ ROPE_DICTS = ("rope_scaling", "rope_parameters")
 THETAS = ("rope_theta", "rotary_emb_base", "global_rope_theta", "rope_embedding_base")
 LOCAL_THETAS = ("rope_local_base_freq", "local_rope_theta", "swa_rope_theta")
 SHARES = ("partial_rotary_factor", "rotary_pct", "rotary_emb_fraction")
-LENGTHS = ("max_position_embeddings", "n_positions", "model_max_length", "max_seq_len")
+LENGTHS = (
+    *("max_position_embeddings", "n_positions", "model_max_length", "max_seq_len"),
+    "seq_length",
+)
 ORIGINAL = "original_max_position_embeddings"
 TRAINED = "max_trained_positions"
 HIDDEN = ("hidden_size", "n_embd")

@@ -14,6 +14,10 @@ class InputEncoding(ABC):
         """Parameters before training, float32, from torch's random numbers; often none."""
         return {}
 
+    def embedding_scale(self, width: int) -> float:
+        """What multiplies embeddings before anything is added."""
+        return 1.0
+
     @abstractmethod
     def added(self, parameters: Parameters, positions: Tensor, width: int) -> Tensor:
         """``[..., width]`` to add to the embeddings of ``positions`` ``[...]``.

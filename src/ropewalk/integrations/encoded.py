@@ -1,13 +1,14 @@
 """Models whose layers take encodings as values: nothing has to be found or replaced."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.spec import NATIVE
+from ropewalk.methods.stretched_biases import STRETCHES
 
 
 @runtime_checkable
@@ -61,13 +62,12 @@ class EncodedExtension:
         changed = sum(
             each != own for each, own in zip(self.wanted.values(), self._own, strict=True)
         )
-        digest = hashlib.sha256(repr(list(self.wanted.values())).encode())
         return {
             "family": "ropewalk",
             "layers": len(self._own),
             "layers_changed": changed,
             "layers_without_positions": sum(own.frequencies is None for own in self._own),
-            "fingerprint": digest.hexdigest()[:16],
+            "fingerprint": fingerprint_of(self.wanted.values()),
         }
 
     def __enter__(self) -> "EncodedExtension":
@@ -82,9 +82,14 @@ class EncodedExtension:
         self.remove()
 
 
+def fingerprint_of(encodings: Iterable[Encoding]) -> str:
+    """Sixteen hex digits over everything that they are made of."""
+    return hashlib.sha256(repr(list(encodings)).encode()).hexdigest()[:16]
+
+
 def _refuse_no_change(name: str) -> None:
     if name != NATIVE:
         raise RopewalkError(
-            f"{name} changes nothing in a model that rotates nothing: what grows with the length "
-            "are its biases and the keys that a row sees; expected native, or log_n"
+            f"{name} changes nothing in a model that rotates nothing: expected native or log_n, or "
+            f"{', '.join(STRETCHES)} for one with ALiBi or T5's bias"
         )

@@ -15,6 +15,7 @@ from ropewalk.integrations.encoded import EncodedExtension, EncodedModel
 from ropewalk.integrations.extension import Extension
 from ropewalk.integrations.installation import install
 from ropewalk.integrations.loading import LoadedModel
+from ropewalk.integrations.own_biases import OwnBiases, own_encoding
 from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.methods.by_layer import encoders
@@ -23,7 +24,7 @@ from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.sidecar import in_force
 from ropewalk.methods.spec import Spec
 
-AnyExtension = Extension | EncodedExtension
+AnyExtension = Extension | EncodedExtension | OwnBiases
 """An encoding in force, in whichever way the model takes it."""
 
 
@@ -81,26 +82,24 @@ def extend_with(
 ) -> AnyExtension:
     """As ``rw.extend``, with what ``encoders`` needs for an omitted or symbolic factor."""
     model = getattr(model, "_orig_mod", model)  # the model in a compiled one
+
+    def change(own: Encoding) -> Encoding:
+        asked = spec.encoding(
+            own.geometry,
+            default_factor=default_factor,
+            context_length=context_length,
+            native=own,
+        )
+        policy = (split or FullPass()).policy(asked.length_policy)
+        return extended(own, replace(asked, length_policy=policy), spec.text)
+
     if isinstance(model, EncodedModel):
-
-        def change(own: Encoding) -> Encoding:
-            asked = spec.encoding(
-                own.geometry,
-                default_factor=default_factor,
-                context_length=context_length,
-                native=own,
-            )
-            policy = (split or FullPass()).policy(asked.length_policy)
-            if policy.looks_at_admission:
-                raise RopewalkError(
-                    f"{spec.text}: the cache of this model does not remember how its sequences "
-                    "began; expected policy=fixed with the length of the request"
-                )
-            return extended(own, replace(asked, length_policy=policy), spec.text)
-
         return EncodedExtension(model, change, spec.text)
+    shape = read_model(config_of(model), completed_by_transformers)
+    if shape.without_rotation is not None:
+        return OwnBiases(model, shape, change, spec.text)
     encode, native = encoders(
-        read_model(config_of(model), completed_by_transformers),
+        shape,
         spec,
         default_factor=default_factor,
         context_length=context_length,
@@ -122,7 +121,15 @@ def native_of(model: nn.Module) -> Encoding:
     if isinstance(model, EncodedModel):
         rotating = [each for each in model.encodings if each.frequencies is not None]
         return (rotating or list(model.encodings))[0]
-    return native_encoding(read_model(config_of(model)).rope())
+    shape = read_model(config_of(model), completed_by_transformers)
+    if shape.without_rotation is not None:
+        return own_encoding(model, shape)
+    return native_encoding(shape.rope())
+
+
+def trained_length_of(model: nn.Module) -> int:
+    """L0, or the length that a config states where nothing rotates; RopewalkError without one."""
+    return read_model(config_of(model), completed_by_transformers).trained_length
 
 
 def config_of(model: nn.Module) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """What a method makes of a model that was trained with an encoding of its own.
 
 Its learned terms, its input encoding and what it adds to scores stay; a layer that rotates gets the
-method's rotation and map, one that does not keeps its own. Scales of rows join both.
+method's rotation and map. One that does not keeps its own, but for ALiBi and T5's bias, which are
+stretched as the method would stretch a rotation (``stretched_biases``). Scales of rows join both.
 """
 
 from dataclasses import replace
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
+from ropewalk.methods.stretched_biases import stretched
 
 
 def extended(own: Encoding, asked: Encoding, name: str) -> Encoding:
@@ -26,7 +28,7 @@ def extended(own: Encoding, asked: Encoding, name: str) -> Encoding:
     mods = tuple(mod for mod in asked.score_mods if mod not in own.score_mods)
     scored = replace(own, score_mods=(*own.score_mods, *mods))
     if own.frequencies is None:
-        return scored
+        return stretched(scored, asked)
     if own.tile_rows is not None and asked.frequencies != own.frequencies:
         raise RopewalkError(
             f"{name} on a model trained with xpos: no scaling of decaying waves is known; "

@@ -11,6 +11,9 @@ Bidirectional: the same with B / 2 buckets for |D|, and B / 2 is added where the
 
 B   relative_attention_num_buckets;  M   relative_attention_max_distance;  t   t5_bias ``[B, h]``
 
+A model that reads s times its trained length may be shown bucket(D / s), rounded towards 0, or
+s M in the place of M: then near distances keep buckets of their own.
+
 Source: Raffel et al. 2019, T5, arXiv:1910.10683, section 2.1; mesh_tensorflow's released code.
 Deviation: T5 itself adds the bias to logits without a scale and shares t between its layers;
     here logits are scaled as the model says, and a layer has its own t unless it shares it. With 32
@@ -35,6 +38,8 @@ Direction = Literal["causal", "bidirectional"]
 class T5Bias(LearnedBias):
     """Parameters: ``t5_bias`` ``[B, h]``.
 
+    factor  s of bucket(D / s)
+
     Raises RopewalkError for fewer than 2 buckets a direction, an odd number of them, and a
     maximal distance that is not beyond the exact buckets.
     """
@@ -44,6 +49,7 @@ class T5Bias(LearnedBias):
     buckets: int = 32
     max_distance: int = 128
     direction: Direction = "causal"
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         sides = 1 if self.direction == "causal" else 2
@@ -60,6 +66,8 @@ class T5Bias(LearnedBias):
 
     def bucket(self, distances: Tensor) -> Tensor:
         """int64 of the shape of ``distances`` (m - n)."""
+        if self.factor != 1:
+            distances = (distances / self.factor).long()
         if self.direction == "causal":
             return self._of_one_side(distances.clamp(min=0), self.buckets)
         half = self.buckets // 2

@@ -205,6 +205,8 @@ class DecoderModel(PreTrainedDecoder):
         if padding is not None:
             positions = (positions - padding[:, None]).clamp(min=0)
         for each in self.inputs:
+            x = x * each.embedding_scale(x.shape[-1])
+        for each in self.inputs:
             added = each.added(dict(self.encoding_terms.items()), positions, x.shape[-1])
             x = x + added.to(x.dtype)
         return x

@@ -18,7 +18,7 @@ from ropewalk.training.corpus import END_OF_TEXT, Windows, encode_files, train_t
 from ropewalk.training.decoder import Decoder
 from ropewalk.training.decoder_config import DecoderConfig
 from ropewalk.training.schedule import WarmupStableDecay
-from ropewalk.training.trainer import Recipe, StepRecord, causal_loss
+from ropewalk.training.trainer import Recipe, StepRecord, causal_loss, fast_dtype
 from ropewalk.training.trainer import train as train_steps
 
 BYTES = 257
@@ -32,6 +32,7 @@ class DecoderSize:
     width      channels of the hidden states; a multiple of twice the heads
     key_heads  that divide the heads
     qk_norm    ``rms`` norms each query and key, ``none`` does not
+    partial_rotary_factor  share of a head's channels that turn, where an encoding rotates
 
     Raises RopewalkError for a size that no decoder has.
     """
@@ -41,6 +42,7 @@ class DecoderSize:
     heads: int = 4
     key_heads: int = 4
     qk_norm: str = "none"
+    partial_rotary_factor: float = 1.0
 
     @classmethod
     def parse(cls, text: str) -> "DecoderSize":
@@ -51,14 +53,26 @@ class DecoderSize:
         given = dict(item.partition("=")[::2] for item in text.split(",") if item)
         names = [each.name for each in fields(cls)]
         for name, value in given.items():
-            if name not in names or not (value.isdecimal() or name == "qk_norm"):
+            counts = name not in ("qk_norm", "partial_rotary_factor")
+            if name not in names or (counts and not value.isdecimal()):
                 raise RopewalkError(
                     f"decoder {name}={value}: expected a number for one of "
-                    f"{', '.join(names[:-1])}, or qk_norm=rms"
+                    f"{', '.join(names[:-2])}, qk_norm=rms, or partial_rotary_factor=0.5"
                 )
         given.setdefault("key_heads", given.get("heads", "4"))
-        norm = given.pop("qk_norm", "none")
-        return cls(qk_norm=norm, **{name: int(value) for name, value in given.items()})
+        norm, share = given.pop("qk_norm", "none"), given.pop("partial_rotary_factor", "1")
+        try:
+            return cls(
+                qk_norm=norm,
+                partial_rotary_factor=float(share),
+                **{name: int(value) for name, value in given.items()},
+            )
+        except ValueError as error:
+            if isinstance(error, RopewalkError):
+                raise
+            raise RopewalkError(
+                f"decoder partial_rotary_factor={share}: expected a share in (0, 1]"
+            ) from error
 
     def __post_init__(self) -> None:
         if min(self.layers, self.heads, self.key_heads) < 1 or self.heads % self.key_heads:
@@ -85,6 +99,7 @@ class DecoderSize:
             "num_key_value_heads": self.key_heads,
             "head_dim": self.width // self.heads,
             "qk_norm": self.qk_norm,
+            "partial_rotary_factor": self.partial_rotary_factor,
         }
 
 
@@ -131,12 +146,14 @@ def train(
         schedule=WarmupStableDecay(total_steps=steps, warmup_steps=min(100, steps // 10 + 1)),
         peak_lr=peak_lr,
     )
-    _claim(folder, {"model": settings.to_diff_dict(), "recipe": asdict(recipe)}, files)
+    dtype = fast_dtype()
+    told = {"model": settings.to_diff_dict(), "recipe": asdict(recipe), "products": dtype}
+    _claim(folder, told, files)
     tokenizer = _tokenizer(folder, files, vocabulary)
     tokens = encode_files(tokenizer.backend_tokenizer, files)
     torch.manual_seed(seed)
     model, last = Decoder(settings), None
-    for record in train_steps(model, causal_loss(model), tokens, recipe, folder):
+    for record in train_steps(model, causal_loss(model, dtype), tokens, recipe, folder):
         last = record
         if progress is not None:
             progress(record)
