@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ropewalk.configs import families
 from ropewalk.configs.attention import Attention, Full, NoAttention, Recurrent, Sliding
 from ropewalk.configs.keys import HEADS, HIDDEN, KEY_HEADS
 from ropewalk.configs.numbers import required_size, size
+from ropewalk.configs.text import model_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def read_cache(text: Mapping[str, Any], attention: Attention, index: int) -> Cac
         return LatentCache(
             latent_dim=rank,
             rotary_dim=required_size(text, "qk_rope_head_dim"),
-            indexer_dim=size(text, "index_head_dim") or 0,
+            indexer_dim=_indexer(text, attention, index),
         )
     width = _head_dim(text, attention)
     return KeyCache(
@@ -101,14 +103,29 @@ def _own(attention: Attention, name: str) -> tuple[str, ...]:
     return (f"swa_{name}",) if isinstance(attention, Sliding) else ()
 
 
-def key_heads_differ(text: Mapping[str, Any]) -> bool:
-    """Whether a config states the key heads of each layer."""
-    return any(isinstance(text.get(name), list | tuple) for name in KEY_HEADS)
+def caches_differ(text: Mapping[str, Any]) -> bool:
+    """Whether a config states for each layer what it keeps: its key heads, its indexer."""
+    return any(isinstance(text.get(name), list | tuple) for name in (*KEY_HEADS, _INDEXERS))
+
+
+def _indexer(text: Mapping[str, Any], attention: Attention, index: int) -> int:
+    """Channels of the indexer's key; layers with a window have none, shared ones another layer's.
+
+    Source: transformers 5.23.0, HY-V4 (indexer_types: full or shared) and Dots3 Note.
+    """
+    types = text.get(_INDEXERS)
+    shared = isinstance(types, list | tuple) and [*types[index : index + 1]] == ["shared"]
+    if shared or isinstance(attention, Sliding):
+        return 0
+    return size(text, "index_head_dim") or 0
+
+
+_INDEXERS = "indexer_types"
 
 
 def _head_dim(text: Mapping[str, Any], attention: Attention) -> int:
     own = ("global_head_dim",) if isinstance(attention, Full) else _own(attention, "head_dim")
-    stated = size(text, *own, "head_dim", "attention_head_dim")
+    stated = size(text, *own, "head_dim", "attention_head_dim", "dim_head")
     if stated:
         return stated
     width = required_size(text, *HIDDEN) // required_size(text, *HEADS)
@@ -128,6 +145,8 @@ def _key_heads(text: Mapping[str, Any], attention: Attention, index: int) -> int
         listed = text.get(name)
         if isinstance(listed, list | tuple) and len(listed) > index:
             return required_size({name: listed[index]}, name)
+    if isinstance(attention, Sliding) and model_type(text) in families.KEY_HEADS_TWICE_IN_WINDOWS:
+        return 2 * required_size(text, *KEY_HEADS, *HEADS)
     if text.get("multi_query") is True and not text.get("new_decoder_architecture"):
         return 1
     return required_size(text, *KEY_HEADS, *HEADS)

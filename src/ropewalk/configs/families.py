@@ -44,6 +44,12 @@ ROTATE_WITHOUT_WINDOWS_TOO = frozenset(
 ROTARY_DIM_UNREAD = frozenset({"minimax_m3_vl_text"})
 """Families that state rotary_dim and turn the whole head all the same."""
 
+KEY_HEADS_TWICE_IN_WINDOWS = frozenset({"mimo_v2_flash"})
+"""Families whose layers with a window have twice the key heads, unless the config states them."""
+
+ATTENDS_TWICE_A_LAYER = frozenset({"longcat_flash"})
+"""Families whose num_layers counts blocks of two attention layers."""
+
 BOTH_WAYS = frozenset(
     {"esm", "esmc", "eurobert", "gte", "jina_embeddings_v3", "modernbert", "modernvbert", "neomme"}
     | {"new", "nomic_bert", "ultrabert", "ultravbert"}

@@ -37,6 +37,7 @@ _FULL = frozenset(
     {FULL, "attention", "hybrid", "indexed_attention"}
     | {"deepseek_sparse_attention", "qwen_sparse_attention"}
 )
+_SLIDING = frozenset({SLIDING, "hybrid_sliding"})
 _RECURRENT = frozenset({_LINEAR, "mamba", "mamba2", "conv", "recurrent"})
 _NO_ATTENTION = frozenset({"moe", "mlp"})
 
@@ -64,8 +65,8 @@ def read_attention(text: Mapping[str, Any], layer_type: str) -> Attention:
         return Recurrent()
     if layer_type in _NO_ATTENTION:
         return NoAttention()
-    if layer_type == SLIDING:
-        window = size(text, "sliding_window")
+    if layer_type in _SLIDING:
+        window = size(text, "sliding_window", "sliding_window_size")
         return Sliding(window) if window else Full()
     if layer_type == CHUNKED:
         width = size(text, "attention_chunk_size")
@@ -75,6 +76,8 @@ def read_attention(text: Mapping[str, Any], layer_type: str) -> Attention:
 
 def _count(text: Mapping[str, Any]) -> int:
     count = required_size(text, *LAYERS)
+    if text.get(LAYERS[0]) is None and model_type(text) in families.ATTENDS_TWICE_A_LAYER:
+        count *= 2
     if count > LARGEST_LAYER_COUNT:
         raise RopewalkError(f"{count} layers: expected at most {LARGEST_LAYER_COUNT:,}")
     return count

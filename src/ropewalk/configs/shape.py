@@ -9,7 +9,7 @@ from ropewalk.configs.attention import Attention, Full, NoAttention, Recurrent
 from ropewalk.configs.cache import (
     Cache,
     NoCache,
-    key_heads_differ,
+    caches_differ,
     read_cache,
     reads_another_cache,
 )
@@ -185,7 +185,7 @@ def _kinds(
     attentions = {name: read_attention(text, name) for name in dict.fromkeys(types)}
     layers = [attentions[name] for name in types]
     bases = (0.0,) * len(types) if main is None else bases_of_layers(text, layers)
-    places = range(len(types)) if key_heads_differ(text) or layers_differ(text) else (0,)
+    places = range(len(types)) if caches_differ(text) or layers_differ(text) else (0,)
     caches = {
         (name, place): attempt(read_cache, keys_of_layer(text, place), attention, place)
         for name, attention in attentions.items()
