@@ -171,6 +171,37 @@ def perplexity(
     print_bench(document, _perplexity_fields, as_json=as_json)
 
 
+@bench.command()
+def train(
+    *,
+    method: Methods = None,
+    length: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", min=2, show_default=False, help="Tokens; repeats."),
+    ] = None,
+    layers: Annotated[int, typer.Option(metavar="K", min=1, help="Of the decoder.")] = 2,
+    rounds: Rounds = 5,
+    as_json: Json = False,
+) -> None:
+    """Forward and backward of a decoder under methods, beside the same decoder as it is.
+
+    A small Llama with heads like SmolLM2-135M, trained length 1,024, on the CPU in float32.
+    Without --length: 1024 and 4096 tokens; without --method: yarn, dynamic_ntk, log_n, and three
+    methods of several regions.
+    """
+    from benchmarks.train import LENGTHS, METHODS, bench_train
+
+    with bar() as progress:
+        document = bench_train(
+            lengths=length or LENGTHS,
+            methods=method or METHODS,
+            layers=layers,
+            rounds=rounds,
+            progress=progress,
+        )
+    print_bench(document, _train_fields, as_json=as_json)
+
+
 def print_bench(
     document: Mapping[str, Any],
     fields: Callable[[Mapping[str, Any]], Mapping[str, str]],
@@ -215,6 +246,15 @@ def _attention_fields(document: Mapping[str, Any]) -> dict[str, str]:
             memory = "unknown memory" if peak is None else f"{peak / 2**20:,.0f} MiB"
             fields[f"{name}, {int(length):,} tokens"] = f"{spread(ratio)} times causal, {memory}"
     return fields
+
+
+def _train_fields(document: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"{name}, {int(length):,} tokens": f"{spread(ratio)} times stock"
+        for length, ratios in document["ratios"].items()
+        for name, ratio in ratios.items()
+        if name != "stock"
+    }
 
 
 def _decode_fields(document: Mapping[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import cmath
 import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ import ropewalk as rw
 from attention_inputs import Growing, PaddedSliding, Slopes, qkv
 from mutants import Windows
 from representative import PARAMETERS
-from ropewalk.attention import plain
+from ropewalk.attention import plain, tiled
 from ropewalk.attention.call import Call
 from ropewalk.attention.reference import attend_reference
 from ropewalk.attention.rotary import Rotary
@@ -195,8 +196,9 @@ def in_pieces(*call, **own):
 
 
 def in_blocks(q, *call, **own):
-    """With gradients: blocks of plain products."""
-    return attend(q.clone().requires_grad_(), *call, **own).detach()
+    """Blocks of plain products, which serve what fused pieces lack."""
+    with patch.object(tiled, "attend_differentiable", plain.attend_plain):
+        return attend(q.clone().requires_grad_(), *call, **own).detach()
 
 
 both_ways = pytest.mark.parametrize("way", [in_pieces, in_blocks])

@@ -254,15 +254,15 @@ def test_parts_may_come_in_any_order_and_miss_rows():
         for number in order:
             part = (early, late, none)[number]
             merger.add(Partial(part.out.clone(), part.lse.clone()), int(number == 1), 5)
-        assert_close(merger.result(None), exact, **SAME)
+        assert_close(merger.result(None).out, exact, **SAME)
 
 
 def test_rows_that_got_nothing_are_zero():
     q, k, v = qkv()
-    assert (Merger(q, 3).result(None) == 0).all()
+    assert (Merger(q, 3).result(None).out == 0).all()
     merger = Merger(q, v.shape[-1])
     merger.add(attend_lse(q, k[:, :, :0], v[:, :, :0], scale=1.0), 0, 5)
-    assert (merger.result(torch.zeros(4)) == 0).all()
+    assert (merger.result(torch.zeros(4)).out == 0).all()
 
 
 def test_a_sink_is_a_key_without_a_value():
@@ -273,7 +273,7 @@ def test_a_sink_is_a_key_without_a_value():
     scores = torch.einsum("bhmd,bhnd->bhmn", q, k.repeat_interleave(2, dim=1)) * 0.4
     column = sinks[None, :, None, None].expand(2, 4, 5, 1)
     weights = torch.cat([scores, column], dim=-1).softmax(dim=-1)[..., :-1]
-    assert_close(merger.result(sinks), weights @ v.repeat_interleave(2, dim=1), **SAME)
+    assert_close(merger.result(sinks).out, weights @ v.repeat_interleave(2, dim=1), **SAME)
 
 
 def test_sums_of_half_precision_are_float32():
@@ -281,7 +281,7 @@ def test_sums_of_half_precision_are_float32():
     merger = Merger(q, v.shape[-1])
     for keys in (slice(0, 4), slice(4, 7)):
         merger.add(attend_lse(q, k[:, :, keys], v[:, :, keys], scale=1.0), 0, 5)
-    assert merger.result(None).dtype == torch.float32
+    assert merger.result(None).out.dtype == torch.float32
 
 
 def test_grouped_products_are_those_of_repeated_heads():

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from attention_inputs import Growing, PaddedSliding, Slopes, qkv, random
 from ropewalk.attention import call as cutting
-from ropewalk.attention import fused
+from ropewalk.attention import shares
 from ropewalk.attention.bands import Visible
 from ropewalk.attention.call import Call
 from ropewalk.attention.lse import Seen, attend_lse
@@ -120,11 +120,11 @@ def test_edges_that_move_by_one_key_take_no_mask(position_map, monkeypatch):
     """A window that is a multiple of tiles is cut without waste: its pairs and half a diagonal."""
     asked = []
 
-    def watched(q, k, v, *, scale, seen=Seen.ALL):
+    def watched(q, k, v, *, scale, seen=Seen.ALL, bias=None):
         asked.append((seen, q.shape[2] * k.shape[2]))
         return attend_lse(q, k, v, scale=scale, seen=seen)
 
-    monkeypatch.setattr(fused, "attend_lse", watched)
+    monkeypatch.setattr(shares, "attend_lse", watched)
     q, k, v = qkv(1, 2, 2, 512, 512)
     with cut_by(Sizes(tile_rows=64, least_rows=8)):
         attend(q, k, v, replace(PLAIN, position_map=position_map))
@@ -137,11 +137,11 @@ def test_a_chunk_ends_a_tile(monkeypatch):
     """Rows of two chunks in one tile would have bands that jump."""
     asked = []
 
-    def watched(q, k, v, *, scale, seen=Seen.ALL):
+    def watched(q, k, v, *, scale, seen=Seen.ALL, bias=None):
         asked.append(seen)
         return attend_lse(q, k, v, scale=scale, seen=seen)
 
-    monkeypatch.setattr(fused, "attend_lse", watched)
+    monkeypatch.setattr(shares, "attend_lse", watched)
     q, k, v = qkv(1, 2, 2, 300, 300)
     with cut_by(Sizes(tile_rows=64, least_rows=8)):
         attend(q, k, v, replace(PLAIN, position_map=DualChunk(chunk_size=90, local_window=20)))

@@ -9,12 +9,13 @@ from torch import Tensor
 from ropewalk.attention import call as cutting
 from ropewalk.attention.call import Call, Part
 from ropewalk.attention.distances import falling_bias
-from ropewalk.attention.lse import Partial, Seen, attend_lse
+from ropewalk.attention.lse import Partial, Seen
 from ropewalk.attention.merge import Merger
 from ropewalk.attention.rotary import Rotary, rotated
+from ropewalk.attention.shares import Order, Share
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiles import Piece, Shape, Tile
-from ropewalk.core.rotation import work_dtype
+from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.score_mods import Block
 
 
@@ -25,12 +26,33 @@ def attend_fused(
 
     Softcap and dropout are not applied.
     """
+    return merged_attention(q, k, v, rotary, call=call, softmax=softmax).out
+
+
+def merged_attention(
+    q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, *, call: Call, softmax: Softmax
+) -> Partial:
+    """As ``attend_fused``, with the log-sum-exp ``[b, h, m]`` of each row, float32 or float64."""
     batch, heads, count, _ = q.shape
     # Models ask for the values of all heads of a token side by side.
     out = q.new_empty(batch, count, heads, v.shape[-1]).transpose(1, 2)
+    lse = q.new_empty(batch, heads, count, dtype=work_dtype(q.dtype))
+    for here in fused_parts(q, k, v, rotary, call, softmax):
+        own, first = here.part.batch, here.part.first
+        for tile in here.part.tiles:
+            rows = slice(first + tile.first, first + tile.last)
+            merged = here.merged(tile)
+            out[own, :, rows], lse[own, :, rows] = merged.out, merged.lse
+    return Partial(out, lse)
+
+
+def fused_parts(
+    q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, call: Call, softmax: Softmax
+) -> "Iterator[FusedPart]":
+    """The rows of a call, cut, with their keys rotated."""
     for part in call.parts(rotary.encoding):
         own = part.batch
-        here = _Here(
+        yield FusedPart(
             q=q[own, :, part.first : part.last],
             v=v[own],
             keys=_rotated_keys(k[own], part, rotary, call),
@@ -39,9 +61,6 @@ def attend_fused(
             call=call,
             softmax=softmax,
         )
-        for tile in part.tiles:
-            out[own, :, part.first + tile.first : part.first + tile.last] = here.values(tile)
-    return out
 
 
 Keys = tuple[Tensor, int]
@@ -59,7 +78,7 @@ def _rotated_keys(k: Tensor, part: Part, rotary: Rotary, call: Call) -> Mapping[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Here:
+class FusedPart:
     """Attention of one part, tile by tile: ``q`` of its rows, ``v`` of all keys."""
 
     q: Tensor
@@ -70,67 +89,82 @@ class _Here:
     call: Call
     softmax: Softmax
 
-    def values(self, tile: Tile) -> Tensor:
-        """``[b, h, m, e]`` of a tile."""
-        q = self.q[:, :, tile.first : tile.last]
-        queries = {number: self._queries(q, tile, number) for number in tile.regions}
-        merger = Merger(q, self.v.shape[-1])
-        for piece in tile.pieces:
-            first, last = piece.first - tile.first, piece.last - tile.first
-            for partial in self._partials(piece, queries[piece.region][:, :, first:last]):
-                merger.add(partial, first, last)
+    @property
+    def scale(self) -> float:
+        """sigma."""
+        return self.softmax.scale_of(self.q)
+
+    def merged(self, tile: Tile) -> Partial:
+        """What the rows of a tile get from all keys: ``[b, h, m, e]`` and ``[b, h, m]``."""
+        queries = {number: self.queries(tile, number) for number in tile.regions}
+        merger = Merger(self.q[:, :, tile.first : tile.last], self.v.shape[-1])
+        for share in self.shares(tile):
+            first, last = share.first - tile.first, share.last - tile.first
+            q = queries[share.region][:, :, first:last]
+            merger.add(share.attend(q, *self.read(share), self.scale), first, last)
         return merger.result(self.softmax.sinks)
 
-    def _queries(self, q: Tensor, tile: Tile, number: int) -> Tensor:
-        dtype = work_dtype(q.dtype)
+    def query_turn(self, tile: Tile, number: int) -> Turn | None:
+        """How the queries of a tile are rotated in region ``number``."""
+        dtype = work_dtype(self.q.dtype)
         turn = self.call.query_turn(self.part, number, self.rotary.first_channel, dtype)
-        turn = None if turn is None else turn.rows(slice(tile.first, tile.last))
-        return self.rotary.weighted(rotated(q, turn))
+        return None if turn is None else turn.rows(slice(tile.first, tile.last))
 
-    def _partials(self, piece: Piece, q: Tensor) -> Iterator[Partial]:
-        """What a piece's rows get from its keys: at once, or as its mask has room."""
-        scale, biased = self.softmax.scale_of(self.q), self.part.encoding.biased
-        if biased and (partial := self._by_distance(piece, q)) is not None:
-            yield partial
+    def queries(self, tile: Tile, number: int) -> Tensor:
+        """Those of a tile, as region ``number`` rotates them."""
+        q = self.q[:, :, tile.first : tile.last]
+        return self.rotary.weighted(rotated(q, self.query_turn(tile, number)))
+
+    def read(self, share: Share) -> tuple[Tensor, Tensor]:
+        """Rotated keys and values of a share."""
+        keys, start = self.keys[share.region]
+        own = keys[:, :, share.start - start : share.stop - start]
+        return own, self.v[:, :, share.start : share.stop]
+
+    def shares(self, tile: Tile) -> Iterator[Share]:
+        """Of each piece of a tile: at once, or as its mask has room."""
+        for piece in tile.pieces:
+            yield from self._shares(piece)
+
+    def _shares(self, piece: Piece) -> Iterator[Share]:
+        biased = self.part.encoding.biased
+        whole = Share(
+            region=piece.region,
+            first=piece.first,
+            last=piece.last,
+            start=piece.start,
+            stop=piece.stop,
+        )
+        if biased and (bias := self._bias_by_distance(piece)) is not None:
+            yield replace(whole, bias=bias, order=Order.FALLING_ROWS)
         elif piece.shape is Shape.RAGGED or biased:
-            heads = q.shape[1] if biased else 1
-            width = max(1, cutting.SIZES.mask_numbers // (heads * q.shape[2]))
+            heads = self.q.shape[1] if biased else 1
+            width = max(1, cutting.SIZES.mask_numbers // (heads * (piece.last - piece.first)))
             for start in range(piece.start, piece.stop, width):
-                share = replace(piece, start=start, stop=min(start + width, piece.stop))
-                yield attend_lse(q, *self._read(share), scale=scale, seen=self._mask(share))
+                some = replace(piece, start=start, stop=min(start + width, piece.stop))
+                seen = self._mask(some)
+                yield replace(whole, start=some.start, stop=some.stop, seen=seen)
         elif piece.shape is Shape.SHRINKING:
             # Read backwards, a shrinking square is a growing one.
-            backwards = (x.flip(2) for x in (q, *self._read(piece)))
-            partial = attend_lse(*backwards, scale=scale, seen=Seen.TOP_LEFT)
-            yield Partial(partial.out.flip(2), partial.lse.flip(2))
+            yield replace(whole, seen=Seen.TOP_LEFT, order=Order.FALLING)
+        elif piece.shape is Shape.GROWING:
+            yield replace(whole, seen=Seen.TOP_LEFT)
         else:
-            seen = Seen.TOP_LEFT if piece.shape is Shape.GROWING else Seen.ALL
-            yield attend_lse(q, *self._read(piece), scale=scale, seen=seen)
+            yield whole
 
-    def _by_distance(self, piece: Piece, q: Tensor) -> Partial | None:
-        """What a piece's rows get under a bias of the distance; None where there is another."""
+    def _bias_by_distance(self, piece: Piece) -> Tensor | None:
+        """What is added for rows from last to first; None where there is another bias."""
         if piece.shape is Shape.RAGGED or not self.part.encoding.biased_by_distance:
             return None
         scores = self._scores(piece)
         corner = int(scores.rows[0, 0, 0] - scores.keys[0, 0, 0])
-        bias = falling_bias(
+        return falling_bias(
             self.rotary,
             scores,
-            work_dtype(q.dtype),
+            work_dtype(self.q.dtype),
             lowest=corner if piece.shape is Shape.GROWING else None,
             highest=corner if piece.shape is Shape.SHRINKING else None,
         )
-        if bias is None:
-            return None
-        scale = self.softmax.scale_of(self.q)
-        partial = attend_lse(q.flip(2), *self._read(piece), scale=scale, bias=bias)
-        return Partial(partial.out.flip(2), partial.lse.flip(2))
-
-    def _read(self, piece: Piece) -> tuple[Tensor, Tensor]:
-        """Rotated keys and values of a piece."""
-        keys, start = self.keys[piece.region]
-        own = keys[:, :, piece.start - start : piece.stop - start]
-        return own, self.v[:, :, piece.start : piece.stop]
 
     def _mask(self, piece: Piece) -> Tensor:
         """Bool, or numbers to add: ``[b or 1, h or 1, m, n]`` of a piece."""
@@ -145,7 +179,7 @@ class _Here:
         part = self.part
         return Block(
             q=self.q[:, :, piece.first : piece.last],
-            scale=self.softmax.scale_of(self.q),
+            scale=self.scale,
             rows=part.query_index[None, piece.first : piece.last, None],
             keys=part.key_index[None, None, piece.start : piece.stop],
             batch=part.batch,

@@ -62,8 +62,8 @@ def attend_lse(
     kernel = _kernel_for(q, k, v)
     if kernel is None:
         return plain_lse(q, k, v, scale=scale, seen=seen if bias is None else bias)
-    narrow, q, k, v = v.shape[-1], *(_dense(x) for x in _equally_wide(q, k, v))
-    mask = bias if isinstance(seen, Seen) else _added(seen, q)
+    narrow, q, k, v = v.shape[-1], *(dense(x) for x in equally_wide(q, k, v))
+    mask = bias if isinstance(seen, Seen) else added(seen, q)
     rule = seen if isinstance(seen, Seen) else Seen.ALL
     try:
         out, lse = kernel(q, k, v, scale, rule, mask)
@@ -86,7 +86,7 @@ def plain_lse(
     wide = work_dtype(q.dtype)
     scores = by_group(q.to(wide), k.to(wide).transpose(-1, -2)) * scale
     if seen is not Seen.ALL:
-        mask = _top_left(scores) if isinstance(seen, Seen) else _added(seen, q)
+        mask = top_left(scores) if isinstance(seen, Seen) else added(seen, q)
         scores = scores + mask
     lse = scores.logsumexp(dim=-1)
     top = lse.detach().masked_fill(lse.isneginf(), 0.0)
@@ -148,7 +148,7 @@ def _on_cuda(
 _KERNELS: dict[str, _Kernel] = {"cpu": _on_cpu, "cuda": _on_cuda}
 
 
-def _equally_wide(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def equally_wide(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Keys and values of one width: channels of zeros change neither products nor sums."""
     missing = k.shape[-1] - v.shape[-1]
     if missing > 0:
@@ -158,11 +158,12 @@ def _equally_wide(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tens
     return q, k, v
 
 
-def _dense(x: Tensor) -> Tensor:
+def dense(x: Tensor) -> Tensor:
+    """``x`` with its channels side by side in memory."""
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-def _added(mask: Tensor, q: Tensor) -> Tensor:
+def added(mask: Tensor, q: Tensor) -> Tensor:
     """A mask as numbers to add, 4-D."""
     if mask.dtype != torch.bool:
         return mask.to(work_dtype(q.dtype))
@@ -170,5 +171,6 @@ def _added(mask: Tensor, q: Tensor) -> Tensor:
     return added.masked_fill_(~mask, float("-inf"))
 
 
-def _top_left(scores: Tensor) -> Tensor:
+def top_left(scores: Tensor) -> Tensor:
+    """Numbers ``[m, n]`` to add to ``scores`` ``[b, h, m, n]``: row i sees keys 0 .. i."""
     return torch.full_like(scores[0, 0], float("-inf")).triu_(1)

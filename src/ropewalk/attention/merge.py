@@ -38,13 +38,14 @@ class Merger:
         out.lerp_(part.out.to(dtype), weight[..., None])
         lse.copy_(torch.logaddexp(lse, part.lse))
 
-    def result(self, sinks: Tensor | None) -> Tensor:
-        """``[b, h, m, e]``; ``sinks`` ``[h]``: logits of a key without a value, seen by all."""
+    def result(self, sinks: Tensor | None) -> Partial:
+        """The sum; ``sinks`` ``[h]``: logits of a key without a value, seen by all."""
         total = self._sum or self._nothing(work_dtype(self._like.dtype))
         if sinks is None:
-            return total.out
-        share = torch.sigmoid(total.lse - sinks.to(total.lse.dtype)[None, :, None])
-        return total.out * share[..., None]
+            return total
+        sink = sinks.to(total.lse.dtype)[None, :, None]
+        share = torch.sigmoid(total.lse - sink)
+        return Partial(total.out * share[..., None], torch.logaddexp(total.lse, sink))
 
     def _nothing(self, dtype: torch.dtype) -> Partial:
         batch, heads, rows, width = self._shape

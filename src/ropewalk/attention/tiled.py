@@ -1,15 +1,18 @@
 """Attention of any encoding: fused pieces where they can serve, blocks of plain products else.
 
-Fused pieces (``ropewalk.attention.fused``) carry no gradient and know neither softcap nor
-dropout; plain blocks (``ropewalk.attention.plain``) do. One row a sequence has a way of its own
-(``ropewalk.attention.decode``).
+Fused pieces (``ropewalk.attention.fused``, with gradients ``ropewalk.attention.differentiable``)
+know neither softcap nor dropout nor gradients of biases; plain blocks (``ropewalk.attention.plain``)
+do. One row a sequence has a way of its own (``ropewalk.attention.decode``).
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ropewalk.attention.call import Call
 from ropewalk.attention.decode import attend_step, step_of
+from ropewalk.attention.differentiable import attend_differentiable
 from ropewalk.attention.fused import attend_fused
 from ropewalk.attention.plain import attend_plain
 from ropewalk.attention.rotary import Rotary, rotated
@@ -79,7 +82,7 @@ def attend_in(
         return attend_values(call, q, k, v, rotary, softmax, attend_in)
     if q.shape[2] == 1 and rotary.channel_weights is None and softmax.bare(encoding, q, k, v):
         return attend_step(q, k, v, step_of(call, rotary, work_dtype(q.dtype)), softmax)
-    way = attend_fused if _fused_serves(q, k, v, rotary, softmax) else attend_plain
+    way = _way(q, k, v, rotary, softmax)
     return way(times_tau(q, encoding, call.rows), k, v, rotary, call=call, softmax=softmax)
 
 
@@ -112,16 +115,23 @@ def rotated_at_birth(call: Call, q: Tensor, k: Tensor, rotary: Rotary) -> tuple[
     return rotary.weighted(q), k
 
 
-def _fused_serves(q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, softmax: Softmax) -> bool:
-    """Whether nothing is asked for that fused pieces lack."""
+def _way(
+    q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, softmax: Softmax
+) -> Callable[..., Tensor]:
+    """The fastest that lacks nothing that is asked for."""
     if softmax.softcap is not None or softmax.dropout != 0:
-        return False
+        return attend_plain
     if not torch.is_grad_enabled():
-        return True
+        return attend_fused
     encoding, one = rotary.encoding, torch.zeros(1, 1, dtype=torch.long, device=q.device)
-    given: tuple[Tensor | None, ...] = (q, k, v, softmax.sinks, rotary.channel_weights)
+    given = [q, k, v, softmax.sinks, rotary.channel_weights]
+    of_bias = []
     if encoding.score_mods:
-        given = (*given, encoding.query_scale(one), encoding.bias(q.shape[1], one, one))
+        given.append(encoding.query_scale(one))
+        of_bias.append(encoding.bias(q.shape[1], one, one))
     if encoding.learned:
-        given = (*given, *rotary.parameters.values())
-    return not any(x is not None and x.requires_grad for x in given)
+        of_bias += list(rotary.parameters.values())
+    wanted = any(x is not None and x.requires_grad for x in given)
+    if any(x is not None and x.requires_grad for x in of_bias) or (wanted and encoding.learned):
+        return attend_plain  # a learned bias may read the queries
+    return attend_differentiable if wanted else attend_fused

@@ -97,6 +97,11 @@ class Turn:
         return replace(self, cos=self.cos.unsqueeze(axis), sin=self.sin.unsqueeze(axis))
 
     @property
+    def adjoint(self) -> "Turn":
+        """Rotates as far the other way: what carries a gradient back."""
+        return replace(self, sin=-self.sin)
+
+    @property
     def is_identity(self) -> bool:
         """Whether it changes nothing."""
         return not bool(self.sin.any()) and bool((self.cos == 1).all())

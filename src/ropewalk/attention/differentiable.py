@@ -1,0 +1,140 @@
+"""Fused attention with gradients: one node of autograd over the merged output and log-sum-exp.
+
+Forward keeps the output and the log-sum-exp of each row, and no scores. Backward cuts and rotates
+as forward did, asks each share for its gradients under the merged log-sum-exp
+(``ropewalk.attention.lse_backward``), adds them up where they were rotated to, and rotates them
+back: the adjoint of a rotation turns the other way.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ropewalk.attention.call import Call
+from ropewalk.attention.fused import FusedPart, Keys, fused_parts, merged_attention
+from ropewalk.attention.lse import Partial
+from ropewalk.attention.rotary import Rotary, rotated
+from ropewalk.attention.softmax import Softmax
+from ropewalk.attention.tiles import Tile
+from ropewalk.core.rotation import Turn, work_dtype
+
+
+def attend_differentiable(
+    q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, *, call: Call, softmax: Softmax
+) -> Tensor:
+    """As ``attend_fused``, with gradients of queries, keys, values, sinks and channel weights.
+
+    Biases are constants. There is no second derivative.
+    """
+    inputs = (q, k, v, softmax.sinks, rotary.channel_weights)
+    out: Tensor = _Attention.apply(*inputs, _Setting(rotary, call, softmax))
+    return out
+
+
+class _Setting:
+    """What forward and backward share beside tensors of the graph."""
+
+    def __init__(self, rotary: Rotary, call: Call, softmax: Softmax) -> None:
+        self.rotary, self.call, self.softmax = rotary, call, softmax
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        *tensors, setting = inputs
+        q, k, v, *_ = tensors
+        found = merged_attention(
+            q, k, v, setting.rotary, call=setting.call, softmax=setting.softmax
+        )
+        ctx.setting = setting
+        ctx.save_for_backward(*tensors, found.out, found.lse)
+        return found.out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        q, k, v, sinks, weights, out, lse = ctx.saved_tensors
+        whole, setting = Partial(out, lse), ctx.setting
+        sums = _Sums(q, k, v, weights)
+        parts = fused_parts(q, k, v, setting.rotary, setting.call, setting.softmax)
+        for here in parts:
+            sums.add(here, grad, whole)
+        d_sinks = None if sinks is None else _of_sinks(sinks, grad, whole)
+        return (*sums.results(), d_sinks, sums.of_weights, None)
+
+
+def _of_sinks(sinks: Tensor, grad: Tensor, whole: Partial) -> Tensor:
+    """A sink takes weight from all values and gives none: ``[h]``."""
+    weight = (sinks.to(whole.lse.dtype)[None, :, None] - whole.lse).exp()
+    mean = (grad.to(whole.lse.dtype) * whole.out.to(whole.lse.dtype)).sum(dim=-1)
+    return -(weight * mean).sum(dim=(0, 2)).to(sinks.dtype)
+
+
+class _Sums:
+    """Gradients of one call, added up part by part in float32 (float64 for float64)."""
+
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, weights: Tensor | None) -> None:
+        self._dtypes = (q.dtype, k.dtype, v.dtype)
+        self._weights, wide = weights, work_dtype(q.dtype)
+        self._q, self._k, self._v = (torch.zeros_like(x, dtype=wide) for x in (q, k, v))
+        self._of_weights = torch.zeros(q.shape[-1], dtype=wide, device=q.device)
+
+    def results(self) -> tuple[Tensor, ...]:
+        """Of queries, keys and values, in their dtypes."""
+        found = zip((self._q, self._k, self._v), self._dtypes, strict=True)
+        return tuple(x.to(dtype) for x, dtype in found)
+
+    @property
+    def of_weights(self) -> Tensor | None:
+        """Of the channel weights, None without any."""
+        return None if self._weights is None else self._of_weights.to(self._weights.dtype)
+
+    def add(self, here: FusedPart, grad: Tensor, whole: Partial) -> None:
+        """``grad``, ``whole``: of all rows of the call."""
+        part, first_channel = here.part, here.rotary.first_channel
+        keys: dict[int, Keys] = {}
+        for shared in part.keys:
+            own = self._k[part.batch, :, shared.start : shared.stop]
+            keys.update(dict.fromkeys(shared.regions, (torch.zeros_like(own), shared.start)))
+        for tile in part.tiles:
+            rows = slice(part.first + tile.first, part.first + tile.last)
+            merged = Partial(whole.out[part.batch, :, rows], whole.lse[part.batch, :, rows])
+            queries = self._add_tile(here, tile, grad[part.batch, :, rows], merged, keys)
+            self._q[part.batch, :, rows] = queries
+        for shared in part.keys:
+            turn = here.call.key_turn(part, shared, first_channel, work_dtype(here.q.dtype))
+            own = self._k[part.batch, :, shared.start : shared.stop]
+            own += _back(keys[shared.regions[0]][0], turn)
+
+    def _add_tile(
+        self, here: FusedPart, tile: Tile, grad: Tensor, whole: Partial, keys: Mapping[int, Keys]
+    ) -> Tensor:
+        """Gradient of the queries of a tile; those of keys and values are added where they lie."""
+        queries = {number: here.queries(tile, number) for number in tile.regions}
+        found = {number: torch.zeros_like(x, dtype=self._q.dtype) for number, x in queries.items()}
+        for share in here.shares(tile):
+            rows = slice(share.first - tile.first, share.last - tile.first)
+            mine = Partial(whole.out[:, :, rows], whole.lse[:, :, rows])
+            q = queries[share.region][:, :, rows]
+            gradients = share.backward(grad[:, :, rows], q, *here.read(share), mine, here.scale)
+            found[share.region][:, :, rows] += gradients.q
+            own, start = keys[share.region]
+            own[:, :, share.start - start : share.stop - start] += gradients.k
+            self._v[here.part.batch, :, share.start : share.stop] += gradients.v
+        return sum(self._unturned(here, tile, number, each) for number, each in found.items())
+
+    def _unturned(self, here: FusedPart, tile: Tile, number: int, grad: Tensor) -> Tensor:
+        """What is due to the queries as they came, before rotation and channel weights."""
+        turn = here.query_turn(tile, number)
+        if self._weights is not None:
+            q = rotated(here.q[:, :, tile.first : tile.last], turn)
+            self._of_weights += (grad * q).sum(dim=(0, 1, 2))
+            grad = grad * self._weights
+        return _back(grad, turn)
+
+
+def _back(x: Tensor, turn: Turn | None) -> Tensor:
+    return rotated(x, None if turn is None else turn.adjoint)
