@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
-from ropewalk.integrations.loading import LoadedModel, load_model
+from ropewalk.integrations.loading import LoadedModel, fingerprint, load_model
 from ropewalk.integrations.placement import Spread
 from ropewalk.integrations.session import Session
+from ropewalk.integrations.wrappers import measured
 from ropewalk.training.decoder import register
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -36,6 +38,25 @@ def open_checkpoint(
     place = None if device is None else _place(device)
     register()
     return load_model(source or demo_model(), dtype=DTYPES[dtype], device=place)
+
+
+def in_memory(model: nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> LoadedModel:
+    """A model that is loaded already, PEFT's too, as a checkpoint.
+
+    Raises RopewalkError for anything but a model of transformers, and as ``measured`` does.
+    """
+    inner = measured(model)
+    if not isinstance(inner, PreTrainedModel):
+        raise RopewalkError(
+            f"{type(inner).__name__}: expected a model of the transformers library, or its place"
+        )
+    return LoadedModel(
+        model=inner,
+        tokenizer=tokenizer,
+        name=type(inner).__name__,
+        config=inner.config.to_dict(),
+        fingerprint=fingerprint(inner),
+    )
 
 
 def identity(loaded: LoadedModel) -> str:

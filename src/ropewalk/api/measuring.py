@@ -25,6 +25,7 @@ from ropewalk.evaluation.runs import NoStore, RunFolder
 from ropewalk.evaluation.tasks.induction import Induction
 from ropewalk.evaluation.tasks.made import write_samples
 from ropewalk.evaluation.tasks.retrieval import TRIALS
+from ropewalk.integrations.wrappers import measured
 from ropewalk.reporting.files import write_csv, write_json
 from ropewalk.reporting.plots import write_curves
 from ropewalk.reporting.records import PLAIN, loss_records
@@ -62,8 +63,9 @@ class CompareResult:
 
 
 def compare(  # noqa: PLR0913 (one parameter an option)
-    source: str | Path | None = None,
+    source: str | Path | nn.Module | None = None,
     *,
+    tokenizer: Tokenizer | None = None,
     methods: str | Sequence[str] = (),
     lengths: int | str | Sequence[int | str] = (),
     modes: str | Sequence[str] = (),
@@ -89,7 +91,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     """Methods against lengths, into a run folder: cells, tables and pictures.
 
     source    a transformers folder, a .gguf file or a hub id; None for the bundled demo model,
-              beside which a toy model shows what methods do to retrieval
+              beside which a toy model shows what methods do to retrieval; or a loaded model, PEFT's
+              too, with its ``tokenizer``
     lines     (``ropewalk.evaluation.request.Line``) instead of methods, lengths and modes: each
               method has its own lengths
     batch     sequences of equal length that go through the model at once
@@ -107,6 +110,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     begun = time.monotonic()
     asked = Asked.of(
         source,
+        tokenizer=tokenizer,
         methods=methods,
         lengths=lengths,
         modes=modes,
@@ -135,7 +139,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     return result
 
 
-def plan_compare(source: str | Path | None = None, **words: Any) -> CompareResult:
+def plan_compare(source: str | Path | nn.Module | None = None, **words: Any) -> CompareResult:
     """What ``compare`` would do: its cells, done or with estimated seconds. Writes nothing.
 
     words  as ``compare`` takes them
@@ -171,6 +175,7 @@ def perplexity(  # noqa: PLR0913 (one parameter an option)
 
     Returns one record a cell, as in ``compare``. Raises RopewalkError for bad input.
     """
+    model = measured(model)
     request = Request(
         methods=methods,
         lengths=lengths,

@@ -7,7 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from ropewalk.api.checkpoints import CheckpointSource, identity, open_checkpoint
+from ropewalk.api.checkpoints import (
+    CheckpointSource,
+    ModelInMemory,
+    identity,
+    in_memory,
+    open_checkpoint,
+)
 from ropewalk.api.longppl import long_perplexity
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
@@ -72,12 +78,14 @@ class Materials:
 class Asked:
     """A comparison as it is asked for.
 
-    place   of the checkpoint; None for the demo model
+    place      of the checkpoint; None for the demo model; or a loaded model
+    tokenizer  of a loaded model
     out     the run folder; None for one named after the model
     budget  seconds; None for no limit, or that of a choice
     """
 
-    place: str | Path | None
+    place: str | Path | nn.Module | None
+    tokenizer: Any
     request: Request
     materials: Materials
     dtype: str
@@ -88,8 +96,9 @@ class Asked:
     @classmethod
     def of(
         cls,
-        place: str | Path | None,
+        place: str | Path | nn.Module | None,
         *,
+        tokenizer: Any = None,
         texts: Words = (),
         trials: int = TRIALS,
         bos: str = "auto",
@@ -108,6 +117,7 @@ class Asked:
         check_bos(bos)
         return cls(
             place=place,
+            tokenizer=tokenizer,
             request=asked,
             materials=Materials(
                 texts=tuple(map(Path, _several(texts))),
@@ -126,8 +136,9 @@ class Asked:
 def prepared(asked: Asked) -> Prepared:
     """A checkpoint loaded, and its run. Raises RopewalkError for bad input."""
     request, materials = asked.request, asked.materials
-    loaded = open_checkpoint(asked.place, dtype=asked.dtype, device=asked.device)
-    setting = _setting(loaded, request, materials, asked.dtype)
+    loaded, source = _opened(asked)
+    dtype = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
+    setting = _setting(loaded, request, materials, dtype)
     run_dir = asked.out or default_run_folder(loaded.name, request.protocol)
     scorer = TransformersScorer(loaded.model)
     own, choice = request, None
@@ -141,14 +152,23 @@ def prepared(asked: Asked) -> Prepared:
             by = open_checkpoint(materials.evaluator, dtype=asked.dtype, device=asked.device)
         run = run.with_task(long_perplexity(run.setting, by, materials.files))
     return Prepared(
-        source=CheckpointSource(
-            place=asked.place, dtype=asked.dtype, device=asked.device, loaded=loaded
-        ),
+        source=source,
         run=run,
         run_dir=run_dir,
         choice=choice,
         timed=lambda: run.cost_model(scorer),
     )
+
+
+def _opened(asked: Asked) -> tuple[LoadedModel, ModelSource]:
+    """The checkpoint, and how a process comes by it."""
+    place, dtype, device = asked.place, asked.dtype, asked.device
+    if isinstance(place, nn.Module):
+        held = in_memory(place, asked.tokenizer)
+        return held, ModelInMemory(held.model)
+    loaded = open_checkpoint(place, dtype=dtype, device=device)
+    source = CheckpointSource(place=place, dtype=dtype, device=device, loaded=loaded)
+    return loaded, source
 
 
 def run_of(

@@ -77,7 +77,7 @@ def verify_served(
     with install(loaded.model, offer.asked, offer.native) as extension:
 
         def predict(encode: Encode) -> Predictions:
-            extension.swap(encode)
+            extension.swap(encode, extension.length)
             return predictor.in_turn(ids)[0]
 
         judgement = judged(offer, told, predict, progress)

@@ -13,6 +13,7 @@ from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.methods import TransformersMethods
 from ropewalk.integrations.predictor import TransformersPredictor
 from ropewalk.integrations.session import config_of, trained_length_of
+from ropewalk.integrations.wrappers import measured
 from ropewalk.methods.spec import Spec
 from ropewalk.storage.folders import Folder
 from ropewalk.storage.version import code_version
@@ -115,6 +116,7 @@ def _subject(
     """Raises RopewalkError for a model that is extended or lacks rope fields, and for a length
     that is too short.
     """
+    model = measured(model)
     methods = TransformersMethods(model)
     shape = read_model(config_of(model))
     trained = trained_length_of(model)

@@ -83,9 +83,7 @@ def plain_backward(
 
 def _to_keys(weights: Tensor, rows: Tensor, k: Tensor) -> Tensor:
     """``weights`` ``[b, h, m, n]`` and ``rows`` ``[b, h, m, d]`` -> ``[b, g, n, d]``."""
-    batch, groups, keys = k.shape[:3]
-    joined = (x.reshape(batch, groups, -1, x.shape[-1]) for x in (weights, rows))
-    weights, rows = joined
+    weights, rows = (x.reshape(*k.shape[:2], -1, x.shape[-1]) for x in (weights, rows))
     return weights.transpose(-1, -2) @ rows
 
 

@@ -1,8 +1,9 @@
 """Attention of any encoding: fused pieces where they can serve, blocks of plain products else.
 
 Fused pieces (``ropewalk.attention.fused``, with gradients ``ropewalk.attention.differentiable``)
-know neither softcap nor dropout nor gradients of biases; plain blocks (``ropewalk.attention.plain``)
-do. One row a sequence has a way of its own (``ropewalk.attention.decode``).
+know neither softcap nor dropout nor gradients of biases; plain blocks
+(``ropewalk.attention.plain``) do. One row a sequence has a way of its own
+(``ropewalk.attention.decode``).
 """
 
 from collections.abc import Callable

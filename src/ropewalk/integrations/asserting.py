@@ -13,10 +13,10 @@ from ropewalk.integrations.live import (
     LiveRotation,
     encodings_in_force,
     live_rotations,
-    unwrapped,
 )
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.session import config_of
+from ropewalk.integrations.wrappers import unwrapped
 from ropewalk.methods.by_layer import encoders
 from ropewalk.methods.spec import Spec, parse_spec
 

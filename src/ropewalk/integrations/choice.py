@@ -53,9 +53,9 @@ def _require_a_change(layout: ModelLayout, wanted: Wanted) -> None:
     if all(wanted[layer.name] is layer.native for layer in rotating):
         widest = max(layer.window or 0 for layer in rotating)
         raise RopewalkError(
-            f"{layout.family}: every layer attends within a sliding window of at most {widest} "
-            "tokens, no longer than the trained length, so no method would change anything; "
-            "use native"
+            f"{layout.family}: every layer with positions attends within a window or a chunk of at "
+            f"most {widest} tokens, no longer than the trained length, so no method would change "
+            "anything; use native"
         )
 
 

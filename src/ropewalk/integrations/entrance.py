@@ -200,6 +200,8 @@ class Entrance(ABC):
         if here is None or here.decoder is not decoder:  # it was refused at its entrance
             return
         _ARRIVAL.set(here.outer)
+        if out is None:  # it raised, perhaps between two layers that write to the cache
+            return
         made = next((getattr(out, n) for n in CACHE_NAMES if getattr(out, n, None)), None)
         here.cache.leave(made)
 

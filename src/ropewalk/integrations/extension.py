@@ -9,16 +9,17 @@ from types import TracebackType
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.choice import Wanted, native_of, wanted_in
 from ropewalk.integrations.entrance import Entrance, PositionsEntrance, rotary_entrance
+from ropewalk.integrations.guards import Guards
 from ropewalk.integrations.installed import Installed, Parts
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
 from ropewalk.integrations.modes import at_rest
+from ropewalk.integrations.own_config import OwnConfig
 from ropewalk.integrations.plan import (
     GuardedPlan,
     LayerPlan,
@@ -31,6 +32,7 @@ from ropewalk.integrations.proof import prove
 from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary, as_arrived, as_handed
 from ropewalk.integrations.routing import AttentionEntrance, Route
 from ropewalk.methods.by_layer import Encode
+from ropewalk.methods.stated_length import StatedLength
 
 EXTENSION = "ropewalk_extension"
 
@@ -62,15 +64,19 @@ class Extension:
 
     wanted: Wanted
     seam: Seam
+    length: StatedLength
 
-    def __init__(self, model: nn.Module, layout: ModelLayout, encode: Encode) -> None:
+    def __init__(
+        self, model: nn.Module, layout: ModelLayout, encode: Encode, length: StatedLength
+    ) -> None:
         """Raises RopewalkError for what ``wanted_in`` and the proof of its seam refuse."""
-        self.model, self.layout = model, layout
+        self.model, self.layout, self.length = model, layout, length
+        self.stock_config = model.config
         self._parts = Parts()
         self._proven: set[Seam] = set()
-        self.swap(encode)
+        self.swap(encode, length)
 
-    def swap(self, encode: Encode) -> None:
+    def swap(self, encode: Encode, length: StatedLength) -> None:
         """Put other encodings in the place of those in force.
 
         The layout stays, and what is proven is not proven again: each seam is, once.
@@ -78,12 +84,14 @@ class Extension:
         Raises RopewalkError as at installation; the encodings in force stay then.
         """
         wanted = wanted_in(self.layout, encode)
-        seam, before = Seam.of(wanted), self._parts
+        seam, before, stated = Seam.of(wanted), self._parts, self.length
+        self.length = length
         self.remove()
         try:
             self._prove(seam)
             self._put(wanted, seam)
         except BaseException:
+            self.length = stated
             if before.installed:
                 self._put(self.wanted, self.seam)
             raise
@@ -115,11 +123,8 @@ class Extension:
             raise
 
     def _install(self, wanted: Wanted, seam: Seam) -> None:
-        for module in self.model.modules():
-            if isinstance(module, PreTrainedModel):
-                # An adapter around it saves itself; the model does not.
-                vars(module)["save_pretrained"] = _refuse_saving
-                self._parts.guarded.append(module)
+        self._parts.guards = guards = Guards(self.model)
+        self._parts.config = OwnConfig(self.model, self.length.state_in)
         if seam is Seam.ROTARY:
             self._install_rotaries(wanted, rotary_entrance)
             return
@@ -131,6 +136,7 @@ class Extension:
             for rotary in self.layout.rotaries:
                 self._replace(rotary, UnrotatedRotary(rotary.table, _stock(rotary)))
             self._enter_by(AttentionEntrance)
+        guards.refuse_batching(self.model)
         seams = tuple(self._parts.rotaries)
         plans = {layer.name: _plan(layer, wanted, seams) for layer in self.layout.layers}
         self._parts.route = Route(self.model, plans)
@@ -251,10 +257,3 @@ def _stock(rotary: RotaryLayout) -> nn.Module:
     stock = getattr(rotary.parent, rotary.attribute)
     assert isinstance(stock, nn.Module)
     return stock
-
-
-def _refuse_saving(*args: Any, **kwargs: Any) -> None:
-    raise RopewalkError(
-        "an extended model is not saved: its weights are the checkpoint's own and its "
-        "encoding is not in them; call extension.remove() first"
-    )

@@ -8,9 +8,14 @@ from ropewalk.integrations.layout import measure_layout
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
 from ropewalk.methods.by_layer import Encode, Native
+from ropewalk.methods.stated_length import StatedLength
+
+UNSTATED = StatedLength(None)
 
 
-def install(model: nn.Module, encode: Encode, native: Native) -> Extension:
+def install(
+    model: nn.Module, encode: Encode, native: Native, length: StatedLength = UNSTATED
+) -> Extension:
     """Measure the layout, prove ``native`` against the model's own output, put the encoding in.
 
     Raises RopewalkError for a model that is extended already, a family whose layout is
@@ -21,4 +26,4 @@ def install(model: nn.Module, encode: Encode, native: Native) -> Extension:
         raise RopewalkError("the model is extended already: call .remove() on its extension first")
     with at_rest(model):
         layout = measure_layout(model, native)
-    return Extension(model, layout, encode)
+    return Extension(model, layout, encode, length)

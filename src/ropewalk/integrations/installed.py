@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from ropewalk.integrations.entrance import Entrance, PositionsEntrance
+from ropewalk.integrations.guards import Guards
+from ropewalk.integrations.own_config import OwnConfig
 from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
 from ropewalk.integrations.routing import Route
 
@@ -33,7 +35,8 @@ class Parts:
     """Everything that an extension put into a model."""
 
     def __init__(self) -> None:
-        self.guarded: list[nn.Module] = []
+        self.guards: Guards | None = None
+        self.config: OwnConfig | None = None
         self.rotaries: list[Installed] = []
         self.entrances: list[Entrance | PositionsEntrance] = []
         self.route: Route | None = None
@@ -48,5 +51,6 @@ class Parts:
         parts: list[Installed | Entrance | PositionsEntrance] = [*self.rotaries, *self.entrances]
         for part in parts:
             part.undo()
-        for module in self.guarded:
-            vars(module).pop("save_pretrained", None)
+        for kept in (self.config, self.guards):
+            if kept is not None:
+                kept.undo()

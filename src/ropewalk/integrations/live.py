@@ -21,6 +21,7 @@ from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.probe import family_of, probe_ids, running, seeing_answers
 from ropewalk.integrations.rotary import UnrotatedRotary
+from ropewalk.integrations.wrappers import unwrapped
 
 RELATIVE = 1e-3
 """Of a frequency or a size: float32 angles and bfloat16 tables are that exact, no method's numbers
@@ -91,20 +92,6 @@ def encodings_in_force(model: nn.Module) -> list[Encoding] | None:
     if isinstance(extension, Extension) and unseen:
         return list(extension.wanted.values())
     return None
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The library's model in a compiled, parallel or adapted one."""
-    while True:
-        inner: Any = getattr(model, "_orig_mod", None)
-        if inner is None and type(model).__name__.endswith("DataParallel"):
-            inner = model.module
-        if inner is None and hasattr(model, "get_base_model"):
-            get: Any = model.get_base_model
-            inner = get()
-        if not isinstance(inner, nn.Module) or inner is model:
-            return model
-        model = inner
 
 
 def _rotation(name: str, answer: Any, positions: list[int]) -> LiveRotation:

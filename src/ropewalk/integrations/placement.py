@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from ropewalk.core.extras import require_extra
 
+_CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
@@ -35,9 +37,9 @@ def input_device(model: nn.Module) -> torch.device:
     """Where a model takes its ids: of a spread one, where its embeddings are computed."""
     take_in = getattr(model, "get_input_embeddings", lambda: None)
     hook = getattr(take_in(), "_hf_hook", None)
-    if hook is not None and hook.execution_device is not None:
+    if getattr(hook, "execution_device", None) is not None:
         return torch.device(hook.execution_device)
-    return next(model.parameters()).device
+    return next((each.device for each in model.parameters() if not each.is_meta), _CPU)
 
 
 def whole_state(model: nn.Module) -> Mapping[str, Tensor]:

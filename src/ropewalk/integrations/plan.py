@@ -18,6 +18,7 @@ from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
 from ropewalk.integrations.call import CallMask, CallRows
 from ropewalk.integrations.heads import HeadLayout
+from ropewalk.integrations.positions import TEXT_ALONE
 
 PLAN = "ropewalk_plan"
 """Attribute of an attention module that holds its plan while the model is extended."""
@@ -178,12 +179,17 @@ def planned_attention(
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """An attention function in the signature of transformers' ``AttentionInterface``."""
+    plan: LayerPlan | None = getattr(module, PLAN, None)
+    if plan is None:
+        raise RopewalkError(
+            f"{type(module).__name__} read no text when the model was extended, {TEXT_ALONE}; "
+            "nor are layers served that were made since, as by generate(use_mtp=True)"
+        )
     if not isinstance(attention_mask, CallMask):
         raise RopewalkError(
             "a ready-made 4-D attention mask does not say where each sequence starts: "
             "expected a 2-D padding mask [batch, tokens], or none"
         )
-    plan: LayerPlan = getattr(module, PLAN)
     call = _on(attention_mask.call, query.device)
     softmax = Softmax(scale=scaling, softcap=softcap, sinks=s_aux, dropout=dropout)
     out = plan.attend(query, key, value, call, softmax)

@@ -12,6 +12,9 @@ UNMASKED_PACKING = (
 """The library masks packed sequences apart only where it is given neither mask nor cache."""
 
 
+TEXT_ALONE = "as an image or a video has: expected text alone; remove the extension for other input"
+
+
 def own_positions(padding: Tensor | None, batch: int, length: int) -> Tensor:
     """Position ``[b, length]`` of each cache index among its sequence's real tokens.
 
@@ -40,10 +43,7 @@ def one_axis(position_ids: Tensor) -> Tensor:
     if position_ids.ndim == 2:
         return position_ids
     if not bool((position_ids == position_ids[:1]).all()):
-        raise RopewalkError(
-            "position_ids that differ from axis to axis, as those of an image: expected text "
-            "alone; remove the extension for other input"
-        )
+        raise RopewalkError(f"position_ids that differ from axis to axis, {TEXT_ALONE}")
     return position_ids[0]
 
 

@@ -4,7 +4,6 @@ The attention implementation is named in the config, so the model gets a copy of
 another model that shares the object keeps its own.
 """
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,14 +15,12 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import CallMask, call_mask
 from ropewalk.integrations.entrance import Entrance, Given
 from ropewalk.integrations.key_record import CacheAtEntry
+from ropewalk.integrations.own_config import OwnConfig
 from ropewalk.integrations.plan import PLAN, planned_attention
 from ropewalk.integrations.rotary import IMPLEMENTATION
 
 AttentionInterface.register(IMPLEMENTATION, planned_attention)
 AttentionMaskInterface.register(IMPLEMENTATION, call_mask)
-
-_OWN = "_attn_implementation_internal"
-"""Where a config keeps the name of its attention implementation."""
 
 
 class AttentionEntrance(Entrance):
@@ -71,35 +68,19 @@ class Route:
         """``plans``: module name -> LayerPlan."""
         modules = dict(model.named_modules())
         self._planned = [modules[name] for name in plans]
-        self._configs = [
-            (m, m.__dict__["config"]) for m in modules.values() if "config" in m.__dict__
-        ]
-        copies: dict[int, Any] = {}
-        routed_config: Any = copy.deepcopy(model.config, copies)
-        routed_config._attn_implementation = IMPLEMENTATION
-        for module, config in self._configs:
-            module.config = copies.get(id(config), config)
-        # As they were, to tell what the user changes meanwhile.
-        self._before = copy.deepcopy([vars(module.config) for module, _ in self._configs])
+        self._config = OwnConfig(model, _ours)
         for name, plan in plans.items():
             setattr(modules[name], PLAN, plan)
 
     def undo(self) -> None:
-        """The model's own configs again, with what the user changed meanwhile."""
-        for (module, config), before in zip(self._configs, self._before, strict=True):
-            now = vars(module.config)
-            changed = {k: v for k, v in now.items() if k not in before or v != before[k]}
-            changed.pop(_OWN, None)
-            if module.config is not config:
-                vars(config).update({k: v for k, v in changed.items() if not _is_config(v)})
-            module.config = config
+        """The library's attention, as the model's own config names it."""
+        self._config.undo()
         for module in self._planned:
             delattr(module, PLAN)
 
 
-def _is_config(value: Any) -> bool:
-    """Sub-configs are restored by the modules that own them."""
-    return hasattr(value, "to_dict")
+def _ours(config: Any) -> None:
+    config._attn_implementation = IMPLEMENTATION
 
 
 @contextmanager

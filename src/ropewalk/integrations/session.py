@@ -1,6 +1,5 @@
 """A transformers model into which methods are put in turn."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,16 +8,17 @@ from torch import nn
 from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.passes import FullPass, Pass
+from ropewalk.core.passes import Pass
 from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.encoded import EncodedExtension, EncodedModel
-from ropewalk.integrations.extension import Extension
+from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.installation import install
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.own_biases import OwnBiases, own_encoding
 from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.methods.by_layer import encoders
+from ropewalk.integrations.wrappers import measured, unwrapped
+from ropewalk.methods.by_layer import Asked, encoders_of
 from ropewalk.methods.extended import extended
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.sidecar import in_force
@@ -33,8 +33,8 @@ class Session:
 
     def __init__(self, model: nn.Module, own: Spec | None = None) -> None:
         """own  what ``native`` stands for, where the checkpoint's ropewalk.json says it."""
-        self.model, self._own = model, own
-        self._shape = read_model(config_of(model), completed_by_transformers)
+        self.model, self._own = measured(model), own
+        self._shape = read_model(config_of(self.model), completed_by_transformers)
         self._extension: AnyExtension | None = None
         self._in_force: tuple[Spec, int | None, Pass] | None = None
 
@@ -55,8 +55,9 @@ class Session:
         wanted = (method, length if method.depends_on_length else None, split)
         if wanted != self._in_force:
             if isinstance(self._extension, Extension):
-                encode, _ = encoders(self._shape, method, context_length=length, split=split)
-                self._extension.swap(encode)
+                asked = Asked(spec=method, context_length=length, split=split)
+                encode, _ = encoders_of(self._shape, asked)
+                self._extension.swap(encode, asked.length(self._shape))
             else:
                 self.close()
                 self._extension = extend_with(
@@ -80,32 +81,22 @@ def extend_with(
     context_length: int | None = None,
     split: Pass | None = None,
 ) -> AnyExtension:
-    """As ``rw.extend``, with what ``encoders`` needs for an omitted or symbolic factor."""
-    model = getattr(model, "_orig_mod", model)  # the model in a compiled one
+    """As ``rw.extend``, with what ``Asked`` needs for an omitted or symbolic factor."""
+    model = unwrapped(model)
+    asked = Asked(
+        spec=spec, default_factor=default_factor, context_length=context_length, split=split
+    )
 
     def change(own: Encoding) -> Encoding:
-        asked = spec.encoding(
-            own.geometry,
-            default_factor=default_factor,
-            context_length=context_length,
-            native=own,
-        )
-        policy = (split or FullPass()).policy(asked.length_policy)
-        return extended(own, replace(asked, length_policy=policy), spec.text)
+        return extended(own, asked.over(own), spec.text)
 
     if isinstance(model, EncodedModel):
         return EncodedExtension(model, change, spec.text)
     shape = read_model(config_of(model), completed_by_transformers)
     if shape.without_rotation is not None:
         return OwnBiases(model, shape, change, spec.text)
-    encode, native = encoders(
-        shape,
-        spec,
-        default_factor=default_factor,
-        context_length=context_length,
-        split=split,
-    )
-    return install(model, encode, native)
+    encode, native = encoders_of(shape, asked)
+    return install(model, encode, native, asked.length(shape))
 
 
 def own_of(loaded: LoadedModel) -> Encoding:
@@ -134,7 +125,10 @@ def trained_length_of(model: nn.Module) -> int:
 
 def config_of(model: nn.Module) -> dict[str, Any]:
     """The config of a transformers model as a dictionary; RopewalkError for anything else."""
-    config = getattr(model, "config", None)
+    extension = getattr(model, EXTENSION, None)
+    # While it is extended, its own copy states another length.
+    ours = isinstance(extension, Extension)
+    config = extension.stock_config if ours else getattr(model, "config", None)
     to_dict = getattr(config, "to_dict", None)
     if to_dict is None:
         raise RopewalkError(

@@ -174,6 +174,8 @@ def parse_spec(text: str) -> Spec:
     Raises RopewalkError for an unknown method or key (naming the nearest), a value of the wrong
     type, a key given twice, or an empty part.
     """
+    if not isinstance(text, str):
+        raise RopewalkError(f"{text!r}: expected a method spec, such as yarn:factor=4")
     return Spec(text=text, parts=tuple(_parse_part(part, text) for part in text.split("+")))
 
 

@@ -1,0 +1,57 @@
+"""How long a context an extended model states, for who asks its config.
+
+    N = reach(s * L0)
+
+s is the factor of a method that has one base (1 without), reach that of its position map: the
+longest context with every distance below s * L0. A method without a bound states what was reported
+for it without training (``Method.reach``), one with ``length`` that. Never less than the config
+says. ``generate`` warns beyond that length, lm-evaluation-harness cuts texts to it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ropewalk.core.encoding import Encoding
+from ropewalk.methods.spec import FACTOR, Spec
+from ropewalk.methods.table import METHODS
+from ropewalk.positions.reach import ReachingMap
+
+_KEY = "max_position_embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class StatedLength:
+    """``tokens``: N; None where nothing is known beyond what the config says."""
+
+    tokens: int | None
+
+    @classmethod
+    def of(cls, spec: Spec, encoding: Encoding) -> "StatedLength":
+        """Of a spec with every factor a number, and the encoding that it gives."""
+        given = [dict(part.arguments) for part in spec.parts]
+        lengths = [each["length"] for each in given if isinstance(each.get("length"), int)]
+        if lengths:
+            return cls(max(int(str(each)) for each in lengths))
+        trained, bounds = encoding.geometry.trained_length, encoding.position_map
+        factors = [] if encoding.length_dependent else [each.get(FACTOR) for each in given]
+        stated = [float(each) for each in factors if isinstance(each, int | float)]
+        span = int(trained * max([1.0, *stated]))
+        several = isinstance(bounds, ReachingMap)
+        reach = bounds.reach(span) if several else (span if stated else None)
+        if reach is None:
+            reported = _reported(part.name for part in spec.parts)
+            return cls(None if reported is None else int(max(span, reported * trained)))
+        return cls(reach)
+
+    def state_in(self, config: Any) -> None:
+        """Write it into a config, where that says less."""
+        text = config.get_text_config(decoder=True)
+        now = getattr(text, _KEY, None)
+        if self.tokens is not None and isinstance(now, int) and now < self.tokens:
+            setattr(text, _KEY, self.tokens)
+
+
+def _reported(names: Iterable[str]) -> float | None:
+    known = [METHODS[name].reach for name in names if name in METHODS]
+    return max((reach.untuned for reach in known if reach is not None), default=None)

@@ -1,0 +1,150 @@
+"""Models in wrappers: adapters, offload, autocast, quantised weights."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import ropewalk as rw
+from recipes.families.sharpened import in_calls, logits, tiny, token_ids
+from ropewalk.integrations.extension import EXTENSION
+
+peft = pytest.importorskip("peft")
+SPECS = ("yarn:factor=2", "dynamic_ntk:step=8", "rerope:window=12")
+SEAMS = pytest.mark.parametrize("spec", SPECS)
+FAR = 256
+"""A trained length that no test reaches: these methods change nothing there."""
+UNCHANGED = pytest.mark.parametrize("spec", ["native", "dynamic_ntk", "rerope:window=250"])
+IDS = token_ids(1, 44)
+
+
+def small(name="llama", dtype=torch.float64, **settings):
+    return tiny(name, num_hidden_layers=2, dtype=dtype, **settings)
+
+
+def adapted(kind, **settings):
+    """Random adapter weights: PEFT's own start changes nothing."""
+    wanted = kind(task_type="CAUSAL_LM", **settings)
+    model = peft.get_peft_model(small(dtype=torch.float32, max_position_embeddings=FAR), wanted)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            size = 0.3 if "lora" in name else 1.0
+            with torch.no_grad():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * size)
+    return model.eval()
+
+
+def lora():
+    return adapted(peft.LoraConfig, r=4, target_modules=["q_proj", "v_proj"])
+
+
+def greedy(model, ids=IDS):
+    return model.generate(input_ids=ids, max_new_tokens=4, min_new_tokens=4, do_sample=False)
+
+
+@pytest.mark.filterwarnings("ignore:Position ids are not supported")
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+class TestAdapters:
+    @UNCHANGED
+    def test_lora(self, spec):
+        model = lora()
+        stock, text = logits(model, IDS), greedy(model)
+        with model.disable_adapter():
+            assert (logits(model, IDS) - stock).abs().max() > 1e-2
+        with rw.extend(model, spec):
+            assert_close(logits(model, IDS), stock, rtol=0, atol=2e-5)
+            assert torch.equal(greedy(model), text)
+        assert torch.equal(logits(model, IDS), stock)
+
+    @SEAMS
+    def test_an_adapter_trains_and_saves(self, spec, tmp_path):
+        model = lora().train()
+        with rw.extend(model, spec):
+            model(IDS, labels=IDS, use_cache=False).loss.backward()
+            model.save_pretrained(tmp_path)
+        assert (tmp_path / "adapter_model.safetensors").exists()
+        gradients = [p.grad for p in model.parameters() if p.requires_grad]
+        assert gradients
+        assert all(g is not None and g.isfinite().all() and g.any() for g in gradients)
+
+    @UNCHANGED
+    def test_prompt_tuning(self, spec):
+        model = adapted(peft.PromptTuningConfig, num_virtual_tokens=5)
+        stock, text = logits(model, IDS), greedy(model)
+        with rw.extend(model, spec):
+            assert_close(logits(model, IDS), stock, rtol=0, atol=2e-5)
+            assert torch.equal(greedy(model), text)
+
+    def test_prefix_tuning_keeps_its_rotated_keys(self):
+        """The rotary seam reads them as the model does; un-rotated keys they are not."""
+        model = adapted(peft.PrefixTuningConfig, num_virtual_tokens=5)
+        stock, text = logits(model, IDS), greedy(model)
+        with rw.extend(model, "native"):
+            assert_close(logits(model, IDS), stock, rtol=0, atol=2e-5)
+            assert torch.equal(greedy(model), text)
+        with (
+            rw.extend(model, "dynamic_ntk"),
+            pytest.raises(rw.RopewalkError, match="learned prefix"),
+        ):
+            logits(model, IDS)
+
+    def test_perplexity_and_verify_measure_the_adapter(self):
+        model, document = lora(), token_ids(1, 300)[0]
+        merged = lora().merge_and_unload()
+        setting = {"methods": ["none"], "windows": 1, "tail_tokens": 16}
+        found = rw.perplexity(model, [document], [64], **setting)[0]["nll"]
+        expected = rw.perplexity(merged, [document], [64], **setting)[0]["nll"]
+        with model.disable_adapter():
+            without = rw.perplexity(model, [document], [64], **setting)[0]["nll"]
+        assert found == pytest.approx(expected, abs=1e-4)
+        assert abs(without - found) > 1e-3
+        records = rw.verify(model, ["yarn:factor=2"], length=48)
+        assert {each["status"] for each in records} == {"ok"}
+
+    def test_learned_tokens_are_not_left_out_of_a_measurement(self):
+        model, document = adapted(peft.PromptTuningConfig, num_virtual_tokens=5), token_ids(1, 99)
+        for measure in (
+            lambda: rw.perplexity(model, [document[0]], [64], windows=1, tail_tokens=16),
+            lambda: rw.verify(model, ["none"]),
+            lambda: rw.compare(model, methods=["none"]),
+        ):
+            with pytest.raises(rw.RopewalkError, match="learned tokens before each text"):
+                measure()
+
+    def test_the_extension_is_the_base_models(self):
+        model = lora()
+        with rw.extend(model, "dynamic_ntk") as extension:
+            assert getattr(model.get_base_model(), EXTENSION) is extension
+            with pytest.raises(rw.RopewalkError, match="already"):
+                rw.extend(model.get_base_model(), "dynamic_ntk")
+
+
+@SEAMS
+@pytest.mark.parametrize("first", ["offload", "extend"])
+def test_offloaded_weights(first, spec):
+    accelerate = pytest.importorskip("accelerate")
+    model = small()
+    with rw.extend(model, spec):
+        expected = logits(model, IDS)
+    if first == "offload":
+        accelerate.cpu_offload(model)
+    with rw.extend(model, spec):
+        if first == "extend":
+            accelerate.cpu_offload(model)
+        assert torch.equal(logits(model, IDS), expected)
+        assert_close(in_calls(model, IDS, (30, 1, 13)), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("spec", [*SPECS, "dynamic_ntk:policy=at_birth"])
+@pytest.mark.parametrize("family", ["llama", "deepseek_v3", "hunyuan_v1_dense"])
+def test_autocast_rounds_to_half_precision_and_no_more(family, spec):
+    model = small(family, dtype=torch.float32)
+    with rw.extend(model, spec):
+        exact = logits(model, IDS)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = logits(model, IDS).float()
+            assert_close(found, exact, rtol=0, atol=0.05 * float(exact.abs().max()))
+            in_calls(model, IDS, (40, 1, 3))
+            loss = model.train()(IDS, labels=IDS, use_cache=False).loss
+        loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
