@@ -32,7 +32,7 @@ class Rotary:
 
     def weighted(self, q: Tensor) -> Tensor:
         """Rotated queries times the channel weights."""
-        return q if self.channel_weights is None else q * self.channel_weights
+        return q if self.channel_weights is None else (q * self.channel_weights).to(q.dtype)
 
 
 def rotated(x: Tensor, turn: Turn | None) -> Tensor:

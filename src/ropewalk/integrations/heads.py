@@ -97,6 +97,10 @@ class HeadLayout:
         """Queries and keys as they were before the channel weights."""
         return _divided(q, self.query_weight), _divided(k, self.key_weight)
 
+    def weighted(self, q: Tensor) -> Tensor:
+        """Rotated queries times their channel weights."""
+        return _times(q, self.query_weight)
+
     @property
     def channel_weights(self) -> Tensor | None:
         """What the weights do to a product of a turned query and key, channel by channel."""
@@ -195,8 +199,8 @@ def pairs_of(encoding: Encoding) -> int:
 
 
 def _divided(x: Tensor, weight: Tensor | None) -> Tensor:
-    return x if weight is None else x / weight
+    return x if weight is None else (x / weight).to(x.dtype)  # autocast keeps norms wide
 
 
 def _times(x: Tensor, weight: Tensor | None) -> Tensor:
-    return x if weight is None else x * weight
+    return x if weight is None else (x * weight).to(x.dtype)

@@ -73,8 +73,9 @@ class CacheAtEntry:
         if record is None or not record.speaks_for(self.tokens, _keys(self._cache)):
             raise RopewalkError(
                 f"a key cache of {self.tokens} tokens that this extension did not fill (a learned "
-                "prefix, say), or from which keys were taken: its un-rotated keys have no known positions; expected an "
-                "empty cache or one that only extended calls wrote to; start from the whole prompt"
+                "prefix, say), or from which keys were taken: its un-rotated keys have no known "
+                "positions; expected an empty cache or one that only extended calls wrote to; "
+                "start from the whole prompt"
             )
         # Taken out until the pass leaves: else the keys that it replaces would stay in memory.
         delattr(self._cache, RECORD)

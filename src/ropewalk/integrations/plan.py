@@ -68,15 +68,14 @@ class RotateAtBirth:
     heads: HeadLayout
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
-        encoding, weight = self.encoding, self.heads.query_weight
+        encoding = self.encoding
         _refuse_shared_length(encoding, call.rows)
         dtype, first_channel = work_dtype(q.dtype), self.heads.first_channel
         turn = call.shared.once(
             ("onward", encoding, first_channel, dtype),
             lambda: _onward(call, encoding, first_channel, dtype),
         )
-        q = turn.of(q if weight is None else q / weight)
-        q = q if weight is None else q * weight
+        q = self.heads.weighted(turn.of(self.heads.before_weights(q, k)[0]))
         return attend_in(call, q, k, v, Rotary(encoding=encoding.unrotated()), softmax)
 
 
@@ -165,6 +164,14 @@ def _on(call: Call, device: torch.device) -> Call:
     return call.shared.once(("on", device), lambda: Call(rows.to(device)))
 
 
+def _autocast(*tensors: Tensor) -> list[Tensor]:
+    """As autocast would hand them to fused attention: log-sum-exps are not rounded then."""
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return list(tensors)
+    return [x.to(torch.get_autocast_dtype(kind)) for x in tensors]
+
+
 def planned_attention(
     module: nn.Module,
     query: Tensor,
@@ -192,5 +199,7 @@ def planned_attention(
         )
     call = _on(attention_mask.call, query.device)
     softmax = Softmax(scale=scaling, softcap=softcap, sinks=s_aux, dropout=dropout)
-    out = plan.attend(query, key, value, call, softmax)
+    query, key, value = _autocast(query, key, value)
+    with torch.autocast(query.device.type, enabled=False):
+        out = plan.attend(query, key, value, call, softmax)
     return out.transpose(1, 2).contiguous(), None
