@@ -10,7 +10,6 @@ import torch
 import ropewalk as rw
 from recipes.families.sharpened import tiny, token_ids
 from ropewalk.api.checkpoints import ModelInMemory, open_checkpoint
-from ropewalk.api.objectives import spec_of
 from ropewalk.cli.main import main
 from ropewalk.core.passes import FullPass
 from ropewalk.data import demo_book, toy_model
@@ -23,6 +22,7 @@ from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import Session
 from ropewalk.methods.spec import parse_spec
 from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.measured.bench import spec_of
 
 SMALL = ["--length", "512", "--documents", "2", "1", "2", "--tail-tokens", "64"]
 

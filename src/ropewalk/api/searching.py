@@ -1,24 +1,20 @@
 """search: factors for LongRoPE's lists, of a checkpoint, against the fixed schedules."""
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ropewalk.api.checkpoints import CheckpointSource, open_checkpoint
-from ropewalk.api.searched import Contestants, Searched, Texts, searched, tokens_of
+from ropewalk.api.checkpoints import CheckpointSource, identity, open_checkpoint
+from ropewalk.configs.shape import read_model
 from ropewalk.data import demo_book
 from ropewalk.evaluation.executor import Executor
-from ropewalk.reporting.searches import write_search
-from ropewalk.searching.budget import Budget
-from ropewalk.searching.outcome import Outcome
+from ropewalk.evaluation.request import length_in_tokens
+from ropewalk.integrations.scoring import TransformersScorer
+from ropewalk.integrations.session import config_of, native_of
+from ropewalk.searching.measured.result import Told, finished
+from ropewalk.searching.measured.searched import Contestants, Subject, Texts, searched
 from ropewalk.searching.request import Request
-from ropewalk.searching.trials import Trials
-from ropewalk.storage.files import write_whole
-
-Told = Callable[[str, float], None]
-"""Told what is going on, and the share of the whole that is done."""
 
 
 def search(
@@ -52,13 +48,12 @@ def search(
     pictures. Raises RopewalkError for bad input.
     """
     begun, asked = time.monotonic(), Request(**request)
-    loaded = open_checkpoint(source, dtype=dtype, device=device)
-    tokens = tokens_of(length, loaded)
+    subject = subject_of(source, dtype, device)
+    tokens = length_in_tokens(length, subject.geometry.trained_length)
     one = searched(
-        loaded,
-        CheckpointSource(place=source, dtype=dtype, device=device, loaded=loaded),
+        subject,
         asked,
-        Contestants.of(loaded, tokens),
+        Contestants.of(subject, tokens),
         tokens,
         texts=Texts(
             search=[Path(text) for text in texts] or [demo_book()],
@@ -71,57 +66,16 @@ def search(
     return finished(one, budget, begun, progress)
 
 
-def finished(one: Searched, seconds: float | None, begun: float, progress: Told) -> dict[str, Any]:
-    """Run a search to its end and write what it gave."""
-    meter = one.bench.meter
-    budget = Budget(seconds=seconds, begun=begun, unit_seconds=meter.unit_seconds)
-
-    def told(trials: Trials, units: int) -> None:
-        best = "" if not trials.curve else f", best {trials.curve[-1].value:.4f}"
-        progress(f"{one.asked.way}{best}", min(1.0, trials.units / (trials.left or units or 1)))
-
-    progress("fixed schedules", 0.0)
-    outcome = one.run(budget, told)
-    document = _document(one, outcome, begun)
-    _write(document, one.folder.path)
-    return document
-
-
-def _document(one: Searched, outcome: Outcome, begun: float) -> dict[str, Any]:
-    bench, folder, winner = one.bench, one.folder.path, outcome.winner.candidate
-    stretched = max(1.0, bench.length / bench.setting.trained_length)
-    lists = f"long_factor=@{folder / 'factors.json'},factor={stretched:.12g}"
-    start = f",start_tokens={winner.start_tokens}" if winner.start_tokens else ""
-    return {
-        "model": bench.setting.model,
-        "trained_length": bench.setting.trained_length,
-        "length": bench.length,
-        "way": one.asked.way,
-        "objective": bench.objective.text,
-        "seed": one.asked.seed,
-        "short_within": one.asked.short_within,
-        "tail_tokens": bench.tokens,
-        **outcome.record(),
-        "method": f"longrope:short_factor=@{folder / 'factors.json'},{lists},"
-        f"attention_factor={winner.magnitude:g}{start},policy=fixed,length={bench.length}",
-        "method_by_length": f"longrope:short_factor=@{folder / 'short_factors.json'},{lists},"
-        f"short_mscale=1,long_mscale={winner.magnitude:g}{start}",
-        "units": outcome.units,
-        "evaluations": outcome.units / outcome.documents[0],
-        "tokens_each": bench.tokens_each,
-        "token_evaluations": outcome.units * bench.tokens_each,
-        "seconds": time.monotonic() - begun,
-        "run_dir": str(folder),
-    }
-
-
-def _write(document: dict[str, Any], folder: Path) -> None:
-    write_search(document, folder)
-    ones = [1.0] * len(document["factors"])
-    for name, content in (
-        ("short_factors", ones),
-        ("search", document),
-        ("factors", document["factors"]),
-    ):
-        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        write_whole(folder / f"{name}.json", text.encode())
+def subject_of(source: str | Path | None, dtype: str, device: str | None) -> Subject:
+    """A checkpoint as a search takes it. Raises RopewalkError if it cannot be loaded."""
+    loaded = open_checkpoint(source, dtype=dtype, device=device)
+    return Subject(
+        name=loaded.name,
+        weights=identity(loaded),
+        dtype=dtype,
+        geometry=read_model(config_of(loaded.model)).rope().geometry(),
+        native=native_of(loaded.model),
+        tokenizer=loaded.require_tokenizer(),
+        model=TransformersScorer(loaded.model),
+        source=CheckpointSource(place=source, dtype=dtype, device=device, loaded=loaded),
+    )

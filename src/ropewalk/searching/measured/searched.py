@@ -5,27 +5,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ropewalk.api.checkpoints import CheckpointSource, identity
-from ropewalk.api.objectives import Bench, Panel
-from ropewalk.configs.shape import read_model
+from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
+from ropewalk.core.language_model import LanguageModel
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.folders import default_run_folder
+from ropewalk.evaluation.jobs import ModelSource
 from ropewalk.evaluation.protocols.tail import Tail
-from ropewalk.evaluation.request import length_in_tokens
 from ropewalk.evaluation.runs import RunFolder
 from ropewalk.evaluation.setting import Setting
 from ropewalk.evaluation.stretches import Parts, parts, require_room, stretches
 from ropewalk.evaluation.tasks.longppl import KeyTokens, longppl
 from ropewalk.evaluation.tasks.table import Materials, generator
 from ropewalk.evaluation.tasks.tokens import Tokens
-from ropewalk.integrations.loading import LoadedModel
-from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.integrations.session import config_of, native_of
 from ropewalk.searching.budget import SIZES, Budget, Sizes, closing_units, sizes_for
 from ropewalk.searching.candidate import Candidate, Schedule
+from ropewalk.searching.measured.bench import Bench, Panel
 from ropewalk.searching.outcome import Outcome
 from ropewalk.searching.request import Request, read_objective, read_way
 from ropewalk.searching.run import Contest, Panels, search
@@ -48,6 +45,30 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The model of a search.
+
+    name      for people
+    weights   what identifies weights and config
+    dtype     of both, as ``float32``
+    geometry  of the layers that turn and see farthest
+    native    the encoding that it ships with
+    tokenizer a fast one of transformers, or what ``Document`` and ``Tokens`` ask for
+    model     opened, as it ships
+    source    opens it anywhere
+    """
+
+    name: str
+    weights: str
+    dtype: str
+    geometry: RopeGeometry
+    native: Encoding
+    tokenizer: Any
+    model: LanguageModel
+    source: ModelSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contestants:
     """What a search has to beat, and what its schedules are laid over.
 
@@ -63,18 +84,18 @@ class Contestants:
     over: Candidate | None = None
 
     @classmethod
-    def of(cls, loaded: LoadedModel, length: int) -> "Contestants":
+    def of(cls, subject: Subject, length: int) -> "Contestants":
         """The published schedules, and the model's own encoding where it is not plain RoPE.
 
         Raises RopewalkError where nothing rotates, or the length is within the trained one.
         """
-        geometry = read_model(config_of(loaded.model)).rope().geometry()
+        geometry = subject.geometry
         if length <= geometry.trained_length:
             raise RopewalkError(
                 f"length {length} is within the trained length {geometry.trained_length}: expected "
                 "a longer one; nothing has to be extended up to there"
             )
-        own = Candidate.from_frequencies(native_of(loaded.model).rotation, length)
+        own = Candidate.from_frequencies(subject.native.rotation, length)
         known = fixed_schedules(geometry, length)
         shipped = () if own in {each.candidate for each in known} else (own,)
         return cls(
@@ -197,8 +218,7 @@ class Searched:
 
 
 def searched(
-    loaded: LoadedModel,
-    place: CheckpointSource,
+    subject: Subject,
     asked: Request,
     against: Contestants,
     length: int,
@@ -209,15 +229,15 @@ def searched(
     batch: int,
 ) -> Searched:
     """A search, its folder claimed. Raises RopewalkError for bad input."""
-    tokenizer = loaded.require_tokenizer()
+    tokenizer = subject.tokenizer
     scored = asked.tail_tokens or max(1, length // 4)
     read = [Document.read(text, tokenizer) for text in texts.search]
     kept = [Document.read(text, tokenizer) for text in texts.heldout]
     setting = Setting(
-        model=loaded.name,
-        trained_length=read_model(config_of(loaded.model)).rope().geometry().trained_length,
-        weights=identity(loaded),
-        dtype=place.dtype,
+        model=subject.name,
+        trained_length=subject.geometry.trained_length,
+        weights=subject.weights,
+        dtype=subject.dtype,
         documents=(*read, *kept),
         code_version=code_version(),
         protocol=Tail(tokens=scored, windows=1),
@@ -229,18 +249,18 @@ def searched(
         materials = Materials(tokens=Tokens.of(tokenizer), texts=prose)
         needles = generator("needle", materials), materials.tokens
     manifest = {**setting.manifest(), "command": "search", "length": length}
-    folder = Folder.open(Path(out or default_run_folder(loaded.name, "search")), manifest)
+    folder = Folder.open(Path(out or default_run_folder(subject.name, "search")), manifest)
     pieces: Stretches = [stretches(each, length) for each in read]
     tested: Stretches = [stretches(each, length) for each in kept]
     keys: Mapping[str, KeyTokens] = {}
     if objective.has("longppl"):
-        keys = _keys([*pieces, *tested], loaded, setting)
+        keys = _keys([*pieces, *tested], subject.model, setting)
         pieces = [_with(each, keys) for each in pieces]
         tested = [_with(each, keys) for each in tested]
     return Searched(
         bench=Bench(
             setting=setting,
-            source=place,
+            source=subject.source,
             store=RunFolder(folder),
             length=length,
             tokens=scored,
@@ -259,19 +279,13 @@ def searched(
     )
 
 
-def tokens_of(length: int | str, loaded: LoadedModel) -> int:
-    """``8x`` or a number of tokens, of a loaded model."""
-    geometry = read_model(config_of(loaded.model)).rope().geometry()
-    return length_in_tokens(length, geometry.trained_length)
-
-
-def _keys(texts: Stretches, loaded: LoadedModel, setting: Setting) -> Mapping[str, KeyTokens]:
+def _keys(texts: Stretches, model: LanguageModel, setting: Setting) -> Mapping[str, KeyTokens]:
     """Key tokens of each stretch that has any, found by the model as it ships."""
     trained = setting.trained_length
     every = tuple(each for text in texts for each in text)
     require_room(texts, 1)
     own = replace(setting, documents=every, protocol=Tail(tokens=max(1, trained // 4), windows=1))
-    task = longppl(own.task, TransformersScorer(loaded.model), trained, "the model as it ships")
+    task = longppl(own.task, model, trained, "the model as it ships")
     return {every[document].digest: key for (document, _), key in task.keys.items()}
 
 

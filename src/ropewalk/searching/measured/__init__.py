@@ -1,0 +1,1 @@
+"""A search whose callable measures cells: objectives, documents, plans and results on disk."""
