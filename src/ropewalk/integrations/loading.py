@@ -59,12 +59,7 @@ class LoadedModel:
 
     def require_tokenizer(self) -> "PreTrainedTokenizerBase":
         """The tokenizer; raises RopewalkError if the checkpoint has none."""
-        if self.tokenizer is None:
-            raise RopewalkError(
-                f"{self.name}: no tokenizer; expected tokenizer.json beside the weights; "
-                "copy it from the base model"
-            )
-        return self.tokenizer
+        return _required(self.tokenizer, self.name)
 
 
 def load_model(
@@ -98,6 +93,23 @@ def load_model(
         fingerprint=fingerprint(model),
         method=None if checkpoint.gguf_file else read_sidecar(checkpoint.folder),
     )
+
+
+def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer alone; RopewalkError as ``load_model``, and where there is none."""
+    checkpoint = fetch(source)
+    with quiet(), _explained(str(source)):
+        tokenizer = _tokenizer(checkpoint)
+    return _required(tokenizer, checkpoint.name)
+
+
+def _required(tokenizer: "PreTrainedTokenizerBase | None", name: str) -> "PreTrainedTokenizerBase":
+    if tokenizer is None:
+        raise RopewalkError(
+            f"{name}: no tokenizer; expected tokenizer.json beside the weights; "
+            "copy it from the base model"
+        )
+    return tokenizer
 
 
 def load_config(source: str | Path) -> dict[str, Any]:
