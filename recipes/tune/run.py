@@ -50,7 +50,7 @@ def _empty() -> dict[str, Any]:
         "environment": {
             "device": f"{platform.machine()} CPU, 1 thread",
             "torch": torch.__version__,
-            "dtype": "bfloat16 autocast in training, float32 in measuring",
+            "dtype": "float32",
         },
         "runs": {},
     }

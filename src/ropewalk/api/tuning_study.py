@@ -65,6 +65,7 @@ class Study:
             stage.method.encoding(geometry, context_length=stage.length, native=_own(loaded))
             stage.sampler.check(Lengths(trained=trained, target=stage.length))
         read_trained(request.parameters).check(loaded.model)
+        request.schedule(1, loaded.model.num_parameters())
         length = stages[-1].length
         train, measured = _texts(loaded, texts, heldout, length)
         return cls(

@@ -140,6 +140,15 @@ def tune(  # noqa: PLR0913  # one flag each
             help="Steps that a kill may cost; without it a tenth of a stage.",
         ),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD",
+            show_default=False,
+            help="Of forward and backward, over float32 weights: float32 or bfloat16; without it "
+            "bfloat16 on a GPU.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
     device: Device = None,
     as_json: Json = False,
@@ -177,6 +186,7 @@ def tune(  # noqa: PLR0913  # one flag each
             windows=windows,
             evaluate_every=evaluate_every,
             save_every=save_every,
+            precision=precision,
             seed=seed,
             **words,
         )

@@ -44,6 +44,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     caching = model.config.use_cache
     trainer = Tuner(
+        schedule,
         model=model,
         args=_arguments(schedule, folder, model.device),
         train_dataset=windows,

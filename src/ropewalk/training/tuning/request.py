@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
+import torch
+
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.spec import Spec, parse_spec
 from ropewalk.training.tuning.adapters import Everything, LowRank, Trained
@@ -20,6 +22,7 @@ _SAMPLERS: Mapping[str, Callable[..., PositionSampler]] = {
     CREAM.name: CREAM,
 }
 _TRAINED: Mapping[str, Callable[..., Trained]] = {"full": Everything, "lora": LowRank}
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _KEYS: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
     "cream": {"sigma": float},
     "lora": {"rank": int, "alpha": float, "targets": lambda text: tuple(text.split("/"))},
@@ -58,6 +61,7 @@ class TuneRequest:
     windows, tail_tokens  of the protocol ``tail``
     evaluate_every  steps between measurements; by default a quarter of a stage; 0 for none
     save_every      steps between checkpoints; by default a tenth of a stage
+    precision       of forward and backward, ``float32`` or ``bfloat16``; by default that on a GPU
 
     Raises RopewalkError for a word that says nothing.
     """
@@ -75,6 +79,7 @@ class TuneRequest:
     tail_tokens: int | None = None
     evaluate_every: int | None = None
     save_every: int | None = None
+    precision: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -83,6 +88,10 @@ class TuneRequest:
         for sampler in _listed(self.sampler):
             read_sampler(sampler)
         read_trained(self.parameters)
+        if self.precision not in (None, *_PRECISIONS):
+            raise RopewalkError(
+                f"precision {self.precision}: expected one of {', '.join(_PRECISIONS)}"
+            )
         words = (self.method, self.length, self.sampler, self.steps or 1)
         if any(len(_listed(each)) not in (1, self.stage_count) for each in words):
             counts = ", ".join(str(len(_listed(each))) for each in words)
@@ -129,6 +138,7 @@ class TuneRequest:
             learning_rate=default_learning_rate(parameters) if rate is None else rate,
             save_every=self.save_every or max(1, steps // 10),
             seed=self.seed,
+            precision=None if self.precision is None else _PRECISIONS[self.precision],
         )
 
 

@@ -2,7 +2,6 @@
 
 import time
 
-import torch
 from torch import nn
 
 from ropewalk.training.tuning.schedule import Schedule
@@ -23,10 +22,10 @@ def step_seconds(model: nn.Module, windows: TextWindows, schedule: Schedule) -> 
     model.train()
     for _ in range(2):
         started = time.monotonic()
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with schedule.autocast(device):
             loss = model(**inputs, use_cache=False).loss
         loss.backward()
-        float(loss)
+        loss.detach().item()
         seconds = time.monotonic() - started
     model.zero_grad()
     return OVERHEAD * seconds * schedule.batch / schedule.at_once

@@ -16,6 +16,7 @@ from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.training.tuning.schedule import Schedule
 
 WHOLE = "whole"
 PARAMETERS = "trained.safetensors"
@@ -26,10 +27,11 @@ class NotFinite(RopewalkError):
 
 
 class Tuner(Trainer):
-    """Trains in bfloat16 autocast over float32 weights, windows in the order of their numbers."""
+    """Trains in the precision of a schedule over float32 weights, windows in their order."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, schedule: Schedule, **kwargs: Any) -> None:
+        self.schedule = schedule
+        super().__init__(**kwargs)
         self.add_callback(_WholeCheckpoints())
 
     def compute_loss(
@@ -39,7 +41,7 @@ class Tuner(Trainer):
         return super().compute_loss(model, {**inputs, "use_cache": False}, *args, **rest)
 
     def compute_loss_context_manager(self) -> Any:
-        return torch.autocast(self.args.device.type, dtype=torch.bfloat16)
+        return self.schedule.autocast(self.args.device)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         loss = super().training_step(*args, **kwargs)
