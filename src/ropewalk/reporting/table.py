@@ -1,6 +1,6 @@
 """A comparison as tables for a terminal: readable without colour."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ropewalk.reporting.beside import Beside
 from ropewalk.reporting.records import CellView, Comparison, Table
 
 BEST = "*"
@@ -23,11 +24,11 @@ def comparison_table(document: Mapping[str, Any]) -> "ComparisonTable":
     The lowest of a column is bold, green and starred, and so is every method that is not worse
     (by the paired difference to it; in a document without, what reads the same); a column in
     which that is true of all has no star. A cell that failed is ``-`` with a number; the reasons
-    stand below.
+    stand below. Behind the lengths stands a task of another model, where there is one.
 
     Raises RopewalkError for a document that is not a comparison.
     """
-    return ComparisonTable(Comparison.of(document))
+    return ComparisonTable(Comparison.of(document), Beside.of(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +40,67 @@ class ComparisonTable:
     """
 
     comparison: Comparison
+    beside: Beside | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         notes = _reason_numbers(self.comparison)
         for table in self.comparison.tables:
             yield Text(self._title(table), style="bold")
-            for lengths in self._blocks(table, options.max_width):
-                yield _table(table, lengths, notes)
+            columns = [*self._lengths(table, notes), *self._others(table)]
+            for block in _blocks(table, columns, options.max_width):
+                yield _table(table, block)
         for reason, number in notes.items():
             yield Text(f"{_raised(number)} {reason}")
         yield Text(_caption(self.comparison), style="dim")
+        if self.beside is not None:
+            yield Text(self.beside.caption(), style="dim")
 
     def _title(self, table: Table) -> str:
         title = f"{self.comparison.model}: perplexity by context length"
         return f"{title}, mode {table.mode}" if len(self.comparison.tables) > 1 else title
 
-    def _blocks(self, table: Table, width: int) -> list[dict[int, str]]:
-        """Headers by length, in as many groups as the width asks for."""
-        names = min(max(len(method) for method in table.methods), NAME_WIDTH)
-        blocks: list[dict[int, str]] = []
-        left = 0
+    def _lengths(self, table: Table, notes: Mapping[str, int]) -> Iterator["_Column"]:
         for length in table.lengths:
             trained = length == self.comparison.trained_length
+            best = leaders(table, length)
+            cells = {m: _cell(table.cells.get((m, length)), best, notes) for m in table.methods}
             header = f"{length:,} \n(trained) " if trained else f"{length:,} "
-            needed = 1 + max(map(len, (*header.split("\n"), *_column(table, length))))
-            if not blocks or left < needed:
-                blocks.append({})
-                left = width - names - 3
-            blocks[-1][length] = header
-            left -= needed
-        return blocks
+            yield _Column(header=header, cells=cells)
+
+    def _others(self, table: Table) -> Iterator["_Column"]:
+        if self.beside is None:
+            return
+        for length, header in self.beside.columns(table.mode).items():
+            shown = {m: self.beside.cells.get((table.mode, m, length), "") for m in table.methods}
+            yield _Column(header=header, cells={m: Text(text) for m, text in shown.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """What stands above it, and in it by method."""
+
+    header: str
+    cells: Mapping[str, Text]
+
+    @property
+    def width(self) -> int:
+        """With the blank before it, and room for a star in each cell."""
+        texts = (each.plain.rstrip(f"{BEST} ") + BEST for each in self.cells.values())
+        return 1 + max(map(len, (*self.header.split("\n"), *texts)))
+
+
+def _blocks(table: Table, columns: Sequence[_Column], width: int) -> list[list[_Column]]:
+    """In as many groups as the width asks for."""
+    names = min(max(len(method) for method in table.methods), NAME_WIDTH)
+    blocks: list[list[_Column]] = []
+    left = 0
+    for column in columns:
+        if not blocks or left < column.width:
+            blocks.append([])
+            left = width - names - 3
+        blocks[-1].append(column)
+        left -= column.width
+    return blocks
 
 
 def perplexity_text(ppl: float) -> str:
@@ -78,22 +110,14 @@ def perplexity_text(ppl: float) -> str:
     return f"{ppl:,.{0 if ppl >= 1000 else 1 if ppl >= 100 else 2}f}"
 
 
-def _table(table: Table, headers: Mapping[int, str], notes: Mapping[str, int]) -> RichTable:
+def _table(table: Table, columns: Sequence[_Column]) -> RichTable:
     rich = RichTable(box=box.SIMPLE_HEAD, padding=0)
     rich.add_column("method", overflow="fold")
-    for header in headers.values():
-        rich.add_column(header, justify="right", no_wrap=True)
-    best = {length: leaders(table, length) for length in headers}
+    for column in columns:
+        rich.add_column(column.header, justify="right", no_wrap=True)
     for method in table.methods:
-        row = [_cell(table.cells.get((method, n)), best[n], notes) for n in headers]
-        rich.add_row(Text(method), *row)
+        rich.add_row(Text(method), *(column.cells[method] for column in columns))
     return rich
-
-
-def _column(table: Table, length: int) -> list[str]:
-    """What the cells of a length read, with room for a star."""
-    shown = (_shown(table.cells.get((method, length))) for method in table.methods)
-    return [f"{text or '-'}{BEST}" for text in shown]
 
 
 def _cell(cell: CellView | None, best: frozenset[str], notes: Mapping[str, int]) -> Text:

@@ -21,12 +21,13 @@ CAPTIONS = {
 
 
 def task_tables(document: Mapping[str, Any]) -> Iterator[RichTable]:
-    """A table for each task and mode. A cell is the metric, then of generation the right answers.
+    """A table for each task and mode of the document's model. A cell is the metric, then of
+    generation the right answers.
 
     The last column is the effective length: the largest measured one up to which every depth is
     retrieved at every length.
     """
-    records = [record for record in document["cells"] if "task" in record]
+    records = [each for each in document["cells"] if "task" in each and "model" not in each]
     for task, mode in dict.fromkeys((each["task"], each["mode"]) for each in records):
         yield _table(task, mode, [r for r in records if (r["task"], r["mode"]) == (task, mode)])
 
