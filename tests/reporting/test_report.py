@@ -131,6 +131,19 @@ def test_one_table_for_each_mode():
     assert "mode" not in rendered(document(ROWS))
 
 
+def test_a_task_of_another_model_stands_behind_the_lengths():
+    given = document({"none": (180.0, 310.0), "linear": (204.0, 220.0)}, lengths=(256, 1024))
+    asked = {"task": "induction", "model": "toy", "mode": "full", "trials": 20, "length": 1024}
+    given["cells"] += [
+        {**cell("none", 1024, None), **asked, "value": 0.35, "status": "ok"},
+        {**cell("linear", 1024, None), **asked, "value": None},
+    ]
+    text = rendered(given)
+    assert row(text, "none") == ["none", "180.0*", "310.0", "35%"]
+    assert row(text, "linear") == ["linear", "204.0", "220.0*", "-", "(failed)"]
+    assert "bundled model toy" in text
+
+
 def test_the_caption_names_what_was_scored():
     text = " ".join(rendered(document(ROWS)).split())
     assert "tail:tokens=128,windows=8: 1,024 tokens scored in each cell, 1 document" in text

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ropewalk.api.checkpoints import ModelInMemory
+from ropewalk.api.compared import CompareResult, beside, shows_retrieval, with_toy
 from ropewalk.api.origin import document_origin
 from ropewalk.api.preparing import Asked, Prepared, Words, opened, prepared, run_of
-from ropewalk.data import toy_model
 from ropewalk.evaluation.budget import Budget
 from ropewalk.evaluation.cells import Record
 from ropewalk.evaluation.differences import differences, to_best
@@ -19,20 +19,17 @@ from ropewalk.evaluation.documents import Document, Tokenizer
 from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.measure import dry_run, measure
 from ropewalk.evaluation.progress import Progress, Silent
-from ropewalk.evaluation.request import DEFAULT_METHODS, Line, Request
+from ropewalk.evaluation.request import Line, Request
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore, RunFolder
-from ropewalk.evaluation.tasks.induction import Induction
 from ropewalk.evaluation.tasks.made import write_samples
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.wrappers import measured
 from ropewalk.reporting.files import write_csv, write_json
 from ropewalk.reporting.plots import write_curves
 from ropewalk.reporting.records import PLAIN, loss_records
-
-SHOWN_TASK = Induction.name
-SHOWN_LENGTHS = ("1x", "4x")
-"""What the toy model is asked beside the demo model, and where, unless lengths are given."""
+from ropewalk.reporting.task_plots import write_tasks
+from ropewalk.reporting.tasks import context_gains, effective_lengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +40,6 @@ class How:
     executor: Executor | None
     batch: int
     begun: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompareResult:
-    """A finished comparison.
-
-    document  what ``ropewalk compare --json`` prints
-    run_dir   the run folder
-    """
-
-    document: dict[str, Any]
-    run_dir: Path
-
-    @property
-    def records(self) -> list[Record]:
-        """One record a cell."""
-        return list(self.document["cells"])
 
 
 def compare(  # noqa: PLR0913 (one parameter an option)
@@ -132,23 +112,25 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     )
     how = How(progress=progress or Silent(), executor=executor, batch=batch, begun=begun)
     result = _measured(asked, how)
-    if _shows_retrieval(asked):
-        toy = _measured(_beside(asked, result.run_dir), replace(how, batch=max(batch, trials)))
-        result = _with_toy(result, toy)
-    _write(result)
-    return result
+    if shows_retrieval(asked):
+        toy = _measured(beside(asked, result.run_dir), replace(how, batch=max(batch, trials)))
+        result = with_toy(result, toy)
+    return _written(result)
 
 
-def plan_compare(source: str | Path | nn.Module | None = None, **words: Any) -> CompareResult:
+def plan_compare(
+    source: str | Path | nn.Module | None = None, *, batch: int = 1, **words: Any
+) -> CompareResult:
     """What ``compare`` would do: its cells, done or with estimated seconds. Writes nothing.
 
-    words  as ``compare`` takes them
+    batch, words  as ``compare`` takes them
     """
     asked = Asked.of(source, **words)
-    planned = _planned(asked)
-    if not _shows_retrieval(asked):
+    planned = _planned(asked, batch)
+    if not shows_retrieval(asked):
         return planned
-    return _with_toy(planned, _planned(_beside(asked, planned.run_dir)))
+    toy = beside(asked, planned.run_dir)
+    return with_toy(planned, _planned(toy, max(batch, toy.materials.trials)))
 
 
 def perplexity(  # noqa: PLR0913 (one parameter an option)
@@ -232,9 +214,9 @@ def _measured(asked: Asked, how: How) -> CompareResult:
     return CompareResult(document=document, run_dir=run_dir)
 
 
-def _planned(asked: Asked) -> CompareResult:
+def _planned(asked: Asked, batch: int) -> CompareResult:
     ready = prepared(asked)
-    run, run_dir = ready.run.in_parts(1), ready.run_dir
+    run, run_dir = ready.run.in_parts(batch), ready.run_dir
     exists = (run_dir / "run.json").is_file()
     store = RunFolder.open(run_dir, run.setting) if exists else NoStore()
     cells = dry_run(run.setting, run.series, ready.source, store, ready.timed())
@@ -249,43 +231,19 @@ def _document(ready: Prepared, records: list[Record]) -> dict[str, Any]:
     return document
 
 
-def _shows_retrieval(asked: Asked) -> bool:
-    """The demo model retrieves nothing, so that a task of it would show nothing."""
-    return asked.place is None and not asked.request.tasks and not asked.request.lines
-
-
-def _beside(asked: Asked, run_dir: Path) -> Asked:
-    """The same methods and modes, asked of the toy model."""
-    request = replace(
-        asked.request,
-        tasks=(SHOWN_TASK,),
-        lengths=asked.request.lengths or SHOWN_LENGTHS,
-        methods=asked.request.methods or DEFAULT_METHODS,
-        protocol="tail",
-        windows=None,
-        tail_tokens=None,
-        stride=None,
-    )
-    materials = replace(asked.materials, texts=(), questions=None, evaluator=None)
-    out = run_dir / toy_model().name
-    return replace(asked, place=toy_model(), request=request, materials=materials, out=out)
-
-
-def _with_toy(result: CompareResult, toy: CompareResult) -> CompareResult:
-    """The cells of both, those of the toy model marked as its own."""
-    cells = [{**cell, "model": toy.document["model"]} for cell in toy.records]
-    merged = {"cells": [*result.records, *cells]}
-    for name in {"differences", "to_best"} & set(result.document):
-        merged[name] = [*result.document[name], *toy.document[name]]
-    return replace(result, document={**result.document, **merged})
-
-
-def _write(result: CompareResult) -> None:
-    """Tables and pictures."""
-    write_json(result.document, result.run_dir)
-    write_csv(result.document, result.run_dir)
-    if any(record["status"] == "ok" for record in loss_records(result.document)):
-        write_curves(result.document, result.run_dir)
+def _written(result: CompareResult) -> CompareResult:
+    """What the cells come to together; tables and pictures in the run folder."""
+    document = {
+        **result.document,
+        "effective_lengths": effective_lengths(result.document),
+        "context_gains": context_gains(result.document),
+    }
+    write_json(document, result.run_dir)
+    write_csv(document, result.run_dir)
+    if any(record["status"] == "ok" for record in loss_records(document)):
+        write_curves(document, result.run_dir)
+    write_tasks(document, result.run_dir)
+    return replace(result, document=document)
 
 
 def _baseline(run: Run) -> str:

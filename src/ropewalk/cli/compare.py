@@ -95,6 +95,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         "dtype": dtype.value,
         "device": device,
         "bos": bos,
+        "batch": batch,
     }
     if task:
         tasks = {"tasks": task, "trials": trials, "questions": questions}
@@ -104,7 +105,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         document = _planned(model, request)
     else:
         limit = {} if budget is None else {"budget": budget}
-        document = _measured(model, {**request, "batch": batch, **limit})
+        document = _measured(model, {**request, **limit})
     if as_json:
         print_json(document)
     elif dry_run:

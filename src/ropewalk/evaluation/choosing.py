@@ -11,7 +11,7 @@ Lengths within the trained length leave nothing to extend: there, methods show w
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Choice:
     @property
     def budget(self) -> float:
         """Seconds after which nothing more begins, whatever was estimated."""
-        return max(SECONDS, 2 * self.seconds)
+        return SECONDS if self.seconds <= SHARE * SECONDS else 2 * self.seconds
 
     def record(self) -> dict[str, Any]:
         """As a JSON object; ``flags`` and ``whole`` are what a command adds to ask for them."""
@@ -86,8 +86,8 @@ class Choice:
             return cls(
                 asked=request,
                 probe=Probe(**content["probe"]),
-                request=replace(request, **content["request"]),
-                whole=replace(request, **content["whole"]),
+                request=_asked(request, content["request"]),
+                whole=_asked(request, content["whole"]),
                 seconds=float(content["seconds"]),
                 whole_seconds=float(content["whole_seconds"]),
             )
@@ -208,3 +208,12 @@ def _words(request: Request) -> dict[str, Any]:
         "lengths": list(request.lengths),
         "windows": request.windows,
     }
+
+
+def _asked(request: Request, words: Mapping[str, Any]) -> Request:
+    return replace(
+        request,
+        methods=tuple(words["methods"]),
+        lengths=tuple(words["lengths"]),
+        windows=words["windows"],
+    )

@@ -1,6 +1,7 @@
 """Cells of tasks as tables for a terminal: a task by method and length."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from rich import box
@@ -30,6 +31,49 @@ def task_tables(document: Mapping[str, Any]) -> Iterator[RichTable]:
     records = [each for each in document["cells"] if "task" in each and "model" not in each]
     for task, mode in dict.fromkeys((each["task"], each["mode"]) for each in records):
         yield _table(task, mode, [r for r in records if (r["task"], r["mode"]) == (task, mode)])
+
+
+def effective_lengths(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One object for each retrieval task, method and mode: its effective ``length`` or null."""
+    own: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for each in document["cells"]:
+        if each.get("task") not in (None, LONGPPL):
+            key = (each["task"], each["method"], each["mode"], each.get("model"))
+            own.setdefault(key, []).append(each)
+    return [
+        {
+            **({} if model is None else {"model": model}),
+            "task": task,
+            "method": method,
+            "mode": mode,
+            "length": effective_length(records),
+        }
+        for (task, method, mode, model), records in own.items()
+    ]
+
+
+def context_gains(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each further stretch of context is worth to a method, nats a token of all targets of
+    ``longppl``: one object for each two neighbouring lengths that were measured.
+
+        nats = gain at ``to`` - gain at ``from``       of tokens at distances ``from`` to ``to``
+    """
+    ran = [e for e in document["cells"] if e.get("task") == LONGPPL and e["status"] == "ok"]
+    gains = []
+    for method, mode in dict.fromkeys((each["method"], each["mode"]) for each in ran):
+        own = [each for each in ran if (each["method"], each["mode"]) == (method, mode)]
+        own.sort(key=lambda each: int(each["length"]))
+        gains += [
+            {
+                "method": method,
+                "mode": mode,
+                "from": near["length"],
+                "to": far["length"],
+                "nats": far["longppl"]["gain"] - near["longppl"]["gain"],
+            }
+            for near, far in pairwise(own)
+        ]
+    return gains
 
 
 def effective_length(records: Sequence[Mapping[str, Any]]) -> int | None:

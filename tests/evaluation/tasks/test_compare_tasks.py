@@ -7,7 +7,7 @@ import pytest
 from ropewalk import api
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.reporting.tasks import effective_length, task_tables
+from ropewalk.reporting.tasks import context_gains, effective_length, task_tables
 
 REQUEST = {
     "methods": ["none", "linear"],
@@ -90,6 +90,50 @@ def test_the_effective_length_is_the_largest_at_which_every_depth_is_retrieved()
     assert effective_length([record(512, 1.0, 0.8), record(256, 1.0, 1.0)]) == 256
     assert effective_length([record(256, 0.5, 1.0), record(512, 1.0, 1.0)]) is None
     assert effective_length([record(256, 1.0), record(512, status="failed")]) == 256
+
+
+def test_effective_lengths_stand_in_the_document_by_task_method_and_mode(run):
+    found = run.document["effective_lengths"]
+    assert [(e["task"], e["method"], e["mode"]) for e in found] == [
+        (task, method, "full") for task in REQUEST["tasks"] for method in REQUEST["methods"]
+    ]
+    assert all(e["length"] in (None, *REQUEST["lengths"]) for e in found)
+
+
+def test_the_gain_of_a_stretch_of_context_is_what_it_adds_to_the_gain():
+    cells = [
+        {
+            "task": "longppl",
+            "method": method,
+            "mode": "full",
+            "length": length,
+            "status": "ok",
+            "longppl": {"gain": gain},
+        }
+        for method, gains in {"none": (0.5, -1.0), "yarn": (0.25, 0.5)}.items()
+        for length, gain in zip((512, 256), reversed(gains), strict=True)
+    ]
+    found = [(e["method"], e["from"], e["to"], e["nats"]) for e in context_gains({"cells": cells})]
+    assert found == [("none", 256, 512, -1.5), ("yarn", 256, 512, 0.25)]
+
+
+def test_every_task_has_its_pictures(run):
+    for task in REQUEST["tasks"]:
+        assert (run.run_dir / f"task-{task}.png").read_bytes().startswith(b"\x89PNG")
+        drawn = (run.run_dir / f"task-{task}.svg").read_text("utf-8")
+        assert all(f"<!-- {word} -->" in drawn for word in ("none", "linear", "64", "128"))
+
+
+def test_beside_the_demo_model_the_toy_model_retrieves_and_its_cells_say_so(tmp_path):
+    asked = {"methods": ["none"], "lengths": [64], "trials": 2}
+    found = api.compare(out=tmp_path / "run", windows=2, tail_tokens=8, **asked)
+    (loss, task) = found.records
+    assert "task" not in loss
+    assert (task["task"], task["model"], task["status"]) == ("induction", "toy", "ok")
+    planned = api.plan_compare(out=tmp_path / "run", windows=2, tail_tokens=8, **asked)
+    assert [each["status"] for each in planned.records] == ["ok", "ok"]
+    alone = api.compare(out=tmp_path / "alone", tasks=["loss"], windows=2, tail_tokens=8, **asked)
+    assert len(alone.records) == 1
 
 
 def test_a_table_a_task(run):
