@@ -19,7 +19,7 @@ from recipes.run import environment
 
 LENGTH = "8x"
 DOCUMENTS = (4, 4, 16)
-EVALUATIONS = {"ramp": None, "evolution": 200, "cmaes": 60, "gradient": 60, "segments": 60}
+EVALUATIONS = {"ramp": None, "evolution": 100, "cmaes": 40, "gradient": 40, "segments": 40}
 """Budgets of the ways, each on all search documents; None: to the way's own end. The published
 evolution has 1,344, far more than two cores do in an hour."""
 RESULT = "search-demo"

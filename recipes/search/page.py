@@ -1,0 +1,121 @@
+"""What searches of the demo model found, for docs/adapt.md; with three pictures.
+
+python -m recipes.pages search
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recipes.pages import IMAGES, ROOT, Blocks, result, table, where
+from recipes.search.run import RESULT
+from ropewalk.reporting.figures import write_figure
+from ropewalk.reporting.searches import draw_descent, draw_factors
+
+ADAPT = ROOT / "docs" / "adapt.md"
+DEFAULT, PUBLISHED = "ramp", "evolution"
+PUBLISHED_EVALUATIONS = 1344
+
+
+def blocks() -> Blocks:
+    document = result(RESULT)
+    searches: Mapping[str, Any] = document["searches"]
+    _draw(searches)
+    first = searches[DEFAULT]
+    parts = first["documents"]
+    texts = ", ".join(Path(name).stem for name in document["heldout"])
+    setting = (
+        f"Demo model at {first['length']:,} tokens, {first['length'] // first['trained_length']} "
+        f"times its trained length; searched on {parts['search']} stretches of the demo book, "
+        f"chosen on {parts['choice']}, tested on {parts['test']} of other texts ({texts}); the last "
+        f"{first['tail_tokens']} tokens of each are scored ({where(document)}). With "
+        f"`{DEFAULT}`: {first['verdict']}.\n\n"
+    )
+    pictures = (
+        "\n![Factors by pair](images/search-factors.svg)\n"
+        "\n![Best loss against tokens measured](images/search-demo.svg)\n"
+    )
+    return {
+        ADAPT: {
+            "search-demo": setting
+            + _ways(searches)
+            + "\n"
+            + _against_the_published(searches)
+            + pictures,
+            "search-schedules": _schedules(first),
+        }
+    }
+
+
+def _draw(searches: Mapping[str, Any]) -> None:
+    write_figure(draw_factors(searches[DEFAULT]), IMAGES / "search-factors.svg")
+    write_figure(draw_descent(list(searches.values())), IMAGES / "search-demo.svg")
+
+
+def _ways(searches: Mapping[str, Any]) -> str:
+    rows = []
+    for way, document in searches.items():
+        chosen = document["rows"][0]
+        rows.append(
+            [
+                f"`{way}`",
+                f"{document['evaluations']:.0f}",
+                f"{document['token_evaluations'] / 1e6:.2f}",
+                *(f"{chosen[part]:.4f}" for part in ("search", "choice", "test")),
+                _apart(chosen["to_best_fixed"]),
+                _apart(chosen["to_ramp"]),
+            ]
+        )
+    header = ["way", "evaluations", "million tokens", "search", "choice", "test"]
+    best = searches[DEFAULT]["best_fixed"]
+    return table([*header, f"to `{best}`", "to the closed-form ramp"], rows)
+
+
+def _schedules(document: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            f"`{row['name']}`",
+            f"{row['attention_factor']:.4g}",
+            *("-" if row[part] is None else f"{row[part]:.4f}" for part in ("search", "test")),
+            _apart(row["to_best_fixed"]),
+        ]
+        for row in document["rows"]
+    ]
+    header = ["schedule", "magnitude", "search", "test", "to the best fixed one"]
+    return table(header, rows)
+
+
+def _against_the_published(searches: Mapping[str, Any]) -> str:
+    """Tokens that the default way took to the loss that the published evolution ended with."""
+    if PUBLISHED not in searches:
+        return ""
+    evolution, ours = searches[PUBLISHED], searches[DEFAULT]
+    reached = evolution["curve"][-1]["value"]
+    tokens = next(
+        (
+            point["units"] * ours["tokens_each"]
+            for point in ours["curve"]
+            if point["value"] <= reached
+        ),
+        None,
+    )
+    took = evolution["token_evaluations"]
+    whole = PUBLISHED_EVALUATIONS * evolution["documents"]["search"] * evolution["tokens_each"]
+    cut = (
+        f"LongRoPE's evolution was cut after {evolution['evaluations']:.0f} of its "
+        f"{PUBLISHED_EVALUATIONS:,} evaluations ({took / 1e6:.2f} of {whole / 1e6:.1f} million "
+        f"tokens), at {reached:.4f} nats on the search documents. "
+    )
+    if tokens is None:
+        return f"{cut}The default way did not reach that.\n"
+    return (
+        f"{cut}The default way was there, or below, after {tokens / 1e6:.2f} million tokens, the "
+        f"fixed schedules among them: {tokens / took:.2f} of what the cut run took.\n"
+    )
+
+
+def _apart(difference: Mapping[str, Any] | None) -> str:
+    if difference is None:
+        return "-"
+    low, high = difference["ci95"]
+    return f"{difference['value']:+.4f} ({low:+.4f} to {high:+.4f})"
