@@ -27,8 +27,8 @@ def blocks() -> Blocks:
     setting = (
         f"Demo model at {first['length']:,} tokens, {first['length'] // first['trained_length']} "
         f"times its trained length; searched on {parts['search']} stretches of the demo book, "
-        f"chosen on {parts['choice']}, tested on {parts['test']} of other texts ({texts}); the last "
-        f"{first['tail_tokens']} tokens of each are scored ({where(document)}). With "
+        f"chosen on {parts['choice']}, tested on {parts['test']} of other texts ({texts}); the "
+        f"last {first['tail_tokens']} tokens of each are scored ({where(document)}). With "
         f"`{DEFAULT}`: {first['verdict']}.\n\n"
     )
     pictures = (
