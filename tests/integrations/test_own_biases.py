@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 from torch.testing import assert_close
 from transformers import (
     BloomConfig,
@@ -31,8 +32,10 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 import ropewalk as rw
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.passes import FullPass
 from ropewalk.integrations.own_biases import _Slopes
 from ropewalk.integrations.own_positions import own_positions, positions_of_config
+from ropewalk.integrations.scoring import TransformersScorer
 
 HEADS = 6  # no power of two: the further slopes lie between the others
 ALIBI = {
@@ -219,6 +222,17 @@ def test_a_learned_table_ends_where_it_ends(family):
         assert torch.equal(model(ids[:, :16]).logits, before)
         with pytest.raises(RopewalkError, match="20 tokens in a model"):
             model(ids)
+
+
+@pytest.mark.parametrize("family", [*ALIBI, *LEARNED])
+def test_losses_are_those_of_the_family_itself(family):
+    model, ids = made({**ALIBI, **LEARNED}[family]), token_ids()
+    with rw.extend(model, "native"):
+        losses = TransformersScorer(model).token_losses(ids, 4, FullPass())
+    with torch.no_grad():
+        logits = model(ids).logits[:, 3:-1].transpose(1, 2)
+    expected = functional.cross_entropy(logits.double(), ids[:, 4:], reduction="none")
+    assert_close(losses.double(), expected, **SAME)
 
 
 @pytest.mark.parametrize(

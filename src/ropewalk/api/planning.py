@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.api.shapes import shape_of
+from ropewalk.api.shapes import positions_of, shape_of
 from ropewalk.planning.fitting import memory_in_bytes
 from ropewalk.planning.plan import plan_model
 from ropewalk.planning.weights import weight_bytes
@@ -26,11 +26,12 @@ def plan(
     memory  bytes, or text such as 24GB, for the longest context that fits
 
     The other arguments, the result and the errors: see ``ropewalk.planning.plan.plan_model``.
+    ``positions`` are those of ``inspect``.
     """
-    asked = memory is not None
+    shape, asked = shape_of(config), memory is not None
     local = isinstance(config, str | Path) and Path(config).exists()
-    return plan_model(
-        shape_of(config),
+    document = plan_model(
+        shape,
         length,
         batch=batch,
         dtype=dtype,
@@ -38,3 +39,4 @@ def plan(
         memory=memory_in_bytes(str(memory)) if asked else None,
         weights=weight_bytes(Path(str(config))) if asked and local else None,
     )
+    return {**document, "positions": [each.document() for each in positions_of(shape)]}

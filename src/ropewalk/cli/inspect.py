@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ropewalk.cli.options import Json, Length, Method, ModelOrConfig, read_length
-from ropewalk.cli.output import number, print_fields, print_json, print_table
+from ropewalk.cli.output import number, print_fields, print_json, print_positions, print_table
 from ropewalk.integrations.sources import locate
 
 INSPECT_EXAMPLES = """\b
@@ -81,6 +81,7 @@ def _print(document: Mapping[str, Any]) -> None:
     pairs = document["pairs"]
     if not document["rotates"]:
         typer.echo(f"Nothing rotates: {document['reason']}.")
+        print_positions(document["positions"])
         return
     rows = [
         row

@@ -68,3 +68,10 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_positions(positions: Sequence[Mapping[str, Any]]) -> None:
+    """What a model has where nothing rotates, what limits it, and what changes it untrained."""
+    for each in positions:
+        methods = ", ".join(each["methods"]) or "nothing"
+        typer.echo(f"{each['kind']}: {each['limit']}. Without training: {methods}.")

@@ -8,7 +8,7 @@ import typer
 from ropewalk.cli.export import pasted
 from ropewalk.cli.lengths import tokens_of
 from ropewalk.cli.options import Json, ModelOrConfig, read_length
-from ropewalk.cli.output import number, print_json, print_table
+from ropewalk.cli.output import number, print_json, print_positions, print_table
 from ropewalk.integrations.sources import locate
 
 PLAN_EXAMPLES = """\b
@@ -84,6 +84,7 @@ def plan(
 
 def _print(document: Mapping[str, Any]) -> None:
     typer.echo(document["summary"])
+    print_positions(document["positions"])
     for line in (*_lengths(document), *_prices(document), *_base(document["base"])):
         typer.echo(line)
     if document["needed"]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 
 class _Replay(nn.Module):
@@ -15,8 +15,13 @@ class _Replay(nn.Module):
         super().__init__()
         self.states = torch.empty(0)
 
-    def forward(self, *args: object, **kwargs: object) -> BaseModelOutputWithPast:
-        return BaseModelOutputWithPast(last_hidden_state=self.states)
+    @property
+    def decoder(self) -> "_Replay":
+        """Itself: OPT's head asks the decoder in its model."""
+        return self
+
+    def forward(self, *args: object, **kwargs: object) -> BaseModelOutputWithPastAndCrossAttentions:
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self.states)
 
 
 @contextmanager
