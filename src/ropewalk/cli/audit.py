@@ -20,6 +20,7 @@ AUDIT_EXAMPLES = """\b
 Examples:
   ropewalk audit ./my-model
   ropewalk audit config.json --length 131072 --strict
+  ropewalk audit model.gguf --against config.json
 """
 
 
@@ -35,6 +36,15 @@ def audit(
             show_default=False,
             help="Layers of this type, where a config has several: full_attention, "
             "sliding_attention.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="CONFIG",
+            show_default=False,
+            help="The config.json that a .gguf file was converted from: show what was lost.",
         ),
     ] = None,
     strict: Annotated[
@@ -57,7 +67,7 @@ def audit(
     if isinstance(wanted, str):
         trained_length = api.inspect(config, layer_type=layer_type)["trained_length"]
         wanted = length_in_tokens(wanted, trained_length)
-    document = api.audit(config, wanted, layer_type)
+    document = api.audit(model_or_config, wanted, layer_type, against=against)
     if as_json:
         print_json(document)
     else:

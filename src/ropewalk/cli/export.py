@@ -68,7 +68,14 @@ def export(
         document = api.export(config, method, engine, tokens)
     else:
         with bar() as told:
-            document = api.export(model_or_config, method, engine, tokens, out=out, told=told)
+            document = api.export(
+                model_or_config,
+                method,
+                engine,
+                tokens,
+                out=out,
+                advanced=lambda share: told(f"writing {out.name}", share),
+            )
     if as_json:
         print_json(document)
     elif out is None:

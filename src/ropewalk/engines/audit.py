@@ -3,7 +3,7 @@
 from typing import Any
 
 from ropewalk.configs.shape import ModelShape
-from ropewalk.engines.answer import TwoTables
+from ropewalk.engines.answer import EngineAnswer, TwoTables
 from ropewalk.engines.findings.finding import Evidence, Finding
 from ropewalk.engines.findings.table import findings
 from ropewalk.engines.reading import Reading
@@ -32,13 +32,18 @@ def audit_model(
     return {
         "engines": {
             name: {
-                **{field: _plain(getattr(answer, field)) for field in _FIELDS},
+                **plain_answer(answer),
                 "inv_freq_difference": reference and evidence.difference(name, reference),
             }
             for name, answer in answers.items()
         },
-        "findings": [_finding(finding) for finding in findings(evidence)],
+        "findings": [plain_finding(finding) for finding in findings(evidence)],
     }
+
+
+def plain_answer(answer: EngineAnswer) -> dict[str, Any]:
+    """An answer as JSON has it."""
+    return {field: _plain(getattr(answer, field)) for field in _FIELDS}
 
 
 def _without_rotation(reason: str) -> dict[str, Any]:
@@ -73,7 +78,8 @@ def _plain(value: object) -> object:
     return value
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def plain_finding(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON has it."""
     return {
         "id": finding.id,
         "severity": finding.severity.name.lower(),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ropewalk.configs.gguf import config_of, dropped_scaling, read_header
+from ropewalk.configs.gguf import GGUFHeader, config_of, dropped_scaling, read_header
 from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
@@ -123,6 +123,14 @@ def load_config(source: str | Path) -> dict[str, Any]:
         return read_config(config_file(place))
     with _explained(str(source)):
         return config_of(read_header(place.folder / place.gguf_file))
+
+
+def gguf_header(source: str | Path) -> GGUFHeader | None:
+    """The header of a .gguf file; None for a source of another kind."""
+    place = locate(source)
+    if not isinstance(place, Checkpoint) or place.gguf_file is None:
+        return None
+    return read_header(place.folder / place.gguf_file)
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from ropewalk.engines.answer import ENGINE_NAMES, TRANSFORMERS, VLLM, EngineAnswer, TwoTables
 from ropewalk.engines.reading import Reading
@@ -142,12 +142,13 @@ class Sighting(NamedTuple):
     severity: Severity | None = None
 
 
+Seen = TypeVar("Seen")
 Look = Callable[[Evidence], Iterator[Sighting]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """One kind of finding.
+class Kind(Generic[Seen]):
+    """One kind of finding in a config, or in whatever else its look takes.
 
     severity  unless a sighting says otherwise
     meaning   what it says, in one line, for the table in the documentation
@@ -158,9 +159,9 @@ class Kind:
     severity: Severity
     meaning: str
     remedy: str
-    look: Look
+    look: Callable[[Seen], Iterator[Sighting]]
 
-    def findings(self, evidence: Evidence) -> Iterator[Finding]:
+    def findings(self, evidence: Seen) -> Iterator[Finding]:
         for seen in self.look(evidence):
             if seen.engines:
                 yield Finding(
@@ -172,8 +173,10 @@ class Kind:
                 )
 
 
-def _kind(severity: Severity, id: str, meaning: str, remedy: str) -> Callable[[Look], Kind]:
-    def kind(look: Look) -> Kind:
+def _kind(
+    severity: Severity, id: str, meaning: str, remedy: str
+) -> Callable[[Look], Kind[Evidence]]:
+    def kind(look: Look) -> Kind[Evidence]:
         return Kind(id=id, severity=severity, meaning=meaning, remedy=remedy, look=look)
 
     return kind

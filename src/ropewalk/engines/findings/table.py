@@ -15,7 +15,7 @@ from ropewalk.engines.findings import (
 )
 from ropewalk.engines.findings.finding import Evidence, Finding, Kind
 
-FINDINGS: Mapping[str, Kind] = MappingProxyType(
+FINDINGS: Mapping[str, Kind[Evidence]] = MappingProxyType(
     {
         kind.id: kind
         for part in (errors, dynamic, magnitudes, latent, ramps, longrope, keys, lengths)

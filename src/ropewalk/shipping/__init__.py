@@ -1,0 +1,1 @@
+"""Checkpoints on the disk that state a method: audited as they lie there."""
