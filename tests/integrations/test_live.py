@@ -120,3 +120,72 @@ def test_a_model_in_training_stays_in_training():
         logits = model(ids).logits
         functional.cross_entropy(logits[0, :-1], ids[0, 1:]).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def slowed(q, k, cos, sin, unsqueeze_dim=1):
+    """A tool's own rotation: positions divided by 4, from cos and sin of the stock module."""
+    angles = torch.atan2(sin, cos)
+    turned = []
+    for x in (q, k):
+        pairs = torch.complex(*x.double().chunk(2, dim=-1))
+        # The first position of a run is 0; phases are unwrapped along it.
+        wave = torch.polar(torch.ones_like(angles), angles)[:, None, :, : pairs.shape[-1]]
+        turned.append(rotated_by(pairs, wave).to(x.dtype))
+    return tuple(turned)
+
+
+def rotated_by(pairs, wave):
+    found = pairs * wave
+    return torch.cat([found.real, found.imag], dim=-1)
+
+
+def test_a_tool_that_replaces_the_rotation_itself_is_seen(monkeypatch):
+    """The rotary module answers as ever; what turns queries is another function."""
+    from transformers.models.llama import modeling_llama
+
+    model = tiny(num_hidden_layers=2)
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", lambda q, k, *_: (q, k))
+    with pytest.raises(rw.RopewalkError, match="no layer turns its queries"):
+        rw.assert_encoding(model, "none")
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", slowed)
+    rw.assert_encoding(model, "none")  # the same rotation by another function
+
+
+def test_a_tool_that_counts_positions_itself_is_seen(monkeypatch):
+    """It ignores cos and sin, and rotates at a quarter of each doubling's position."""
+    from transformers.models.llama import modeling_llama
+
+    theta = 1e4 ** -(torch.arange(0, 16, 2).double() / 16)
+    places = torch.tensor([0, *(2**k for k in range(8))]).double()
+
+    def own(q, k, cos, sin, unsqueeze_dim=1):
+        angles = places[: q.shape[2], None] / 4 * theta
+        wave = torch.polar(torch.ones_like(angles), angles)
+        return tuple(
+            rotated_by(torch.complex(*x.double().chunk(2, dim=-1)), wave).to(x.dtype)
+            for x in (q, k)
+        )
+
+    model = tiny(num_hidden_layers=2)
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", own)
+    with pytest.raises(rw.RopewalkError, match=r"attention of .*looks like linear:factor=4"):
+        rw.assert_encoding(model, "none")
+
+
+@pytest.mark.parametrize(
+    "family", ["gpt_neox", "hunyuan_v1_dense", "deepseek_v3", "cohere", "nanochat", "gemma3_text"]
+)
+def test_the_queries_of_each_layout_are_measured(family):
+    model = tiny(family, num_hidden_layers=2)
+    rw.assert_encoding(model, "native")
+    with pytest.raises(rw.RopewalkError, match="looks like"):
+        rw.assert_encoding(model, "linear:factor=3")
+
+
+@pytest.mark.parametrize("family", ["llama", "hunyuan_v1_dense"])
+def test_queries_of_half_precision_are_measured(family):
+    model = tiny(family, num_hidden_layers=2)
+    with rw.extend(model, "yarn:factor=4"):
+        rw.assert_encoding(model.to(torch.bfloat16), "yarn:factor=4")
+        with pytest.raises(rw.RopewalkError, match="does not apply yarn:factor=2"):
+            rw.assert_encoding(model, "yarn:factor=2")

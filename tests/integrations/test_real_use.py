@@ -418,6 +418,29 @@ def test_a_static_method_is_one_graph():
         assert_close(exported.module()(IDS, use_cache=False).logits, expected[0], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", [None, "yarn:factor=2", *SPECS[1:]])
+def test_new_lengths_are_not_compiled_anew(spec):
+    """Two lengths teach a compiler that a size varies; stock models are compiled no more then."""
+    model, compiled = tiny(num_hidden_layers=1, dtype=torch.float32), []
+    extension = None if spec is None else rw.extend(model, spec)
+    expected = [full(model, token_ids(1, length)) for length in (20, 24, 30, 36)]
+    torch._dynamo.reset()
+
+    def count(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    fast = torch.compile(model, backend=count)
+    found = [full(fast, token_ids(1, length)) for length in (20, 24)]
+    before = len(compiled)
+    found += [full(fast, token_ids(1, length)) for length in (30, 36)]
+    assert len(compiled) == before > 0
+    assert_close(found, expected, rtol=0, atol=1e-5)
+    if extension is not None:
+        extension.remove()
+
+
 def test_a_compiled_model_may_be_extended():
     model = small(dtype=torch.float32)
     with rw.extend(model, "yarn:factor=2"):

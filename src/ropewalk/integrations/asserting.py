@@ -9,11 +9,14 @@ from transformers import TrainerCallback
 from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.extension import EXTENSION, Extension, Seam
 from ropewalk.integrations.live import (
     LiveRotation,
+    doublings_to,
     encodings_in_force,
     live_rotations,
 )
+from ropewalk.integrations.live_heads import head_rotations
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.session import config_of
 from ropewalk.integrations.wrappers import unwrapped
@@ -32,8 +35,9 @@ def assert_encoding(
         rw.assert_encoding(trainer.model, "yarn:factor=4")
 
     The model may be wrapped (PEFT, data parallel), compiled or in training; extended by Ropewalk,
-    by its own config, or by another tool. One forward pass of about twenty tokens, up to four
-    times the trained length.
+    by its own config, or by another tool, in its rotary modules or in the function that rotates:
+    measured are the modules' answers and the queries that reach attention. Three forward passes
+    of about twenty tokens, up to four times the trained length.
 
     spec    what it should do; ``native`` is what the config says
     config  that the spec's factors refer to, where the model's own states the method already: that
@@ -52,7 +56,12 @@ def assert_encoding(
     if not wanted:
         raise RopewalkError(f"{spec} rotates nothing, and the model is not extended; extend it")
     farthest = 4 * max(each.geometry.trained_length for each in wanted)
-    for live in live_rotations(model, farthest):
+    rotations = live_rotations(model, farthest)
+    base = unwrapped(model)
+    extension = getattr(base, EXTENSION, None)
+    if not isinstance(extension, Extension) or extension.seam is not Seam.ATTENTION:
+        rotations += head_rotations(base, wanted[0], doublings_to(farthest))
+    for live in rotations:
         differences = [live.difference(encoding) for encoding in wanted]
         if None not in differences:
             raise RopewalkError(

@@ -229,6 +229,7 @@ class CallMask(Tensor):
         return CallMask.of(self.call.rows.entered(position_ids, cache))
 
 
+@torch.compiler.disable
 def call_mask(
     *,
     batch_size: int,

@@ -29,7 +29,13 @@ from ropewalk.integrations.plan import (
 )
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.proof import prove
-from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary, as_arrived, as_handed
+from ropewalk.integrations.rotary import (
+    ArrivingRotary,
+    EncodedRotary,
+    UnrotatedRotary,
+    as_arrived,
+    as_handed,
+)
 from ropewalk.integrations.routing import AttentionEntrance, Route
 from ropewalk.methods.by_layer import Encode
 from ropewalk.methods.stated_length import StatedLength
@@ -163,8 +169,9 @@ class Extension:
         encoding = next(iter(wanted.values()))
         for rotary in self.layout.rotaries:
             handed = "position_ids" in signature(rotary.decoder.forward).parameters
-            shown = as_handed if handed and entrance is rotary_entrance else as_arrived
-            self._replace(rotary, EncodedRotary(encoding, rotary.table, shown, _stock(rotary)))
+            alone = handed and entrance is rotary_entrance
+            made, shown = (EncodedRotary, as_handed) if alone else (ArrivingRotary, as_arrived)
+            self._replace(rotary, made(encoding, rotary.table, shown, _stock(rotary)))
         self._enter_by(entrance)
 
     def _enter_by(self, entrance: Enter) -> None:

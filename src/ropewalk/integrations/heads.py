@@ -137,7 +137,7 @@ def nearest_fit(seen: Heads, module: nn.Module, encoding: Encoding) -> Fit:
     fits = (
         _fit(seen, encoding, pairing, replace(heads, direction=direction))
         for direction, pairing, heads in product(
-            Direction, PAIRINGS, _candidates(seen, module, encoding)
+            Direction, PAIRINGS, candidates(seen, module, encoding)
         )
     )
     return min(fits, key=lambda fit: fit.error)
@@ -149,7 +149,8 @@ def relative_distance(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b).abs().max() / b.abs().max().clamp(min=1e-30))
 
 
-def _candidates(seen: Heads, module: nn.Module, encoding: Encoding) -> Iterator[HeadLayout]:
+def candidates(seen: Heads, module: nn.Module, encoding: Encoding) -> Iterator[HeadLayout]:
+    """Where the rotary channels of a head may lie, and which norms may follow the rotation."""
     width = seen.q.shape[-1]
     rotary = 2 * pairs_of(encoding)
     starts = {0, width - rotary}

@@ -7,8 +7,8 @@ place of the rotary channels and the layers without positions follow by comparis
 ``rotate``. A layer that no candidate explains has a layout that we do not know.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,16 +16,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ropewalk.attention.call import Call
-from ropewalk.attention.softmax import Softmax
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Side
-from ropewalk.integrations.call import CallRows, Horizon
+from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.heads import HeadLayout, Heads, nearest_fit, pairs_of, relative_distance
 from ropewalk.integrations.precision import as_shipped
 from ropewalk.integrations.probe import family_of, probe_ids, running, seeing_answers
 from ropewalk.integrations.readers import Readers
+from ropewalk.integrations.recorder import Recorder, attention_names, unturned
 from ropewalk.integrations.rotary import SPREADS, ComplexTable, RealTable, StockTable
 from ropewalk.integrations.routing import routed
 from ropewalk.methods.by_layer import Native
@@ -70,27 +69,11 @@ class ModelLayout:
     other_readers: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What a layer received: a plan that records, and answers without looking at q and k."""
-
-    q: Tensor = field(default_factory=lambda: torch.empty(0))
-    k: Tensor = field(default_factory=lambda: torch.empty(0))
-    window: int | None = None
-    horizon: Horizon = Horizon.CAUSAL
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
-        rows = call.rows
-        assert isinstance(rows, CallRows)
-        self.q, self.k, self.window, self.horizon = q, k, rows.window, rows.horizon
-        return v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
-
-
 def measure_layout(model: nn.Module, native: Native) -> ModelLayout:
     """Run the probe. Raises RopewalkError, by the family's name, for an unknown layout."""
     family = family_of(model)
     answers: dict[str, Any] = {}
-    readers = Readers(_attention_names(model))
+    readers = Readers(attention_names(model))
 
     def see(name: str, answer: Any) -> Any:
         answers[name] = answer
@@ -98,7 +81,7 @@ def measure_layout(model: nn.Module, native: Native) -> ModelLayout:
 
     with seeing_answers(model, see), readers.watching(model):
         turned = _run(model)
-    with seeing_answers(model, lambda name, answer: _unturned(answer)):
+    with seeing_answers(model, lambda name, answer: unturned(answer)):
         plain = _run(model)
     if not turned:
         raise RopewalkError(
@@ -134,26 +117,11 @@ def measure_layout(model: nn.Module, native: Native) -> ModelLayout:
 
 
 @torch.no_grad()
-def _run(model: nn.Module) -> dict[str, _Seen]:
-    seen = {name: _Seen() for name in _attention_names(model)}
+def _run(model: nn.Module) -> dict[str, Recorder]:
+    seen = {name: Recorder() for name in attention_names(model)}
     with routed(model, seen), running(model, "under another attention"):
         model(probe_ids(model), use_cache=False)
     return {name: each for name, each in seen.items() if each.q.numel()}
-
-
-def _attention_names(model: nn.Module) -> Iterator[str]:
-    """Modules that may call the library's attention interface, told by name or by attribute."""
-    for name, module in model.named_modules():
-        if "Attention" in type(module).__name__ or hasattr(module, "is_causal"):
-            yield name
-
-
-def _unturned(answer: Any) -> Any:
-    """A rotary module's answer that turns nothing."""
-    if isinstance(answer, Tensor):
-        return torch.ones_like(answer)
-    cos, sin = answer
-    return torch.ones_like(cos), torch.zeros_like(sin)
 
 
 def _model_around(name: str, modules: Mapping[str, nn.Module]) -> nn.Module:
@@ -173,8 +141,8 @@ def _shipped(native: Native, module: nn.Module, rotaries: Sequence[nn.Module]) -
 def _layer(
     family: str,
     name: str,
-    turned: _Seen,
-    plain: _Seen,
+    turned: Recorder,
+    plain: Recorder,
     module: nn.Module,
     shipped: Callable[[], Encoding],
 ) -> LayerLayout:

@@ -1,4 +1,4 @@
-"""The rotation that a live model really applies, measured at its rotary modules.
+"""The rotation that a live model really applies, as its rotary modules answer.
 
     theta_i = phase_i(2^k) / 2^k,      size_i = |wave_i|
 
@@ -33,14 +33,16 @@ class LiveRotation:
     """One answer of a rotary module.
 
     inv_freq  float64 ``[f]``, radians a token
-    size      float64 ``[f]``: the attention factor of each pair
+    size      float64 ``[f]``: the attention factor of each pair; None where it is not known
     farthest  largest position that was asked for
+    rounding  relative, of what was measured: 1 stands for float32 angles and bfloat16 tables
     """
 
     name: str
     inv_freq: Tensor
-    size: Tensor
+    size: Tensor | None
     farthest: int
+    rounding: float = 1.0
 
     def difference(self, encoding: Encoding) -> str | None:
         """What is off against an encoding, in words; None where nothing is."""
@@ -50,13 +52,16 @@ class LiveRotation:
         theta, factor = frequencies.inv_freq(length), frequencies.attention_factor(length)
         if theta.shape != self.inv_freq.shape:
             return f"{len(self.inv_freq)} pairs rotate, {len(theta)} should"
-        room = RELATIVE * theta.abs() + 2e-3 / self.farthest  # a phase of 0.002 radians
+        # A phase of 0.002 radians.
+        room = RELATIVE * theta.abs() + 2e-3 * self.rounding / self.farthest
         off = ((self.inv_freq - theta).abs() - room).clamp(min=0)
         if bool(off.any()):
             pair = int(off.argmax())
             live, wanted = float(self.inv_freq[pair]), float(theta[pair])
             return f"pair {pair} rotates {live:.4g} radians a token, {wanted:.4g} asked for"
-        if bool(((self.size - factor).abs() > 4 * RELATIVE * factor).any()):
+        if self.size is None:
+            return None
+        if bool(((self.size - factor).abs() > 4 * RELATIVE * self.rounding * factor).any()):
             return f"attention factor {float(self.size.mean()):.4f}, {factor:.4f} asked for"
         return None
 
@@ -66,7 +71,7 @@ def live_rotations(model: nn.Module, farthest: int) -> list[LiveRotation]:
 
     Raises RopewalkError for a model without rotary modules, or whose code does not run.
     """
-    doublings = [0, *(2**k for k in range(farthest.bit_length()) if 2**k <= farthest)]
+    doublings = doublings_to(farthest)
     base: Any = unwrapped(model)
     device = input_device(base)
     positions = torch.tensor([doublings], device=device)
@@ -81,7 +86,13 @@ def live_rotations(model: nn.Module, farthest: int) -> list[LiveRotation]:
         base(ids, position_ids=positions, use_cache=False)
     if not answers:
         raise RopewalkError(f"{family_of(base)}: no rotary module was asked; expected one")
-    return [_rotation(name, answer, doublings) for name, answer in answers]
+    waves = [(name, _wave(answer)) for name, answer in answers]
+    return [of_waves(name, wave, wave.abs().mean(dim=0), doublings) for name, wave in waves]
+
+
+def doublings_to(farthest: int) -> list[int]:
+    """0, 1, 2, 4, ... up to ``farthest``."""
+    return [0, *(2**k for k in range(farthest.bit_length()) if 2**k <= farthest)]
 
 
 def encodings_in_force(model: nn.Module) -> list[Encoding] | None:
@@ -94,15 +105,30 @@ def encodings_in_force(model: nn.Module) -> list[Encoding] | None:
     return None
 
 
-def _rotation(name: str, answer: Any, positions: list[int]) -> LiveRotation:
-    wave = _wave(answer)
+def of_waves(
+    name: str,
+    wave: Tensor,
+    size: Tensor | None,
+    positions: list[int],
+    dtype: torch.dtype = torch.float32,
+) -> LiveRotation:
+    """From complex ``[n, f]`` at 0 and doublings of 1.
+
+    size   as in ``LiveRotation``
+    dtype  of the numbers that they were taken from
+    """
     phases = wave[1:].angle()  # [k, f] at 1, 2, 4, ...
     theta = phases[0]
     for position, phase in zip(positions[2:], phases[1:], strict=True):
         turns = ((theta * position - phase) / (2 * torch.pi)).round()
         theta = (phase + 2 * torch.pi * turns) / position
     return LiveRotation(
-        name=name, inv_freq=theta, size=wave.abs().mean(dim=0), farthest=positions[-1]
+        name=name,
+        # Which way a family turns is its own affair.
+        inv_freq=theta if float(theta.sum()) >= 0 else -theta,
+        size=size,
+        farthest=positions[-1],
+        rounding=1.0 if dtype in (torch.float32, torch.float64) else 10.0,
     )
 
 

@@ -122,6 +122,13 @@ class EncodedRotary(nn.Module):
         return self.table.answer(wave.real, wave.imag, x)
 
 
+class ArrivingRotary(EncodedRotary):
+    """The same under our attention, where the pass that runs is asked for its positions: a compiler
+    leaves it alone, as it does our attention."""
+
+    forward = torch.compiler.disable(EncodedRotary.forward)
+
+
 class UnrotatedRotary(nn.Module):
     """cos = 1, sin = 0: the family's own code leaves q and k, and so the cache, un-rotated.
 
@@ -132,6 +139,7 @@ class UnrotatedRotary(nn.Module):
         super().__init__()
         self.table, self.stock = table, stock
 
+    @torch.compiler.disable
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
         # Under any other attention no position would reach the model.
