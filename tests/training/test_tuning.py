@@ -176,6 +176,27 @@ def test_stages_train_on_what_the_one_before_left(base, book, tmp_path):
     assert (two[name] - one[name]).norm() < (two[name] - start).norm()
 
 
+def test_a_stage_without_steps_changes_the_method_alone(base, book, tmp_path):
+    """DroPE: the rotation is dropped and trained away; then a temperature, which trains nothing."""
+    dropped = quick_tune(base, "nope", 32, texts=[book], out=tmp_path / "dropped", steps=2)
+    methods, lengths = ["nope", "nope+temperature:tau=1.5"], [32, LENGTH]
+    both = quick_tune(base, methods, lengths, texts=[book], out=tmp_path / "both", steps=[2, 0])
+    assert [stage["steps"] for stage in both["stages"]] == [2, 0]
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("dropped", "both"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert dropped["stated_by"] == both["stated_by"] == "ropewalk.json"
+    model, extension = rw.load(tmp_path / "both")
+    ids = torch.arange(40)[None]
+    with torch.no_grad():
+        sharp = model(ids, use_cache=False).logits
+        extension.remove()
+        with rw.extend(model, "nope"):
+            plain = model(ids, use_cache=False).logits
+        with rw.extend(model, "nope+temperature:tau=1.5"):
+            torch.testing.assert_close(model(ids, use_cache=False).logits, sharp)
+    assert (plain - sharp).abs().max() > 1e-2
+
+
 def test_the_same_command_again_does_nothing(base, book, tmp_path):
     folder = tmp_path / "new"
     first = quick_tune(base, "linear:factor=4", texts=[book], out=folder)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import ropewalk as rw
 from recipes.kill.killing import CHILDREN
-from ropewalk.api.tuning_stages import Stages
+from ropewalk.adapting.stages import Stages
 from ropewalk.cli.main import main
 from ropewalk.training.tuning.fitting import last_whole
 from ropewalk.training.tuning.run import Clock
@@ -222,7 +222,7 @@ def test_a_budget_for_nothing_is_told(base, book, tmp_path):
         ({"learning_rate": 0.0}, "above 0"),
         ({"batch": 3, "at_once": 2}, "expected a divisor"),
         ({"steps": [2, 3]}, "one for each stage"),
-        ({"steps": 0}, "at least 1"),
+        ({"steps": -1}, "at least 1"),
         ({"texts": []}, "no text to train on"),
         ({"method": "kerple"}, "trained with a model"),
     ],

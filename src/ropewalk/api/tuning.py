@@ -1,33 +1,24 @@
 """tune: a checkpoint fine-tuned under a method, and saved as one that says so."""
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
-from ropewalk.api.auditing import audit
-from ropewalk.api.checkpoints import open_checkpoint
-from ropewalk.api.tuning_stages import Stages
-from ropewalk.api.tuning_study import Study, rounded
+from ropewalk.adapting.saving import save_tuned
+from ropewalk.adapting.stages import Stages
+from ropewalk.adapting.study import Study
+from ropewalk.api.checkpoints import identity, open_checkpoint
 from ropewalk.core.extras import require_extra
 from ropewalk.data import demo_model
-from ropewalk.integrations.asserting import assert_encoding
-from ropewalk.integrations.folders import CONFIG, patched, require_free, saving, write_folder
-from ropewalk.integrations.loading import load_config, load_model
+from ropewalk.integrations.folders import CONFIG, require_free
+from ropewalk.integrations.loading import load_config
 from ropewalk.integrations.restating import stored_dtype
-from ropewalk.integrations.sameness import last_logits, probed_rows, require_same
-from ropewalk.integrations.session import extend_with
-from ropewalk.training.tuning.card import tuned_card, won_back
 from ropewalk.training.tuning.request import TuneRequest
 from ropewalk.training.tuning.run import Clock, TuningFolder
 
 TRAINING = "training"
 """Folder of the run inside the checkpoint's."""
-LOGITS = "ropewalk_logits.safetensors"
-"""ids ``[n]`` and logits of some of their rows, so that anybody can check what was saved."""
 RESERVED = 2.0
 """Of the seconds of one measurement and of loading: what follows training, with some to spare."""
 
@@ -70,7 +61,7 @@ def tune(
     stored = stored_dtype(load_config(source or demo_model()))
     study = Study.of(loaded, asked, texts, heldout)
     run = TuningFolder(folder / TRAINING)
-    run.claim(study.settings())
+    run.claim(study.settings(identity(loaded)))
     if (done := run.found("result")) is not None and (folder / CONFIG).exists():
         return dict(done)
     require_free(folder)
@@ -105,53 +96,4 @@ def tune(
         "original": study.original,
         "cells": [*cells, *during],
     }
-    return _saved(study, document, folder, run, clock, stored)
-
-
-def _saved(
-    study: Study,
-    document: dict[str, Any],
-    folder: Path,
-    run: TuningFolder,
-    clock: Clock,
-    stored: Any,
-) -> dict[str, Any]:
-    """Measure the tuned weights as the checkpoint will hold them, write it, and read it back."""
-    model, statement = study.loaded.model, study.statements[-1]
-    rounded(model, stored)
-    with statement.in_force(model) as working:
-        document["cells"] += study.measured(working, study.method, "after", "tuned")
-        logits = last_logits(working, study.probe)
-    document["won_back"] = won_back(document)
-    config = patched(study.loaded.config, statement.patch or {}, statement.remove)
-    document["audit"] = audit(config, study.length)["findings"]
-
-    def fill(draft: Path) -> None:
-        saving(model.to(stored), study.loaded.tokenizer)(draft)
-        tensors = {"ids": study.probe, "rows": probed_rows(len(study.probe)), "logits": logits}
-        save_file(tensors, draft / LOGITS)
-
-    def check(draft: Path) -> None:
-        back = load_model(draft)
-        if back.method is None:
-            assert_encoding(back.model, statement.spec, study.loaded.config)
-        else:
-            extend_with(back.model, back.method)
-        worst = require_same(last_logits(back.model, study.probe), logits, str(folder))
-        document["verified"] = {"largest_difference": worst, "tokens": len(study.probe)}
-        document["seconds"] = round(clock.used, 1)
-        run.keep("result", document)
-
-    write_folder(
-        folder,
-        fill=fill,
-        check=check,
-        patch=statement.patch or {},
-        remove=statement.remove,
-        sidecar=statement.sidecar,
-        card=tuned_card(document),
-    )
-    for stage in run.path.glob("stage-*"):
-        for large in (*stage.glob("checkpoint-*"), *stage.glob("*.safetensors")):
-            shutil.rmtree(large) if large.is_dir() else large.unlink()
-    return document
+    return save_tuned(study, document, folder, run, clock, stored)

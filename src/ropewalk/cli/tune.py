@@ -70,9 +70,10 @@ def tune(  # noqa: PLR0913  # one flag each
         list[int] | None,
         typer.Option(
             metavar="N",
-            min=1,
+            min=0,
             show_default=False,
-            help="Repeats: one for each stage. Without it 100, or what the budget leaves room for.",
+            help="Repeats: one for each stage; 0 changes the method alone. Without it 100, or what "
+            "the budget leaves room for.",
         ),
     ] = None,
     sampler: Annotated[

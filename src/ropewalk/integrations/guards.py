@@ -75,6 +75,10 @@ def _refuse_batch(*args: Any, **kwargs: Any) -> None:
     )
 
 
+PARAMETERS_ALONE = "saves_parameters_alone"
+"""Attribute of a Trainer whose checkpoints hold what is trained, and no model."""
+
+
 def _refuse_saving_trainer(model: nn.Module, args: Any) -> None:
     """Before the first step, not at the first checkpoint: hours of work would be lost there."""
     if not model.training or compiler.is_compiling():
@@ -82,8 +86,9 @@ def _refuse_saving_trainer(model: nn.Module, args: Any) -> None:
     trainer = _running_trainer()
     strategy = getattr(getattr(trainer, "args", None), "save_strategy", "no")
     strategy = getattr(strategy, "value", strategy)
-    # An adapter saves itself alone.
-    if strategy != "no" and not hasattr(getattr(trainer, "model", None), "get_base_model"):
+    # An adapter saves itself alone, and so does ``ropewalk.training.tuning.tuner``.
+    alone = hasattr(getattr(trainer, "model", None), "get_base_model")
+    if strategy != "no" and not alone and not getattr(trainer, PARAMETERS_ALONE, False):
         raise RopewalkError(
             f"a Trainer with save_strategy={strategy} would save an extended model: {_REMEDY}; or "
             "train with save_strategy=no"

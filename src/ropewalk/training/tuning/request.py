@@ -50,7 +50,8 @@ class TuneRequest:
 
     method          specs
     length          N in tokens, or in trained lengths as ``4x``
-    steps           of the optimizer; none for the default, or for what a budget leaves room for
+    steps           of the optimizer; none for the default, or for what a budget leaves room for;
+                    0 for a stage that changes the method alone
     sampler         of positions: ``full``, ``pose``, ``cream`` or ``cream:sigma=3``
     parameters      trained: ``full``, or ``lora`` with ``rank=8``, ``alpha=16``,
                     ``targets=q_proj/v_proj``
@@ -92,7 +93,7 @@ class TuneRequest:
             raise RopewalkError(
                 f"precision {self.precision}: expected one of {', '.join(_PRECISIONS)}"
             )
-        words = (self.method, self.length, self.sampler, self.steps or 1)
+        words = (self.method, self.length, self.sampler, _listed(self.steps) or 1)
         if any(len(_listed(each)) not in (1, self.stage_count) for each in words):
             counts = ", ".join(str(len(_listed(each))) for each in words)
             raise RopewalkError(
@@ -100,8 +101,11 @@ class TuneRequest:
                 "each stage"
             )
         for steps in _listed(self.steps):
-            if steps < 1:
-                raise RopewalkError(f"{steps} steps: expected at least 1")
+            if steps < 0:
+                raise RopewalkError(
+                    f"{steps} steps: expected at least 1, or 0 for a stage that changes the method "
+                    "alone"
+                )
 
     @property
     def stage_count(self) -> int:
@@ -116,7 +120,7 @@ class TuneRequest:
         tokens_of  tokens of a length
         resolved   a spec with every factor a number, for a length
         """
-        columns = (self.method, self.length, self.steps or (None,), self.sampler)
+        columns = (self.method, self.length, _listed(self.steps) or (None,), self.sampler)
         methods, lengths, steps, samplers = (_each(each, self.stage_count) for each in columns)
         return tuple(
             Stage(

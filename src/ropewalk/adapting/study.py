@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ropewalk.api.checkpoints import identity
-from ropewalk.api.standing import Measuring
-from ropewalk.api.stating import Statement
+from ropewalk.adapting.measuring import Measuring
+from ropewalk.adapting.stating import Statement
 from ropewalk.configs.shape import ModelShape, read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.cells import Record
@@ -132,10 +131,10 @@ class Study:
         told = {"when": when, "weights": weights}
         return [{**told, **record} for record in self.measuring.records(model, method)]
 
-    def settings(self) -> dict[str, Any]:
-        """What decides the result."""
+    def settings(self, model: str) -> dict[str, Any]:
+        """What decides the result; ``model`` is the checkpoint's identity."""
         return {
-            "model": identity(self.loaded),
+            "model": model,
             "stages": [
                 {"method": a.method.canonical, "length": a.length, "sampler": repr(a.sampler)}
                 for a in self.stages

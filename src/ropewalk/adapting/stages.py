@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_model, save_model
 
-from ropewalk.api.tuning_study import Study
+from ropewalk.adapting.study import Study
 from ropewalk.evaluation.cells import Record
 from ropewalk.integrations.asserting import RopewalkCallback
 from ropewalk.training.tuning.callbacks import Deadline, EverySteps, Told
@@ -78,6 +78,8 @@ class Stages:
         self, number: int, model: "PreTrainedModel", folder: TuningFolder
     ) -> dict[str, Any]:
         study, stage = self.study, self.study.stages[number]
+        if stage.steps == 0:
+            return self._untrained(number)
         with read_trained(study.request.parameters).installed(model):
             schedule = self._schedule(number, model, folder)
             windows = self._windows(number, schedule.steps * schedule.batch)
@@ -118,6 +120,18 @@ class Stages:
             "parameters_trained": trained,
             "seconds": round(time.monotonic() - begun, 1),
             "cells": self._kept_cells(folder),
+        }
+
+    def _untrained(self, number: int) -> dict[str, Any]:
+        """The record of a stage that changes the method alone."""
+        stage = self.study.stages[number]
+        counts = ("steps", "steps_planned", "window_tokens", "tokens", "batch", "learning_rate")
+        return {
+            "method": stage.method.text,
+            "length": stage.length,
+            "sampler": stage.sampler.name,
+            **dict.fromkeys((*counts, "parameters_trained", "seconds"), 0),
+            "cells": [],
         }
 
     def _windows(self, number: int, count: int) -> TextWindows:

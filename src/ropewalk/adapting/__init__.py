@@ -1,0 +1,1 @@
+"""Joins training with measuring, engines and checkpoints: a tuning, from words to a folder."""
