@@ -34,7 +34,7 @@ from ropewalk.evaluation.worker import Worker
 LENGTHS = (4, 8, 16)
 RECORD = (
     "method", "mode", "length", "documents", "tokens_scored", "nll", "ppl", "bits_per_byte",
-    "ci95", "ci95_over", "seconds", "peak_memory_bytes", "status", "reason",
+    "ci95", "ci95_over", "seconds", "peak_memory_bytes", "threads", "status", "reason",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from ropewalk.cli.compare_options import (
     Bos,
     DryRun,
     Evaluator,
+    ExecutorName,
     Lengths,
     Methods,
     Modes,
@@ -25,6 +26,7 @@ from ropewalk.cli.compare_options import (
     Texts,
     Trials,
     Windows,
+    Workers,
 )
 from ropewalk.cli.options import (
     MODEL_HELP,
@@ -73,6 +75,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     bos: Bos = "auto",
     questions: QuestionsFile = None,
     evaluator: Evaluator = None,
+    executor: ExecutorName = "serial",
+    workers: Workers = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -104,8 +108,11 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     if dry_run:
         document = _planned(model, request)
     else:
+        from ropewalk.cluster.table import executor_named
+
         limit = {} if budget is None else {"budget": budget}
-        document = _measured(model, {**request, **limit})
+        where = {"executor": executor_named(executor, workers)}
+        document = _measured(model, {**request, **limit, **where})
     if as_json:
         print_json(document)
     elif dry_run:

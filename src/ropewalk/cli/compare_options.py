@@ -72,6 +72,24 @@ Modes = Annotated[
         "chunked:N (prefill in chunks of N).",
     ),
 ]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="serial, or ray[:ADDRESS]: cells on the workers of a Ray cluster; without an address "
+        "one is started on this machine for the run.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="Of --executor ray: at once; by default one a GPU, or one a CPU.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(

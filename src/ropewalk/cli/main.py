@@ -19,6 +19,7 @@ from ropewalk.cli.export import EXPORT_EXAMPLES, export
 from ropewalk.cli.generate import GENERATE_EXAMPLES, generate
 from ropewalk.cli.inspect import INSPECT_EXAMPLES, inspect
 from ropewalk.cli.lm_eval import LM_EVAL_EXAMPLES, PASSED_THROUGH, lm_eval
+from ropewalk.cli.merge import MERGE_EXAMPLES, merge
 from ropewalk.cli.plan import PLAN_EXAMPLES, plan
 from ropewalk.cli.plot import plot
 from ropewalk.cli.report import REPORT_EXAMPLES, report
@@ -50,6 +51,7 @@ app.command(epilog=GENERATE_EXAMPLES)(generate)
 app.command(epilog=SEARCH_EXAMPLES)(search)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=REPORT_EXAMPLES)(report)
+app.command(epilog=MERGE_EXAMPLES)(merge)
 app.command(epilog=TUNE_EXAMPLES)(tune)
 app.command("lm-eval", epilog=LM_EVAL_EXAMPLES, context_settings=PASSED_THROUGH)(lm_eval)
 app.add_typer(plot, name="plot")

@@ -38,7 +38,7 @@ class Cell:
 
 _VALUES = (
     "documents", "tokens_scored", "nll", "ppl", "bits_per_byte", "ci95", "ci95_over",
-    "seconds", "peak_memory_bytes", "status", "reason",
+    "seconds", "peak_memory_bytes", "threads", "status", "reason",
 )  # fmt: skip
 _TASK_VALUES = (
     "task", "metric", "value", "trials", "forced", "generation", "depths", "longppl",
@@ -54,6 +54,7 @@ class Measurement:
                        proportion to them
     peak_memory_bytes  of its passes, above the level before them; None where unknown, and
                        for all but the longest length of shared passes
+    threads            of torch, in the process that ran it: what the last bits depend on
     """
 
     cell: Cell
@@ -61,6 +62,7 @@ class Measurement:
     units: tuple[Unit, ...]
     seconds: float
     peak_memory_bytes: int | None
+    threads: int | None = None
 
     def record(self) -> Record:
         """The figures of the task, and what they took."""
@@ -69,6 +71,7 @@ class Measurement:
                 **self.task.fields(self.units),
                 "seconds": self.seconds,
                 "peak_memory_bytes": self.peak_memory_bytes,
+                "threads": self.threads,
                 "status": "ok",
             }
         )

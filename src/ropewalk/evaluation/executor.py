@@ -1,6 +1,6 @@
 """Where jobs run. Jobs are independent plain data: each may run once or several times, anywhere."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import Protocol
 
 from ropewalk.evaluation.cells import Result
@@ -11,6 +11,10 @@ from ropewalk.evaluation.worker import Worker
 
 class Executor(Protocol):
     """Runs jobs. What they give is small; who asked keeps it."""
+
+    def order(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """In which order it would take them."""
+        ...
 
     def run(
         self, jobs: Iterable[Job], progress: Progress
@@ -26,6 +30,10 @@ class Executor(Protocol):
 
 class SerialExecutor:
     """One job after the other, in this process."""
+
+    def order(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """As they were asked for."""
+        return jobs
 
     def run(
         self, jobs: Iterable[Job], progress: Progress

@@ -42,9 +42,10 @@ def measure(
     run = _Run(store, progress or Silent(), budget)
     for job in jobs:
         run.refuse(job)
-    pending = [left for job in jobs if (left := run.left(job)).wanted]
+    executor = executor or SerialExecutor()
+    pending = executor.order([left for job in jobs if (left := run.left(job)).wanted])
     run.progress.planned(sum(job.cost for job in pending))
-    with closing((executor or SerialExecutor()).run(run.begun(pending), run.progress)) as done:
+    with closing(executor.run(run.begun(pending), run.progress)) as done:
         for results in done:
             run.keep(setting, results)
     return tuple(run.results[cell] for cell in _cells(jobs))

@@ -45,4 +45,5 @@ def _whole(cell: Cell, parts: Sequence[Part], task: Task) -> Part:
         units=tuple(unit for part in ran for unit in part.units),
         seconds=sum(part.seconds for part in ran),
         peak_memory_bytes=max(peaks) if peaks else None,
+        threads=ran[0].threads,
     )

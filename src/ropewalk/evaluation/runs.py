@@ -90,4 +90,5 @@ def _measured(stored: Mapping[str, Any], cell: Cell, setting: Setting) -> Measur
         units=units,
         seconds=float(record["seconds"]),
         peak_memory_bytes=record["peak_memory_bytes"],
+        threads=record.get("threads"),
     )

@@ -91,6 +91,7 @@ class Worker:
                 units=units[length],
                 seconds=seconds * length / sum(job.lengths),
                 peak_memory_bytes=memory.peak_bytes if length == longest else None,
+                threads=torch.get_num_threads(),
             )
             for length in job.wanted
         )

@@ -56,7 +56,7 @@ class Folder:
         """
         file, wanted = path / MANIFEST, {"format": FORMAT, **manifest}
         if file.exists():
-            _require_same(path, _read_manifest(file), wanted)
+            _require_same(path, read_manifest(file), wanted)
         else:
             _make_folder(path)
             _write(file, wanted)
@@ -79,7 +79,8 @@ class Folder:
         return self.path / "cells" / f"{key.digest}.json"
 
 
-def _read_manifest(file: Path) -> Mapping[str, Any]:
+def read_manifest(file: Path) -> Mapping[str, Any]:
+    """What all results of a folder have in common; RopewalkError if it cannot be read."""
     try:
         manifest = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:

@@ -1,0 +1,1 @@
+"""Beyond one process: jobs on the workers of a Ray cluster."""
