@@ -60,8 +60,8 @@ def held(model: nn.Module) -> tuple[list[int], int]:
     if not hasattr(cache, "layers"):
         raise NotBuilt("its cache has no layers")
     config: Any = model.config
-    numbers = [sum(map(_numbers, _tensors(layer))) for layer in cache.layers]
-    return numbers, tokens + getattr(config, "prompt_length", 0)
+    own = config.prompt_length if config.model_type == "cpmant" else 0  # it prompts itself
+    return [sum(map(_numbers, _tensors(layer))) for layer in cache.layers], tokens + own
 
 
 @torch.no_grad()

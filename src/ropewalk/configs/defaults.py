@@ -55,7 +55,9 @@ def with_defaults(stated: Mapping[str, Any], completed: Mapping[str, Any]) -> Ma
         return {**stated, **filled, ROPE_DICTS[1]: theirs}
     for key, layer_type in _FROM_ROPE_DICT:
         name = THETAS[0] if key in LOCAL_THETAS else key
-        value = (theirs.get(layer_type) or {}).get(name) if _is_nested(theirs) else theirs.get(key)
+        of_type = theirs.get(layer_type) if _is_nested(theirs) else theirs
+        name = name if _is_nested(theirs) else key
+        value = of_type.get(name) if isinstance(of_type, Mapping) else None
         if value is not None and not _is_stated(everywhere, key):
             filled[key] = value
     return {**stated, **filled}

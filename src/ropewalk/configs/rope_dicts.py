@@ -4,6 +4,7 @@
 layer type; families whose sliding layers turn otherwise state a base for them beside a flat dict.
 """
 
+import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,5 +99,15 @@ def _in_force(text: Mapping[str, Any]) -> Mapping[str, Any]:
         if value is not None and not isinstance(value, Mapping):
             raise RopewalkError(f"{name}={reprlib.repr(value)}: expected a JSON object or null")
         if value:
+            _require_finite(value)
             return value
     return {}
+
+
+def _require_finite(rope: Mapping[str, Any]) -> None:
+    """JSON has neither infinity nor NaN; Python reads both, and no export could write them."""
+    for key, value in rope.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RopewalkError(f"{key}={value} in a rope dict: expected a finite number")
+        if isinstance(value, Mapping):
+            _require_finite(value)

@@ -3,12 +3,14 @@
 from typing import Any
 
 from ropewalk.configs.limits import limits_length, nothing_to_scale
+from ropewalk.configs.reach import pretrained_length
+from ropewalk.configs.rope import RopeSection
 from ropewalk.configs.shape import ModelShape
 from ropewalk.configs.unknown import Unknown
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.layer_table import layer_table
-from ropewalk.planning.base_bound import base_bound, holds_to
+from ropewalk.planning.base_bound import base_bound, holds_to, looked_to
 from ropewalk.planning.fitting import fitting
 from ropewalk.planning.kv_cache import check_request, kv_cache
 from ropewalk.planning.rows import (
@@ -52,7 +54,8 @@ def plan_model(
     ``trained_length`` (L0, which factors refer to), ``needed``, ``summary``, ``smallest_factor``
     that reaches, ``layers`` (each kind as ``inspect`` says it, and whether it ``limits`` the
     length), ``base`` (``rope_theta``; ``lower_bound`` published for the length; ``holds_to``, the
-    distance at which the checkpoint's own frequencies stop telling similar tokens, or null),
+    distance at which the checkpoint's own frequencies stop telling similar tokens, or null where
+    there is none up to ``looked_to``),
     ``recommended`` (``extend`` for rw.extend, ``serve`` for engines; null where there is nothing
     to scale, or nothing is accepted), ``short_context`` (what short texts pay for each of the
     two), ``nearest`` (where no engine has what reaches: ``method``, ``engines``, ``caveat``),
@@ -106,8 +109,10 @@ def _unscaled(shape: ModelShape, length: int, reason: str, cache: dict[str, Any]
     count = sum(row["layers"] for row in growing)
     layers = "1 layer" if count == 1 else f"{count} layers"
     grows = f" What grows with length is the cache of {layers}."
+    rope = shape.main_rope
     return {
         **_UNKNOWN,
+        "pretrained_length": pretrained_length(rope) if isinstance(rope, RopeSection) else None,
         "trained_length": shape.longest,
         "reach": shape.longest,
         "length": length,
@@ -136,6 +141,7 @@ def _base(target: Target) -> dict[str, Any] | None:
         "rope_theta": target.section.rope_theta,
         "lower_bound": base_bound(target.length),
         "holds_to": holds_to(theta, target.length),
+        "looked_to": looked_to(theta, target.length),
     }
 
 

@@ -1,0 +1,115 @@
+"""Configs of models that people run, reduced to the keys that decide positions and memory.
+
+people_run.json: ``source`` is the code that each was checked against by hand; ``expected`` has the
+base, the channels that rotate, the lengths that it was pretrained at and tuned to, and the cache as
+[layers, tokens kept (null: all), numbers of a token], worked out from the sizes.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import ropewalk as rw
+from ropewalk.api.shapes import shape_of
+from ropewalk.configs.limits import nothing_to_scale
+
+MODELS = json.loads((Path(__file__).parent / "people_run.json").read_text("utf-8"))
+every = pytest.mark.parametrize("model", MODELS, ids=[model["name"] for model in MODELS])
+
+
+def worked_out(cache, length):
+    """Bytes in bfloat16."""
+    kept = [
+        (layers, length if window is None else min(window, length), numbers)
+        for layers, window, numbers in cache
+    ]
+    return 2 * sum(layers * tokens * numbers for layers, tokens, numbers in kept)
+
+
+def test_there_are_fifty_of_them_with_their_sources():
+    assert len({model["name"] for model in MODELS}) == len(MODELS) >= 50
+    assert all(model["source"] for model in MODELS)
+
+
+@every
+def test_rotation_reach_and_memory_are_those_of_the_models_own_code(model):
+    config, right = model["config"], model["expected"]
+    shown, length = rw.inspect(config), right["tuned"] or 4096
+    plan = rw.plan(config, length)
+    assert shown["rope_theta"] == right["rope_theta"]
+    assert shown["rotary_dim"] == right["rotary_dim"]
+    assert plan["pretrained_length"] == right["pretrained"]
+    assert plan["reach"] == right["tuned"]
+    assert not plan["needed"]
+    for times in (1, 4) if right["cache"] else ():
+        found = rw.plan(config, times * length)["kv_cache"]["bytes"]
+        assert found == worked_out(right["cache"], times * length)
+
+
+@every
+def test_no_length_is_unsafe_that_it_was_tuned_to(model):
+    shown = rw.inspect(model["config"])
+    if shown["rotates"] and shown["safe_length"] is not None:
+        assert shown["safe_length"] >= model["expected"]["tuned"]
+
+
+def errors(config, length):
+    """Of each engine: the ids of the audit's errors, and whether the engine itself raises."""
+    audit = rw.audit(config, length)
+    found = {
+        (engine, finding["id"])
+        for finding in audit["findings"]
+        if finding["severity"] == "error"
+        for engine in finding["engines"]
+    }
+    return found | {(name, "raises") for name, each in audit["engines"].items() if each["error"]}
+
+
+def edited(config, export):
+    """The config with the keys of an export at their places, and without those that it removes."""
+
+    def merged(inner, keys):
+        found = {**inner}
+        for key, value in keys.items():
+            section = key.endswith("_config") and isinstance(value, dict)
+            found[key] = merged(inner.get(key, {}), value) if section else value
+        return found
+
+    found = merged(config, export["config"])
+    for path in export["remove"]:
+        *sections, key = path.split(".")
+        place = found
+        for name in sections:
+            place = place[name]
+        place.pop(key, None)
+    return found
+
+
+OF_OTHERS = {"longrope-magnitude"}
+"""Phi-3's class takes no other type than longrope, in which each engine has keys of its own for the
+magnitude: what transformers is given, the others read otherwise, and their exports say so."""
+
+
+@every
+def test_no_plan_makes_the_audit_worse(model):
+    """At the length asked for: what transformers is given, held against the config as it was."""
+    config = model["config"]
+    if nothing_to_scale(shape_of(config)) is not None:
+        assert rw.plan(config, 2**19)["recommended"] == {"extend": None, "serve": None}
+        return
+    length = 2 * model["expected"]["tuned"]
+    plan, before = rw.plan(config, length), errors(config, length)
+    for row in plan["methods"]:
+        export = row["engines"].get("transformers", {"error": ""})
+        if "error" not in export:
+            after = errors(edited(config, export), length) - before
+            worse = {name for engine, name in after if engine == "transformers"}
+            assert worse <= OF_OTHERS, row["method"]
+
+
+@every
+def test_nothing_is_edited_where_nothing_is_needed(model):
+    plan = rw.plan(model["config"], model["expected"]["tuned"] or 4096)
+    for row in plan["methods"]:
+        assert not any(engine["config"] for engine in row["engines"].values())
