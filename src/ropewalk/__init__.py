@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ropewalk.analysis.distances import relative_positions as relative_positions
+    from ropewalk.api import adapt as adapt
     from ropewalk.api import audit as audit
     from ropewalk.api import compare as compare
     from ropewalk.api import export as export
@@ -36,6 +37,7 @@ _HOMES = {
     "RopeGeometry": "ropewalk.configs.geometry",
     "RopewalkCallback": "ropewalk.integrations.asserting",
     "RopewalkError": "ropewalk.core.errors",
+    "adapt": "ropewalk.api",
     "assert_encoding": "ropewalk.integrations.asserting",
     "attend": "ropewalk.attention.tiled",
     "attend_reference": "ropewalk.attention.reference",
@@ -62,6 +64,7 @@ __all__ = [
     "RopeGeometry",
     "RopewalkCallback",
     "RopewalkError",
+    "adapt",
     "assert_encoding",
     "attend",
     "attend_reference",

@@ -1,5 +1,6 @@
 """The composition root: what the public Python names do with the rooms."""
 
+from ropewalk.api.adapting import adapt
 from ropewalk.api.auditing import audit
 from ropewalk.api.exporting import export
 from ropewalk.api.extending import extend, inspect
@@ -12,6 +13,7 @@ from ropewalk.training.run import train
 
 __all__ = [
     "CompareResult",
+    "adapt",
     "audit",
     "compare",
     "export",

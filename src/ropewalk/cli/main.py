@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ropewalk
+from ropewalk.cli.adapt import ADAPT_EXAMPLES, adapt
 from ropewalk.cli.audit import AUDIT_EXAMPLES, audit
 from ropewalk.cli.bench import add_bench
 from ropewalk.cli.compare import COMPARE_EXAMPLES, compare
@@ -49,6 +50,7 @@ app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=VERIFY_EXAMPLES)(verify)
 app.command(epilog=GENERATE_EXAMPLES)(generate)
 app.command(epilog=SEARCH_EXAMPLES)(search)
+app.command(epilog=ADAPT_EXAMPLES)(adapt)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=REPORT_EXAMPLES)(report)
 app.command(epilog=MERGE_EXAMPLES)(merge)

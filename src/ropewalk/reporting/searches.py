@@ -41,6 +41,20 @@ def search_rows(document: Record) -> list[tuple[str, ...]]:
     ]
 
 
+def effect_rows(document: Record) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows of an adaptation: nats of each stage at each length, and its own effect."""
+    lengths = list(document["effects"][0]["losses"])
+    rows = []
+    for effect in document["effects"]:
+        cells = []
+        for length in lengths:
+            apart = effect["to_the_stage_before"].get(length)
+            own = "" if apart is None else f"  {_apart(apart)}"
+            cells.append(f"{effect['losses'][length]:.4f}{own}")
+        rows.append((effect["stage"], *cells))
+    return ("stage", *(f"{int(length):,}" for length in lengths)), rows
+
+
 def draw_factors(document: Record) -> "Figure":
     """Divisors of each pair, on a log axis: what was found, the ramp, and fixed schedules."""
     from matplotlib.figure import Figure

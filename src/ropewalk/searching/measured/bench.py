@@ -49,6 +49,7 @@ class Bench:
     objective  what is measured, each term by a cell of its own
     needles    the generator of the term ``needle``, and the tokenizer; None without that term
     short      tokens of the short contexts that a limit speaks of; None without one
+    pinned     a magnitude in the place of every candidate's; None for their own
     """
 
     setting: Setting
@@ -61,6 +62,7 @@ class Bench:
     short: int | None
     executor: Executor | None
     batch: int
+    pinned: float | None = None
     meter: Meter = field(default_factory=Meter)
 
     @property
@@ -70,7 +72,8 @@ class Bench:
 
     def spec(self, candidate: Candidate) -> Spec:
         """The candidate as a method."""
-        return spec_of(candidate, self.setting.trained_length, self.length)
+        own = candidate if self.pinned is None else replace(candidate, magnitude=self.pinned)
+        return spec_of(own, self.setting.trained_length, self.length)
 
     def series(self, candidate: Candidate, length: int, task: str) -> Series:
         """One cell of a candidate."""

@@ -35,6 +35,7 @@ def finished(one: Searched, seconds: float | None, begun: float, progress: Told)
 
 def _document(one: Searched, outcome: Outcome, begun: float) -> dict[str, Any]:
     bench, folder, winner = one.bench, one.folder.path, outcome.winner.candidate
+    magnitude = winner.magnitude if bench.pinned is None else bench.pinned
     stretched = max(1.0, bench.length / bench.setting.trained_length)
     lists = f"long_factor=@{folder / 'factors.json'},factor={stretched:.12g}"
     start = f",start_tokens={winner.start_tokens}" if winner.start_tokens else ""
@@ -48,10 +49,11 @@ def _document(one: Searched, outcome: Outcome, begun: float) -> dict[str, Any]:
         "short_within": one.asked.short_within,
         "tail_tokens": bench.tokens,
         **outcome.record(),
+        "attention_factor": magnitude,
         "method": f"longrope:short_factor=@{folder / 'factors.json'},{lists},"
-        f"attention_factor={winner.magnitude:g}{start},policy=fixed,length={bench.length}",
+        f"attention_factor={magnitude:g}{start},policy=fixed,length={bench.length}",
         "method_by_length": f"longrope:short_factor=@{folder / 'short_factors.json'},{lists},"
-        f"short_mscale=1,long_mscale={winner.magnitude:g}{start}",
+        f"short_mscale=1,long_mscale={magnitude:g}{start}",
         "units": outcome.units,
         "evaluations": outcome.units / outcome.documents[0],
         "tokens_each": bench.tokens_each,

@@ -76,12 +76,14 @@ class Contestants:
     ramp      stands beside the winner
     geometry  whose trained length is stretched
     over      factors that the model was tuned with; None: plain RoPE
+    reach     tokens that schedules stretch to; by default the length of the documents
     """
 
     fixed: tuple[Schedule, ...]
     ramp: Schedule
     geometry: RopeGeometry
     over: Candidate | None = None
+    reach: int | None = None
 
     @classmethod
     def of(cls, subject: Subject, length: int) -> "Contestants":
@@ -102,6 +104,43 @@ class Contestants:
             fixed=(*known, *(Schedule(name="native", candidate=each) for each in shipped)),
             ramp=closed_form_ramp(geometry, length),
             geometry=geometry,
+        )
+
+    @classmethod
+    def over_tuned(
+        cls, subject: Subject, tuned: Candidate, tuned_length: int, length: int
+    ) -> "Contestants":
+        """For a model that was tuned with factors: these, and every schedule laid over them.
+
+        tuned_length  tokens that it was tuned at, from which schedules stretch
+        """
+        geometry = replace(subject.geometry, trained_length=tuned_length)
+
+        def laid(schedule: Schedule) -> Schedule:
+            return Schedule(
+                name=f"{schedule.name} over the tuned factors",
+                candidate=schedule.candidate.over(tuned),
+            )
+
+        fixed = [laid(each) for each in fixed_schedules(geometry, length)]
+        own = Schedule(name="the tuned factors", candidate=tuned)
+        return cls(
+            fixed=(own, *(each for each in fixed if each.candidate != tuned)),
+            ramp=laid(closed_form_ramp(geometry, length)),
+            geometry=geometry,
+            over=tuned,
+        )
+
+    @classmethod
+    def for_short(cls, subject: Subject, tuned: Candidate, tuned_length: int) -> "Contestants":
+        """For lengths within the trained one, of a model that was tuned with factors."""
+        known = fixed_schedules(subject.geometry, tuned_length)
+        own = Schedule(name="the tuned factors", candidate=tuned)
+        return cls(
+            fixed=(own, *(each for each in known if each.candidate != tuned)),
+            ramp=closed_form_ramp(subject.geometry, tuned_length),
+            geometry=subject.geometry,
+            reach=tuned_length,
         )
 
 
@@ -188,7 +227,7 @@ class Searched:
     def _problem(self, dealt: Parts) -> Problem:
         return Problem(
             geometry=self.against.geometry,
-            length=self.bench.length,
+            length=self.against.reach or self.bench.length,
             starts=[each.candidate for each in self.against.fixed],
             start_tokens=self.asked.start_tokens,
             seed=self.asked.seed,
@@ -225,10 +264,14 @@ def searched(
     *,
     texts: Texts,
     out: str | Path | None,
-    executor: Executor | None,
-    batch: int,
+    executor: Executor | None = None,
+    batch: int = 1,
+    pinned: float | None = None,
 ) -> Searched:
-    """A search, its folder claimed. Raises RopewalkError for bad input."""
+    """A search, its folder claimed; ``pinned`` as in ``Bench``.
+
+    Raises RopewalkError for bad input.
+    """
     tokenizer = subject.tokenizer
     scored = asked.tail_tokens or max(1, length // 4)
     read = [Document.read(text, tokenizer) for text in texts.search]
@@ -248,7 +291,7 @@ def searched(
         prose = [text.read_text("utf-8") for text in texts.search]
         materials = Materials(tokens=Tokens.of(tokenizer), texts=prose)
         needles = generator("needle", materials), materials.tokens
-    manifest = {**setting.manifest(), "command": "search", "length": length}
+    manifest = {**setting.manifest(), "command": "search", "length": length, "pinned": pinned}
     folder = Folder.open(Path(out or default_run_folder(subject.name, "search")), manifest)
     pieces: Stretches = [stretches(each, length) for each in read]
     tested: Stretches = [stretches(each, length) for each in kept]
@@ -269,6 +312,7 @@ def searched(
             short=None if asked.short_within is None else setting.trained_length,
             executor=executor,
             batch=batch,
+            pinned=pinned,
         ),
         asked=asked,
         against=against,

@@ -1,0 +1,82 @@
+"""Search, tune, search again, a short list: the checkpoint at the end, and its table."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import ropewalk as rw
+from ropewalk.api.checkpoints import open_checkpoint
+from ropewalk.cli.main import main
+from ropewalk.core.passes import FullPass
+from ropewalk.data import demo_book, toy_model
+from ropewalk.evaluation.documents import Document
+from ropewalk.evaluation.stretches import parts, stretches
+from ropewalk.integrations.scoring import TransformersScorer
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """To train on, and held out."""
+    book = demo_book().read_text("utf-8")
+    train, kept = tmp_path / "train.txt", tmp_path / "kept.txt"
+    train.write_text(book[30_000:90_000], "utf-8")
+    kept.write_text(book[:30_000], "utf-8")
+    return train, kept
+
+
+@pytest.mark.slow
+def test_a_model_goes_through_all_stages_and_the_checkpoint_states_both_lists(tmp_path, texts):
+    train, kept = texts
+    words = {"tune_length": 512, "steps": 3, "evaluations": 3, "documents": (1, 1, 2)}
+    out = tmp_path / "longer"
+    document = rw.adapt(toy_model(), 1024, texts=[train], heldout=[kept], out=out, **words)
+    block = json.loads((out / "checkpoint" / "config.json").read_text())["rope_parameters"]
+    lists = {
+        name: json.loads((out / name / "factors.json").read_text()) for name in ("short", "again")
+    }
+    assert block["rope_type"] == "longrope"
+    assert (block["short_factor"], block["long_factor"]) == (lists["short"], lists["again"])
+    assert block["original_max_position_embeddings"] == 256
+
+    # The stock model computes what the table says of the last stage, on either side of L0.
+    book = Document.read(kept, open_checkpoint(toy_model()).require_tokenizer())
+    tested = parts([stretches(book, 1024)], (1, 1, 2)).test
+    stock = AutoModelForCausalLM.from_pretrained(out / "checkpoint", dtype=torch.float32)
+    last, first = document["effects"][-1], document["effects"][0]
+    for length in (256, 1024):
+        ids = [each.ids[-length:] for each in tested]
+        with torch.no_grad():
+            logits = [stock(each[None]).logits[0, -129:-1].double() for each in ids]
+        nats = [
+            torch.nn.functional.cross_entropy(each, own[-128:]).item()
+            for each, own in zip(logits, ids, strict=True)
+        ]
+        assert last["losses"][str(length)] == pytest.approx(sum(nats) / 2, abs=1e-4)
+
+    # And of the first stage, what the model gives as it was.
+    scorer = TransformersScorer(open_checkpoint(toy_model()).model)
+    before = [scorer.token_losses(each.ids, 1024 - 128, FullPass()).mean() for each in tested]
+    assert first["losses"]["1024"] == pytest.approx(float(sum(before) / 2), abs=1e-4)
+
+    again = rw.adapt(toy_model(), 1024, texts=[train], heldout=[kept], out=out, **words)
+    assert {**again, "seconds": 0} == {**document, "seconds": 0}
+
+
+def test_texts_that_are_both_trained_on_and_held_out_are_refused(capsys, tmp_path, texts):
+    train, _ = texts
+    words = ["--text", str(train), "--heldout", str(train), "--out", str(tmp_path / "a")]
+    assert main(["adapt", str(toy_model()), "--length", "4x", *words]) == 2
+    assert "trained on and held out" in capsys.readouterr().err
+
+
+def test_a_training_length_stands_between_the_trained_length_and_the_length(
+    capsys, tmp_path, texts
+):
+    train, kept = texts
+    words = ["--text", str(train), "--heldout", str(kept), "--out", str(tmp_path / "a")]
+    for length, tuned in (("2x", "4x"), ("4x", "256")):
+        asked = ["adapt", str(toy_model()), "--length", length, "--tune-length", tuned, *words]
+        assert main(asked) == 2
+        assert "in this order" in capsys.readouterr().err
