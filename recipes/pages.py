@@ -27,8 +27,8 @@ README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "docs" / "results"
 RECIPES = (
-    "audit", "demo", "encodings", "families", "maps", "protocols", "seed", "smollm2", "speed",
-    "verify",
+    "audit", "demo", "encodings", "families", "generators", "maps", "protocols", "retrieval",
+    "seed", "smollm2", "speed", "verify",
 )  # fmt: skip
 
 Record = Mapping[str, Any]

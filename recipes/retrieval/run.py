@@ -26,6 +26,7 @@ def main(
     text: Annotated[list[Path] | None, typer.Option()] = None,
     minutes: Annotated[float | None, typer.Option(help="What fits, cheapest first.")] = None,
     out: Annotated[Path | None, typer.Option()] = None,
+    results: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     plan, name = (TOY, "retrieval-toy") if model is None else (REAL, "retrieval-smollm2")
     compared = rw.compare(
@@ -47,7 +48,7 @@ def main(
         "baseline": PLAIN,
         "environment": environment(None, "float32", plan.batch),
     }
-    write_result(document, RESULTS / f"{name}.json")
+    write_result(document, results or RESULTS / f"{name}.json")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from ropewalk.evaluation.tasks.tokens import Tokens
 COMMON = 10
 FEWEST_OTHERS = 10
 SHORT_TOKENS = 4096
+ENTRY_TOKENS = 3
+"""A word, its number and the point, at least; where they are fewer, noise fills the list up."""
 ROOM = 120
 SLACK = 8
 """Tokens left for a tokenizer that merges across words."""
@@ -85,7 +87,8 @@ def _listed(
 ) -> str:
     """As many of the other words as fit into ``spare`` tokens, and the common ones."""
     often, seldom = (6, 1) if place.length < SHORT_TOKENS else (30, 3)
-    others = others[: max(FEWEST_OTHERS, spare // (2 * seldom))]
+    most_others = (spare // ENTRY_TOKENS - often * len(common)) // seldom
+    others = others[: max(FEWEST_OTHERS, most_others)]
     most = often * len(common) + seldom * len(others)
     sizes = tokens.counts([f" {word}" for word in [*common, *others]])
     numbers = list(accumulate(tokens.counts([f" {n}." for n in range(1, most + 1)])))
