@@ -65,6 +65,12 @@ NOT_EXTENDED = frozenset(
 Source: docs/results/families.json, where ``extend`` refuses them.
 """
 
+WITHOUT_CLASS = frozenset(
+    {"aquila", "baichuan", "chatglm", "hunyuan", "internlm", "internlm2", "kimi_k2", "mimo", "new"}
+    | {"nemotron-nas", "phi3small", "qwen", "stablelm_epoch", "telechat", "xverse"}
+)
+"""Families that no release of transformers has a class for: remote code, which is not run."""
+
 MODEL_MAX_LENGTH = frozenset({"cohere"})
 """Families that admit model_max_length, where they state it, rather than max_position_embeddings.
 

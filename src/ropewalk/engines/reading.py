@@ -91,8 +91,13 @@ class Reading:
 
     @property
     def latent(self) -> bool:
-        """Whether this is multi-head latent attention."""
-        return self.text.get("qk_rope_head_dim") is not None
+        """Whether this is multi-head latent attention that engines run by DeepSeek's files, which
+        force YaRN; MiniCPM 3 has a file of its own, which does not.
+
+        Source: vLLM 0.33.0 and SGLang 0.5.23, models/minicpm3.py.
+        """
+        own = self.section.model_type == "minicpm3"
+        return self.text.get("qk_rope_head_dim") is not None and not own
 
     def geometry(self, trained_length: int | None = None) -> RopeGeometry:
         """What was trained; ``trained_length`` in tokens where a type names its own."""

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from ropewalk.engines.answer import ENGINE_NAMES, TRANSFORMERS, VLLM, EngineAnswer, TwoTables
-from ropewalk.engines.reading import Reading
+from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.engines.vllm.rules import through_transformers
 
 SAME = 1e-4
@@ -71,7 +71,10 @@ class Evidence:
     @property
     def in_vllms_backend(self) -> bool:
         """Whether vLLM runs the model through its Transformers backend."""
-        return through_transformers(self.reading)
+        try:
+            return through_transformers(self.reading)
+        except EngineRaises:
+            return False
 
     def holds_lists(self, engine: str) -> bool:
         """Whether the engine has both of LongRoPE's lists."""

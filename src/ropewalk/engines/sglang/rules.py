@@ -10,8 +10,10 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from ropewalk.configs.numbers import is_number
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.engines.answer import Rotation
+from ropewalk.engines.backend import falls_back
 from ropewalk.engines.magnitudes import (
     MSCALES,
     latent_magnitude,
@@ -30,7 +32,9 @@ from ropewalk.engines.served import (
     constant_dynamic,
     half_pairs,
 )
+from ropewalk.engines.sglang.architectures import OWN_FILE
 from ropewalk.engines.stated import Stated, optional, required
+from ropewalk.engines.transformers.rules import hf_rotation
 from ropewalk.frequencies.ramps import Ramp
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
@@ -42,6 +46,13 @@ _ATTN_FACTOR = optional("attn_factor", 1.0)
 
 def sglang_rotation(reading: Reading, name: str) -> Rotation:
     """The rotation of a config of the loaded type ``name``, with the rows of its table."""
+    if falls_back(reading, OWN_FILE, "SGLang 0.5.23"):
+        rotation = hf_rotation(reading)
+        note = f"{reading.architecture} has no file here and runs as transformers' class"
+        return replace(
+            rotation, choice=rotation.choice or "no table", notes=(*rotation.notes, note)
+        )
+    reading = _of_layer_thetas(reading)
     if reading.model_type == "olmo3":
         raise EngineRaises("TypeError: unhashable type: 'dict'")
     if reading.latent and name != "default":
@@ -52,6 +63,18 @@ def sglang_rotation(reading: Reading, name: str) -> Rotation:
     rotation = _RULES[name](reading)
     rows = rotation.table_rows or served_rows(rotation.frequencies, reading.longest)
     return replace(rotation, table_rows=rows)
+
+
+def _of_layer_thetas(reading: Reading) -> Reading:
+    """Granite SWA and Muse-Spark: the base of a layer is that of ``layer_rope_theta`` alone.
+
+    Source: SGLang 0.5.23 models/granite.py, models/muse_spark.py.
+    """
+    listed = reading.text.get("layer_rope_theta")
+    bases = [base for base in listed if base] if isinstance(listed, list | tuple) else []
+    if not bases or not is_number(bases[0]):
+        return reading
+    return replace(reading, section=replace(reading.section, rope_theta=float(bases[0])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

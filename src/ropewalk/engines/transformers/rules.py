@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from ropewalk.configs.families import WITHOUT_CLASS
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.engines.answer import Rotation
 from ropewalk.engines.reading import EngineRaises, Reading
@@ -40,6 +41,10 @@ _FACTOR = required("factor", _NULL_DIVISOR)
 def hf_rotation(reading: Reading) -> Rotation:
     """The rotation of the library's own rotary module, which vLLM's and SGLang's transformers
     backends run as well. EngineRaises where the library raises."""
+    if reading.model_type in WITHOUT_CLASS:
+        raise EngineRaises(
+            f"cannot load: transformers 5.23.0 has no class of {reading.model_type}; remote code"
+        )
     name = loaded_type(reading)
     if name not in _RULES:
         raise EngineRaises(f"KeyError: {name!r}")

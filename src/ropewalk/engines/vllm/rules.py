@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.answer import Rotation
+from ropewalk.engines.backend import falls_back
 from ropewalk.engines.magnitudes import MSCALES, latent_magnitude, served_longrope_magnitudes
 from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.engines.rows import Llama3Row, LongRopeRow, Rule, UnscaledRow, served_rows, stretched
@@ -24,6 +25,7 @@ from ropewalk.engines.served import (
 from ropewalk.engines.stated import Stated, required
 from ropewalk.engines.transformers.config_class import loaded_type
 from ropewalk.engines.transformers.rules import hf_rotation
+from ropewalk.engines.vllm.architectures import NO_LONGER, OWN_FILE, THROUGH_TRANSFORMERS
 from ropewalk.engines.vllm.dynamic import dynamic
 from ropewalk.engines.vllm.lengths import max_position, positions_factor, served_length
 from ropewalk.engines.vllm.ntk import ntk
@@ -31,33 +33,26 @@ from ropewalk.engines.vllm.ntk import ntk
 _ALPHA = required(
     "alpha", "TypeError: unsupported operand type(s) for ** or pow(): 'NoneType' and 'float'"
 )
-_THROUGH_TRANSFORMERS = frozenset(
-    {"ArceeForCausalLM", "CwmForCausalLM", "FlexOlmoForCausalLM", "GlmForCausalLM"}
-    | {"GPTNeoXForCausalLM", "HunYuanDenseV1ForCausalLM", "HunYuanMoEV1ForCausalLM"}
-    | {"Jais2ForCausalLM", "MellumForCausalLM", "NanbeigeForCausalLM", "OlmoForCausalLM"}
-    | {"Olmo2ForCausalLM", "Olmo3ForCausalLM", "PhiForCausalLM", "SeedOssForCausalLM"}
-    | {"SmolLM3ForCausalLM", "Starcoder2ForCausalLM", "VaultGemmaForCausalLM"}
-)
-
-
-_NO_LONGER: Mapping[str, str] = MappingProxyType(
-    {"QWenLMHeadModel": "0.23.0", "Phi3SmallForCausalLM": "0.9.2"}
-)
-"""Last releases of architectures that the registry has dropped (_PREVIOUSLY_SUPPORTED_MODELS)."""
+RELEASE = "vLLM 0.33.0"
 
 
 def through_transformers(reading: Reading) -> bool:
-    """Whether the registry sends the architecture to the Transformers backend."""
-    return reading.architecture in _THROUGH_TRANSFORMERS
+    """Whether the architecture runs in the Transformers backend.
+
+    EngineRaises where neither it nor a file of vLLM loads the model.
+    """
+    name = reading.architecture
+    if (last := NO_LONGER.get(name)) is not None:
+        raise EngineRaises(
+            f"ValueError: Model architecture {name} was supported in vLLM until v{last}, and is "
+            "not supported anymore."
+        )
+    return name in THROUGH_TRANSFORMERS or falls_back(reading, OWN_FILE, RELEASE)
 
 
 def vllm_type(reading: Reading) -> str:
     """The rope type after loading and patch_legacy_rope_type; EngineRaises on a conflict."""
-    if (last := _NO_LONGER.get(reading.architecture)) is not None:
-        raise EngineRaises(
-            f"ValueError: Model architecture {reading.architecture} was supported in vLLM until "
-            f"v{last}, and is not supported anymore."
-        )
+    through_transformers(reading)  # raises where nothing loads the model
     loaded, legacy = loaded_type(reading), reading.rope.get("type")
     stated = reading.rope.get("rope_type")
     aliased = (legacy, stated) in (("su", "longrope"), ("mrope", "default"))
