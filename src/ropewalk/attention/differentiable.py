@@ -30,7 +30,8 @@ def attend_differentiable(
     Biases are constants. There is no second derivative.
     """
     inputs = (q, k, v, softmax.sinks, rotary.channel_weights)
-    out: Tensor = _Attention.apply(*inputs, _Setting(rotary, call, softmax))
+    apply: Any = _Attention.apply  # without annotations
+    out: Tensor = apply(*inputs, _Setting(rotary, call, softmax))
     return out
 
 
@@ -55,7 +56,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, sinks, weights, out, lse = ctx.saved_tensors
         whole, setting = Partial(out, lse), ctx.setting
         sums = _Sums(q, k, v, weights)
@@ -124,7 +125,8 @@ class _Sums:
             own, start = keys[share.region]
             own[:, :, share.start - start : share.stop - start] += gradients.k
             self._v[here.part.batch, :, share.start : share.stop] += gradients.v
-        return sum(self._unturned(here, tile, number, each) for number, each in found.items())
+        unturned = [self._unturned(here, tile, number, each) for number, each in found.items()]
+        return torch.stack(unturned).sum(dim=0) if len(unturned) > 1 else unturned[0]
 
     def _unturned(self, here: FusedPart, tile: Tile, number: int, grad: Tensor) -> Tensor:
         """What is due to the queries as they came, before rotation and channel weights."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.cache_names import CACHE_NAMES, cache_in
 from ropewalk.integrations.key_record import RECORD, CacheAtEntry
 from ropewalk.integrations.positions import (
     UNMASKED_PACKING,
@@ -23,9 +24,6 @@ from ropewalk.integrations.positions import (
     own_positions,
     restarts,
 )
-
-CACHE_NAMES = ("past_key_values", "cache")
-"""What releases of the library call the key cache of a forward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -204,8 +202,7 @@ class Entrance(ABC):
         _ARRIVAL.set(here.outer)
         if out is None:  # it raised, perhaps between two layers that write to the cache
             return
-        made = next((getattr(out, n) for n in CACHE_NAMES if getattr(out, n, None)), None)
-        here.cache.leave(made)
+        here.cache.leave(cache_in(out))
 
 
 class RotaryEntrance(Entrance):

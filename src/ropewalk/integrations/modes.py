@@ -3,9 +3,10 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ropewalk.integrations.probe import answer, probe_ids
 from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
@@ -52,3 +53,20 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     finally:
         for parent, name, module in places:
             setattr(parent, name, module)
+
+
+@contextmanager
+def rounded_embeddings(model: nn.Module) -> Iterator[None]:
+    """Every number of an embedding is one rounding away, up or down."""
+    embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
+    generator = torch.Generator().manual_seed(0)
+
+    def change(module: nn.Module, args: Any, out: Tensor) -> Tensor:
+        signs = torch.randint(0, 2, out.shape, generator=generator).to(out) * 2 - 1
+        return out + out * signs * torch.finfo(out.dtype).eps
+
+    handle = embeddings.register_forward_hook(change)
+    try:
+        yield
+    finally:
+        handle.remove()

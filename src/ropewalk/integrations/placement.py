@@ -37,8 +37,9 @@ def input_device(model: nn.Module) -> torch.device:
     """Where a model takes its ids: of a spread one, where its embeddings are computed."""
     take_in = getattr(model, "get_input_embeddings", lambda: None)
     hook = getattr(take_in(), "_hf_hook", None)
-    if getattr(hook, "execution_device", None) is not None:
-        return torch.device(hook.execution_device)
+    device = getattr(hook, "execution_device", None)
+    if device is not None:
+        return torch.device(device)
     return next((each.device for each in model.parameters() if not each.is_meta), _CPU)
 
 

@@ -190,7 +190,8 @@ def planned_attention(
     plan: LayerPlan | None = getattr(module, PLAN, None)
     if plan is None:
         raise RopewalkError(
-            f"{type(module).__name__} read no text when the model was extended, {TEXT_ALONE}; "
+            f"{type(module).__name__}: layers that read no text when the model was extended, "
+            f"{TEXT_ALONE}; "
             "nor are layers served that were made since, as by generate(use_mtp=True)"
         )
     if not isinstance(attention_mask, CallMask):

@@ -12,7 +12,7 @@ UNMASKED_PACKING = (
 """The library masks packed sequences apart only where it is given neither mask nor cache."""
 
 
-TEXT_ALONE = "as an image or a video has: expected text alone; remove the extension for other input"
+TEXT_ALONE = "as those of an image: expected text alone; remove the extension for other input"
 
 
 def own_positions(padding: Tensor | None, batch: int, length: int) -> Tensor:

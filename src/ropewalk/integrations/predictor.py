@@ -4,15 +4,15 @@ Only hidden states are kept for whole sequences; logits are made of a few rows a
 a model has no output layer, its hidden states stand for logits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ropewalk.integrations.modes import at_rest, evaluating
+from ropewalk.integrations.cache_names import cache_argument, cache_in
+from ropewalk.integrations.modes import at_rest, evaluating, rounded_embeddings
 from ropewalk.integrations.output_layer import decoder_of, family_head
 from ropewalk.integrations.placement import input_device
 
@@ -67,8 +67,9 @@ class TransformersPredictor:
         states, cache = [], None
         with at_rest(self.model):
             for start, stop in calls:
-                out = self._run(ids[None, start:stop], past_key_values=cache, use_cache=True)
-                cache = out.past_key_values
+                given = cache_argument(decoder_of(self.model), cache)
+                out = self._run(ids[None, start:stop], use_cache=True, **given)
+                cache = cache_in(out)
                 states.append(out.last_hidden_state[0])
         return self._predictions(torch.cat(states))
 
@@ -85,7 +86,7 @@ class TransformersPredictor:
 
     def one_rounding_away(self, ids: Tensor) -> TransformersPredictions:
         """As ``LocalPredictor.one_rounding_away``."""
-        with at_rest(self.model), _rounded_embeddings(self.model):
+        with at_rest(self.model), rounded_embeddings(self.model):
             return self._alone(ids)
 
     def _alone(self, ids: Tensor) -> TransformersPredictions:
@@ -109,22 +110,6 @@ class TransformersPredictor:
 
 def _padded(row: Tensor, length: int) -> Tensor:
     return torch.cat([row.new_zeros(length - len(row)), row])
-
-
-@contextmanager
-def _rounded_embeddings(model: nn.Module) -> Iterator[None]:
-    """Every number of an embedding is one rounding away, up or down."""
-    generator = torch.Generator().manual_seed(0)
-
-    def change(module: nn.Module, args: Any, out: Tensor) -> Tensor:
-        signs = torch.randint(0, 2, out.shape, generator=generator).to(out) * 2 - 1
-        return out + out * signs * torch.finfo(out.dtype).eps
-
-    handle = _embeddings(model).register_forward_hook(change)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _embeddings(model: Any) -> Any:

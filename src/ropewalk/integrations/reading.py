@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ropewalk.core.answering import Forced
 from ropewalk.core.passes import Pass
+from ropewalk.integrations.cache_names import cache_argument, cache_in
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
 from ropewalk.integrations.placement import input_device
@@ -64,8 +65,8 @@ class TransformersReader:
     def _fed(self, ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
         """Last hidden states ``[b, t, width]`` of one call, and the cache after it."""
         decoder = decoder_of(self._model)
-        out = decoder(ids.to(self._device), past_key_values=cache, use_cache=True)
-        return out.last_hidden_state, out.past_key_values
+        out = decoder(ids.to(self._device), use_cache=True, **cache_argument(decoder, cache))
+        return out.last_hidden_state, cache_in(out)
 
     def _logits(self, states: Tensor) -> Tensor:
         """float32 (float64 of a float64 model) ``[b, t, vocabulary]``."""

@@ -10,6 +10,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.core.language_model import WaveSlope
 from ropewalk.core.loss import token_losses
 from ropewalk.core.passes import Pass
+from ropewalk.integrations.cache_names import cache_argument, cache_in
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
 from ropewalk.integrations.placement import input_device
@@ -56,8 +57,9 @@ class TransformersScorer:
         calls = list(split.calls(ids.shape[1]))
         states, cache = [], None
         for start, stop in calls:
-            out = decoder(ids[:, start:stop], past_key_values=cache, use_cache=len(calls) > 1)
-            cache = out.past_key_values
+            given = cache_argument(decoder, cache)
+            out = decoder(ids[:, start:stop], use_cache=len(calls) > 1, **given)
+            cache = cache_in(out)
             states.append(out.last_hidden_state)
             self.advance(ids[:, start:stop].numel())
         return torch.cat(states, dim=1)

@@ -37,8 +37,9 @@ class StatedLength:
         factors = [] if encoding.length_dependent else [each.get(FACTOR) for each in given]
         stated = [float(each) for each in factors if isinstance(each, int | float)]
         span = int(trained * max([1.0, *stated]))
-        several = isinstance(bounds, ReachingMap)
-        reach = bounds.reach(span) if several else (span if stated else None)
+        reach = span if stated else None
+        if isinstance(bounds, ReachingMap):
+            reach = bounds.reach(span)
         if reach is None:
             reported = _reported(part.name for part in spec.parts)
             return cls(None if reported is None else int(max(span, reported * trained)))
