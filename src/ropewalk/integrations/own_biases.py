@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ropewalk.configs.shape import ModelShape
 from ropewalk.core.encoding import Encoding
@@ -23,6 +22,7 @@ from ropewalk.integrations.encoded import fingerprint_of
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.own_positions import (
     layers_with_alibi,
+    modules_with_a_table,
     modules_with_buckets,
     own_positions,
 )
@@ -99,10 +99,9 @@ class OwnBiases:
                 self._undo.append(hook.remove)
         for rows in (each.last_length for each in own_positions(self._model)):
             if rows is not None and before is None:
-                for module in self._model.modules():
-                    if isinstance(module, PreTrainedModel):  # whichever a pass comes in by
-                        hook = module.register_forward_pre_hook(_End(rows=rows), with_kwargs=True)
-                        self._undo.append(hook.remove)
+                for module in modules_with_a_table(self._model):
+                    hook = module.register_forward_pre_hook(_End(rows=rows), with_kwargs=True)
+                    self._undo.append(hook.remove)
         bias = next((each for each in encoding.learned if isinstance(each, T5Bias)), None)
         if bias is None or not self._changed:
             return

@@ -67,6 +67,18 @@ def modules_with_buckets(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if _holds_buckets(m)]
 
 
+def modules_with_a_table(model: nn.Module) -> list[nn.Module]:
+    """Modules that look positions up in a table of their own."""
+    return [
+        module
+        for module in model.modules()
+        if any(
+            isinstance(child, nn.Embedding) and _positional(name)
+            for name, child in module.named_children()
+        )
+    ]
+
+
 def _has_buckets(layer: nn.Module) -> bool:
     return any(hasattr(m, "relative_attention_num_buckets") for m in layer.modules())
 
