@@ -67,7 +67,7 @@ def bench_attention(
         if 3 * 4 * QUERY_HEADS * length**2 > DENSE_SHARE * _memory_of_the_machine():
             del work[DENSE]
         part = part_of(progress, number, len(lengths), f"{length:,} tokens")
-        memory[str(length)] = {name: _peak(run) for name, run in work.items()}
+        memory[str(length)] = {name: peak(run) for name, run in work.items()}
         timings[str(length)] = race(work, rounds=rounds, progress=part)
     return {
         "bench": "attention",
@@ -126,7 +126,7 @@ def _angles(positions: Tensor) -> Tensor:
     return encoding("none", GEOMETRY).rotation.angles(positions, GEOMETRY.trained_length)
 
 
-def _peak(work: Callable[[], Tensor]) -> int | None:
+def peak(work: Callable[[], Tensor]) -> int | None:
     """Peak bytes above inputs and output of the second of two runs."""
     work()
     _give_back_free_memory()

@@ -1,10 +1,19 @@
 """The commands of ``ropewalk bench``: each measures, and prints its ratios."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from benchmarks.printing import (
+    attention_fields,
+    decode_fields,
+    encodings_fields,
+    perplexity_fields,
+    print_bench,
+    rotate_fields,
+    stream_fields,
+    train_fields,
+)
 from ropewalk.cli.bench import BENCH_HELP
 from ropewalk.cli.options import (
     MODEL_HELP,
@@ -15,7 +24,6 @@ from ropewalk.cli.options import (
     Model,
     read_length,
 )
-from ropewalk.cli.output import print_fields, print_json
 from ropewalk.cli.progress import bar
 from ropewalk.integrations.sources import locate
 
@@ -54,7 +62,7 @@ def rotate(
 
     with bar() as progress:
         document = bench_rotate(tokens=tokens, rounds=rounds, progress=progress)
-    print_bench(document, _rotate_fields, as_json=as_json)
+    print_bench(document, rotate_fields, as_json=as_json)
 
 
 @bench.command()
@@ -79,7 +87,7 @@ def attention(
         document = bench_attention(
             lengths=length or LENGTHS, methods=method or METHODS, rounds=rounds, progress=progress
         )
-    print_bench(document, _attention_fields, as_json=as_json)
+    print_bench(document, attention_fields, as_json=as_json)
 
 
 @bench.command()
@@ -110,7 +118,7 @@ def decode(
             device=device,
             progress=progress,
         )
-    print_bench(document, _decode_fields, as_json=as_json)
+    print_bench(document, decode_fields, as_json=as_json)
 
 
 @bench.command()
@@ -143,7 +151,7 @@ def stream(
             device=device,
             progress=progress,
         )
-    print_bench(document, _stream_fields, as_json=as_json)
+    print_bench(document, stream_fields, as_json=as_json)
 
 
 @bench.command()
@@ -168,7 +176,7 @@ def perplexity(
         document = bench_perplexity(
             model, length=wanted, repeats=repeats, device=device, progress=progress
         )
-    print_bench(document, _perplexity_fields, as_json=as_json)
+    print_bench(document, perplexity_fields, as_json=as_json)
 
 
 @bench.command()
@@ -199,99 +207,18 @@ def train(
             rounds=rounds,
             progress=progress,
         )
-    print_bench(document, _train_fields, as_json=as_json)
+    print_bench(document, train_fields, as_json=as_json)
 
 
-def print_bench(
-    document: Mapping[str, Any],
-    fields: Callable[[Mapping[str, Any]], Mapping[str, str]],
-    *,
-    as_json: bool,
-) -> None:
-    """The JSON document, or its ``fields`` and what they depend on."""
-    if as_json:
-        print_json(document)
-        return
-    machine = document["machine"]
-    taken_with = (
-        f"torch {machine['torch']}, {machine['threads']} threads, "
-        f"{machine['instructions']}, {machine['allocator']}"
-    )
-    print_fields({**fields(document), "taken with": taken_with})
+@bench.command()
+def encodings(*, method: Methods = None, rounds: Rounds = 5, as_json: Json = False) -> None:
+    """One attention layer under each encoding, beside RoPE and beside x-transformers.
 
+    Forward and backward at 512 tokens, forward at 4,096, 8 heads of 64 channels, on the CPU in
+    float32. Without --method: all encodings that a model is trained with.
+    """
+    from benchmarks.encodings import SPECS, bench_encodings
 
-def spread(ratio: Mapping[str, Any]) -> str:
-    """A ratio and its quartiles."""
-    first, third = ratio["quartiles"]
-    return f"{ratio['median']:.2f} ({first:.2f} to {third:.2f})"
-
-
-def _rotate_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    fields = {
-        f"{name}, {dtype}": f"{spread(ratio)} times clone"
-        for dtype, ratios in document["ratios"].items()
-        for name, ratio in ratios.items()
-        if name != "clone"
-    }
-    for dtype, ratio in document["speedup_over_transformers"].items():
-        fields[f"over transformers, {dtype}"] = f"{spread(ratio)} times faster"
-    return fields
-
-
-def _attention_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    fields = {}
-    for length, ratios in document["ratios"].items():
-        for name, ratio in ratios.items():
-            peak = document["memory"][length][name]
-            memory = "unknown memory" if peak is None else f"{peak / 2**20:,.0f} MiB"
-            fields[f"{name}, {int(length):,} tokens"] = f"{spread(ratio)} times causal, {memory}"
-    return fields
-
-
-def _train_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        f"{name}, {int(length):,} tokens": f"{spread(ratio)} times stock"
-        for length, ratios in document["ratios"].items()
-        for name, ratio in ratios.items()
-        if name != "stock"
-    }
-
-
-def _decode_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    speeds = document["tokens_per_second"]
-    fields = {
-        "model": document["model"],
-        "cached keys": f"{document['cached_keys']:,}",
-        "stock": f"{speeds['stock']:.2f} tokens a second",
-    }
-    for name, ratios in document["ratios"].items():
-        fields[name] = (
-            f"{speeds[name]:.2f} tokens a second, {ratios['all_tokens']:.2f} of stock; "
-            f"by token {spread(ratios['by_token'])}"
-        )
-    return fields
-
-
-def _stream_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    fields = {"model": document["model"], "tokens": f"{document['tokens']:,}"}
-    for name, ratios in document["ratios"].items():
-        difference = document["differences"][name]["mean_loss"]
-        fields[name] = (
-            f"{ratios['own_decoding']['median']:.1f} times faster than its decoding, "
-            f"{ratios['plain_decoding']['median']:.1f} than plain decoding; "
-            f"mean loss differs by {difference:.0e} nats"
-        )
-    return fields
-
-
-def _perplexity_fields(document: Mapping[str, Any]) -> dict[str, str]:
-    memory, ratio = document["memory"], document["ratios"]["curve_over_one_pass"]
-    peak = memory["peak_bytes"]
-    return {
-        "model": document["model"],
-        "longest pass": f"{memory['tokens']:,} tokens",
-        "peak above the model": "unknown" if peak is None else f"{peak / 2**20:,.0f} MiB",
-        "float32 logits alone": f"{memory['float32_logits_bytes'] / 2**20:,.0f} MiB",
-        "one pass": f"{document['timings']['one pass']['median']:.2f} s",
-        f"curve over {len(document['lengths'])} lengths": f"{spread(ratio)} times one pass",
-    }
+    with bar() as progress:
+        document = bench_encodings(specs=method or SPECS, rounds=rounds, progress=progress)
+    print_bench(document, encodings_fields, as_json=as_json)
