@@ -11,9 +11,7 @@ from ropewalk.methods.build import encoding
 pytest.importorskip("x_transformers")
 
 
-@pytest.mark.parametrize(
-    ("name", "spec"), [("rope", "none"), ("alibi", "alibi"), ("xpos", "xpos")]
-)
+@pytest.mark.parametrize(("name", "spec"), [("rope", "none"), ("alibi", "alibi"), ("xpos", "xpos")])
 @torch.no_grad()
 def test_peers_compute_what_we_compute(name, spec):
     """Rotations of x-transformers turn neighbouring channels."""
