@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ropewalk.api import inspect as inspect
     from ropewalk.api import perplexity as perplexity
     from ropewalk.api import plan as plan
+    from ropewalk.api import plot as plot
     from ropewalk.api import report as report
     from ropewalk.api import search as search
     from ropewalk.api import train as train
@@ -50,6 +51,7 @@ _HOMES = {
     "load": "ropewalk.api.loading",
     "perplexity": "ropewalk.api",
     "plan": "ropewalk.api",
+    "plot": "ropewalk.api",
     "relative_positions": "ropewalk.analysis.distances",
     "report": "ropewalk.api.reporting",
     "rotate": "ropewalk.core.rotation",
@@ -77,6 +79,7 @@ __all__ = [
     "load",
     "perplexity",
     "plan",
+    "plot",
     "relative_positions",
     "report",
     "rotate",

@@ -2,6 +2,7 @@
 
 import json
 import math
+from importlib.resources import files
 
 import pytest
 import torch
@@ -80,9 +81,7 @@ def test_an_argument_that_would_be_ignored_is_refused(arguments, told):
 def test_there_is_a_task_file_for_every_generator_of_text():
     from lm_eval.tasks import TaskManager
 
-    from ropewalk.api.harness import command
-
-    folder = command.files(command.__package__) / "tasks"
+    folder = files("ropewalk.api.harness") / "tasks"
     found = {n for n in TaskManager(include_path=str(folder)).all_subtasks if "ropewalk_" in n}
     text = set(GENERATORS) - {"induction", "key_value"}  # these are ids, not text
     generated = {f"ropewalk_{name}" for name in text}
@@ -118,7 +117,7 @@ def test_the_command_runs_our_tasks_with_our_model(tmp_path):
 
 
 def test_answers_are_cached_for_each_method_apart(tmp_path, monkeypatch):
-    from ropewalk.api.harness.command import _complete
+    from ropewalk.integrations.harness import _complete
 
     def name_of(**model_args):
         from argparse import Namespace
@@ -137,7 +136,7 @@ def test_answers_are_cached_for_each_method_apart(tmp_path, monkeypatch):
 def test_an_own_task_folder_stays_beside_ours(tmp_path):
     from argparse import Namespace
 
-    from ropewalk.api.harness.command import _complete
+    from ropewalk.integrations.harness import _complete
 
     args = Namespace(command="ls", include_path="mine")
     _complete(args, "ropewalk", tmp_path)

@@ -312,7 +312,18 @@ def test_the_legend_has_the_order_of_the_ends():
     (axis,) = draw_curves(document(ROWS)).axes
     names = [text.get_text() for text in axis.get_legend().get_texts()]
     assert names == ["none", "linear:factor=8", "yarn:factor=8"]
-    assert axis.get_legend().get_title().get_text() == "bars: 95 % interval over windows"
+    title = axis.get_legend().get_title().get_text()
+    assert title == "bars: 95 % interval over windows,\nof the baseline and the best"
+
+
+def test_curves_that_lie_on_each_other_are_drawn_once_more_with_all_intervals():
+    rows = {"none": (90.0, 300.0), "rerope": (90.0, 90.5), "yarn": (90.2, 91.0)}
+    whole, near = draw_curves(document(rows, (256, 1024))).axes
+    assert [line.get_label() for line in near.lines][:2] == ["rerope", "yarn"]
+    assert "enlarged" in near.get_title("left")
+    assert len(near.collections) == 2  # a bar for each method
+    shared = {line.get_label(): line.get_color() for line in whole.lines}
+    assert all(line.get_color() == shared[line.get_label()] for line in near.lines[:2])
 
 
 def test_one_panel_for_each_mode():

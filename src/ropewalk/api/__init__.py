@@ -1,5 +1,6 @@
 """The composition root: what the public Python names do with the rooms."""
 
+from ropewalk.api import plot
 from ropewalk.api.adapting import adapt
 from ropewalk.api.auditing import audit
 from ropewalk.api.exporting import export
@@ -22,6 +23,7 @@ __all__ = [
     "perplexity",
     "plan",
     "plan_compare",
+    "plot",
     "report",
     "search",
     "train",

@@ -2,20 +2,25 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ropewalk.api.preparing import Asked
 from ropewalk.data import toy_model
 from ropewalk.evaluation.cells import Record
 from ropewalk.evaluation.request import DEFAULT_METHODS
 from ropewalk.evaluation.tasks.induction import Induction
+from ropewalk.reporting.notebook import notebook_html
+from ropewalk.reporting.parquet import frame_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SHOWN_TASK = Induction.name
 SHOWN_LENGTHS = ("1x", "4x")
 """What the toy model is asked beside the demo model, and where, unless lengths are given."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CompareResult:
     """A finished comparison.
 
@@ -30,6 +35,18 @@ class CompareResult:
     def records(self) -> list[Record]:
         """One record a cell."""
         return list(self.document["cells"])
+
+    def to_frame(self) -> "DataFrame":
+        """One row a cell, as ``results.parquet`` has it; RopewalkError without pandas."""
+        return frame_of(self.records)
+
+    def __repr__(self) -> str:
+        ran = sum(cell["status"] == "ok" for cell in self.records)
+        name, cells = self.document["model"], len(self.records)
+        return f"CompareResult({name}: {ran} of {cells} cells measured, in {self.run_dir})"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self.document)
 
 
 def shows_retrieval(asked: Asked) -> bool:

@@ -1,10 +1,10 @@
 """export: a method as flags or config keys of one engine, or as a checkpoint on the disk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ropewalk.api.shapes import shape_of
+from ropewalk.api.shapes import Config, shape_of, tokens_of
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import LLAMA_CPP
 from ropewalk.engines.export.document import export_model
@@ -14,10 +14,10 @@ from ropewalk.shipping.gguf_file import ship_gguf
 
 
 def export(
-    config: Mapping[str, Any] | str | Path,
+    config: Config,
     spec: str,
     engine: str,
-    length: int | None = None,
+    length: int | str | None = None,
     *,
     out: str | Path | None = None,
     advanced: Callable[[float], None] = lambda share: None,
@@ -27,7 +27,8 @@ def export(
         rw.export(config, "yarn:factor=4", "vllm")["command"]
         rw.export("./model", "yarn:factor=4", "vllm", out="./model-128k")["commands"]
 
-    config    a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
+    config    as ``rw.inspect`` takes it
+    length    tokens, or trained lengths like ``"4x"``
     out       a new folder with the weights (linked, else copied), the tokenizer and a config.json
               that states the method; for llama.cpp a new .gguf file. It is read back and audited
               before it stands there
@@ -36,8 +37,9 @@ def export(
     The other arguments, the result and the errors: see
     ``ropewalk.engines.export.document.export_model``; with ``out``, ``ropewalk.shipping``.
     """
+    tokens = tokens_of(length, config)
     if out is None:
-        return export_model(shape_of(config), spec, engine, length=length)
+        return export_model(shape_of(config), spec, engine, length=tokens)
     if not isinstance(config, str | Path):
         raise RopewalkError(
             "out with a parsed config: expected a model with weights; give its path"
@@ -45,6 +47,6 @@ def export(
     place, checkpoint = Path(out).expanduser(), fetch(config)
     if engine == LLAMA_CPP:
         return ship_gguf(
-            checkpoint, spec, length=length, place=place, read=shape_of, advanced=advanced
+            checkpoint, spec, length=tokens, place=place, read=shape_of, advanced=advanced
         )
-    return ship_folder(checkpoint, spec, engine, length=length, place=place, read=shape_of)
+    return ship_folder(checkpoint, spec, engine, length=tokens, place=place, read=shape_of)

@@ -1,12 +1,11 @@
 """extend and inspect: one model or one config, one encoding."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ropewalk.api.shapes import positions_of, shape_of
+from ropewalk.api.shapes import Config, positions_of, shape_of, tokens_of
 from ropewalk.integrations.session import AnyExtension, extend_with
 from ropewalk.methods.inspection import inspect_model
 from ropewalk.methods.sidecar import in_force, read_sidecar
@@ -31,14 +30,17 @@ def extend(model: nn.Module, spec: str, **parameters: object) -> AnyExtension:
 
 
 def inspect(
-    config: Mapping[str, Any] | str | Path,
-    context_length: int | None = None,
+    config: Config,
+    context_length: int | str | None = None,
     method: str | None = None,
     layer_type: str | None = None,
 ) -> dict[str, Any]:
     """The position encoding in force: the document that ``ropewalk inspect --json`` prints.
 
-    config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line
+    config          a parsed config.json, a path or hub id as MODEL_OR_CONFIG on the command line, a
+                    config object of transformers, or a model (of an extended one, what its config
+                    asks for: ``.describe()`` of the extension says what is in force)
+    context_length  tokens, or trained lengths like ``"4x"``
 
     The other arguments and the result: see ``ropewalk.methods.inspection.inspect_model``. Beside
     it, ``positions`` are what a model has where nothing rotates, or was trained with, and what
@@ -48,7 +50,7 @@ def inspect(
     shape = shape_of(config)
     document = inspect_model(
         shape,
-        context_length=context_length,
+        context_length=tokens_of(context_length, config, layer_type),
         method=own if method is None else in_force(parse_spec(method), own),
         layer_type=layer_type,
     )

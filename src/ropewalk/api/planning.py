@@ -1,18 +1,17 @@
 """plan: which methods reach a length, and what that takes."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.api.shapes import positions_of, shape_of
+from ropewalk.api.shapes import Config, positions_of, shape_of, tokens_of
 from ropewalk.planning.fitting import memory_in_bytes
 from ropewalk.planning.plan import plan_model
 from ropewalk.planning.weights import weight_bytes
 
 
 def plan(
-    config: Mapping[str, Any] | str | Path,
-    length: int,
+    config: Config,
+    length: int | str,
     batch: int = 1,
     dtype: str = "bf16",
     *,
@@ -21,8 +20,8 @@ def plan(
 ) -> dict[str, Any]:
     """Methods, key-cache memory and flags for a length: what ``ropewalk plan --json`` prints.
 
-    config  a parsed config.json, or a path or hub id as MODEL_OR_CONFIG on the command line; the
-            weights of a folder are counted where ``memory`` is given
+    config  as ``rw.inspect`` takes it; weights of a folder are counted where ``memory`` is given
+    length  tokens, or trained lengths like ``"4x"``
     memory  bytes, or text such as 24GB, for the longest context that fits
 
     The other arguments, the result and the errors: see ``ropewalk.planning.plan.plan_model``.
@@ -32,7 +31,7 @@ def plan(
     local = isinstance(config, str | Path) and Path(config).exists()
     document = plan_model(
         shape,
-        length,
+        tokens_of(length, config) or 0,
         batch=batch,
         dtype=dtype,
         trained_length=trained_length,

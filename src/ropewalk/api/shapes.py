@@ -2,27 +2,64 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
+
+from torch import nn
 
 from ropewalk.configs.shape import ModelShape, read_model
 from ropewalk.core.own_positions import OwnPositions
+from ropewalk.evaluation.request import length_in_tokens
 from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.loading import load_config
 from ropewalk.integrations.own_positions import positions_of_config
+from ropewalk.integrations.session import config_of
 from ropewalk.training.decoder_config import is_decoder, library_keys
 from ropewalk.training.own_positions import positions_of_decoder
 
 
-def shape_of(config: Mapping[str, Any] | str | Path) -> ModelShape:
-    """The shape of a parsed config.json, or of a path or hub id as MODEL_OR_CONFIG.
+class LibraryConfig(Protocol):
+    """A config object of transformers."""
 
-    What it leaves unstated is what transformers would take, where it knows the family.
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+Config: TypeAlias = Mapping[str, Any] | str | Path | LibraryConfig | nn.Module
+"""A parsed config.json, a path or hub id as MODEL_OR_CONFIG on the command line, a config object of
+transformers, or a model of it."""
+
+
+def shape_of(config: Config) -> ModelShape:
+    """The shape of a config. What it leaves unstated is what transformers would take, where it
+    knows the family.
 
     Raises RopewalkError for what is none.
     """
-    parsed = load_config(config) if isinstance(config, str | Path) else config
+    parsed = parsed_config(config)
     stated = library_keys(parsed) if is_decoder(parsed) else parsed
     return read_model(stated, completed_by_transformers)
+
+
+def parsed_config(config: Config) -> Mapping[str, Any]:
+    """The keys of a config.json. Raises RopewalkError for what is no config."""
+    if isinstance(config, nn.Module):
+        return config_of(getattr(config, "_orig_mod", config))
+    if isinstance(config, str | Path):
+        return load_config(config)
+    return config if isinstance(config, Mapping) else config.to_dict()
+
+
+def tokens_of(
+    length: int | str | None, config: Config, layer_type: str | None = None
+) -> int | None:
+    """Tokens of ``4096`` or, in trained lengths, ``"4x"``; None stays None.
+
+    Raises RopewalkError for what is no length, or a config without a trained length.
+    """
+    if not isinstance(length, str):
+        return length
+    shape = shape_of(config)
+    trained = shape.trained_length if layer_type is None else shape.rope(layer_type).trained_length
+    return length_in_tokens(length, trained)
 
 
 def positions_of(shape: ModelShape) -> list[OwnPositions]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ropewalk.cli.options import Json, Length, ModelOrConfig, read_length
+from ropewalk.cli.options import Json, LayerType, Length, ModelOrConfig, read_length
 from ropewalk.cli.output import number, print_json, print_table
 from ropewalk.integrations.sources import locate
 
@@ -28,16 +28,7 @@ def audit(
     model_or_config: ModelOrConfig,
     *,
     length: Length = None,
-    layer_type: Annotated[
-        str | None,
-        typer.Option(
-            "--layer-type",
-            metavar="T",
-            show_default=False,
-            help="Layers of this type, where a config has several: full_attention, "
-            "sliding_attention.",
-        ),
-    ] = None,
+    layer_type: LayerType = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -60,13 +51,7 @@ def audit(
     wanted = None if length is None else read_length(length)
     locate(model_or_config)  # a mistyped path is answered before the heavy imports
     from ropewalk import api
-    from ropewalk.evaluation.request import length_in_tokens
-    from ropewalk.integrations.loading import load_config
 
-    config = load_config(model_or_config)
-    if isinstance(wanted, str):
-        trained_length = api.inspect(config, layer_type=layer_type)["trained_length"]
-        wanted = length_in_tokens(wanted, trained_length)
     document = api.audit(model_or_config, wanted, layer_type, against=against)
     if as_json:
         print_json(document)

@@ -151,6 +151,8 @@ def _planned(model: str | None, request: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def _print_table(document: Mapping[str, Any]) -> None:
+    from ropewalk.reporting.behind import behind_tables
+    from ropewalk.reporting.found import retrieval_sentences
     from ropewalk.reporting.records import loss_records
     from ropewalk.reporting.table import comparison_table
     from ropewalk.reporting.takeaway import takeaway
@@ -158,9 +160,13 @@ def _print_table(document: Mapping[str, Any]) -> None:
 
     if loss_records(document):
         print_rich(comparison_table(document))
+        for table in behind_tables(document):
+            print_rich(table)
         typer.echo(takeaway(document))
     for table in task_tables(document):
         print_rich(table)
+    for sentence in retrieval_sentences(document):
+        typer.echo(sentence)
     typer.echo(f"Run folder: {document['run_dir']}")
 
 

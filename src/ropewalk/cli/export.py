@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ropewalk.cli.lengths import tokens_of
 from ropewalk.cli.options import SPEC_HELP, Json, Length, ModelOrConfig, read_length
 from ropewalk.cli.output import number, print_json
 from ropewalk.cli.progress import bar
@@ -60,19 +59,16 @@ def export(
     wanted = None if length is None else read_length(length)
     locate(model_or_config)  # a mistyped path is answered before the heavy imports
     from ropewalk import api
-    from ropewalk.integrations.loading import load_config
 
-    config = load_config(model_or_config)
-    tokens = tokens_of(wanted, config)
     if out is None:
-        document = api.export(config, method, engine, tokens)
+        document = api.export(model_or_config, method, engine, wanted)
     else:
         with bar() as told:
             document = api.export(
                 model_or_config,
                 method,
                 engine,
-                tokens,
+                wanted,
                 out=out,
                 advanced=lambda share: told(f"writing {out.name}", share),
             )

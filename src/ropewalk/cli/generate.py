@@ -1,12 +1,14 @@
 """``ropewalk generate``: text from a model under any method."""
 
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ropewalk.cli.options import Json, Method, Model
 from ropewalk.cli.output import print_json
+from ropewalk.cli.prompts import chat_ids, plain_ids, read_prompt
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
 from ropewalk.integrations.sources import locate
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 GENERATE_EXAMPLES = """\b
 Examples:
   ropewalk generate --prompt "Call me"
-  ropewalk generate ./my-model --prompt "$(cat book.txt)" --method yarn:factor=4
+  ropewalk generate ./my-model --prompt-file book.txt --method yarn:factor=4
+  ropewalk generate ./my-model --chat --prompt "What is a ropewalk?"
+  cat book.txt | ropewalk generate ./my-model --prompt - --method yarn:factor=4
 """
 
 
@@ -27,8 +31,21 @@ def generate(
     model: Model = None,
     *,
     prompt: Annotated[
-        str, typer.Option(metavar="TEXT", show_default=False, help="Text to continue.")
-    ],
+        str | None,
+        typer.Option(
+            metavar="TEXT", show_default=False, help="Text to continue; - reads standard input."
+        ),
+    ] = None,
+    prompt_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompt-file", metavar="FILE", show_default=False, help="UTF-8 text to continue."
+        ),
+    ] = None,
+    chat: Annotated[
+        bool,
+        typer.Option("--chat", help="The prompt is a user's turn, in the model's own template."),
+    ] = False,
     method: Method = None,
     max_new_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="Stop after this many tokens.")
@@ -40,6 +57,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Continue a prompt, with any method. Text streams to standard output."""
+    text = read_prompt(prompt, prompt_file)
     source = model or demo_model()
     locate(source)  # a mistyped path is answered before the heavy imports
     import torch
@@ -51,9 +69,7 @@ def generate(
     if not loaded.model.can_generate():
         raise RopewalkError(f"{loaded.name} writes no text: expected a causal language model")
     tokenizer = loaded.require_tokenizer()
-    ids = tokenizer(prompt, return_tensors="pt").input_ids
-    if ids.shape[-1] == 0:
-        raise RopewalkError("--prompt: no tokens in it; expected text")
+    ids = chat_ids(tokenizer, text) if chat else plain_ids(tokenizer, text)
     streamer = None if as_json else TextStreamer(tokenizer, skip_prompt=True)
     torch.manual_seed(seed)
     writer: Any = loaded.model  # the library's base class has no generate
@@ -69,7 +85,7 @@ def generate(
             {
                 "model": loaded.name,
                 "method": method or _own_name(loaded),
-                "prompt": prompt,
+                "prompt": text,
                 "text": tokenizer.decode(new, skip_special_tokens=True),
                 "tokens": new,
             }

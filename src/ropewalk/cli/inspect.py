@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from ropewalk.cli.options import Json, Length, Method, ModelOrConfig, read_length
+from ropewalk.cli.options import Json, LayerType, Length, Method, ModelOrConfig, read_length
 from ropewalk.cli.output import number, print_fields, print_json, print_positions, print_table
 from ropewalk.integrations.sources import locate
 
@@ -39,16 +39,7 @@ def inspect(
     model_or_config: ModelOrConfig,
     *,
     length: Length = None,
-    layer_type: Annotated[
-        str | None,
-        typer.Option(
-            "--layer-type",
-            metavar="T",
-            show_default=False,
-            help="Layers of this type, where a config has several: full_attention, "
-            "sliding_attention.",
-        ),
-    ] = None,
+    layer_type: LayerType = None,
     method: Method = None,
     as_json: Json = False,
 ) -> None:
@@ -56,14 +47,7 @@ def inspect(
     wanted = None if length is None else read_length(length)
     locate(model_or_config)  # a mistyped path is answered before the heavy imports
     from ropewalk import api
-    from ropewalk.evaluation.request import length_in_tokens
-    from ropewalk.integrations.loading import load_config
 
-    config = load_config(model_or_config)
-    if isinstance(wanted, str):
-        trained_length = api.inspect(config, layer_type=layer_type)["trained_length"]
-        wanted = length_in_tokens(wanted, trained_length)
-    # The place, not the config alone: a ropewalk.json may lie beside it.
     document = api.inspect(
         model_or_config, context_length=wanted, method=method, layer_type=layer_type
     )

@@ -1,5 +1,7 @@
 """``ropewalk lm-eval``: lm-evaluation-harness with the model ``ropewalk`` and our tasks."""
 
+from importlib.resources import as_file, files
+
 import typer
 
 LM_EVAL_EXAMPLES = """\b
@@ -18,9 +20,10 @@ def lm_eval(context: typer.Context) -> None:
     All arguments are the harness' own (lm-eval run --help). Model args of ropewalk: pretrained,
     method, max_length (without it, what the method was asked to reach), dtype, device.
     """
-    from ropewalk.api.harness.command import lm_eval as run
+    from ropewalk.integrations.harness import lm_eval as run
 
     if not context.args:
         typer.echo(context.get_help())
         return
-    run(context.args)
+    with as_file(files("ropewalk.api.harness") / "tasks") as folder:
+        run(context.args, folder)

@@ -39,7 +39,6 @@ app = typer.Typer(
     name="ropewalk",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=COMPARE_EXAMPLES)(compare)

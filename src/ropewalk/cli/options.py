@@ -42,6 +42,15 @@ Length = Annotated[
         help="Context length in tokens, or in trained lengths: 4096, 2x, 0.5x.",
     ),
 ]
+LayerType = Annotated[
+    str | None,
+    typer.Option(
+        "--layer-type",
+        metavar="T",
+        show_default=False,
+        help="Layers of this type, where a config has several: full_attention, sliding_attention.",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON document on standard output, nothing else there."),

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from ropewalk.cli.export import pasted
-from ropewalk.cli.lengths import tokens_of
 from ropewalk.cli.options import Json, ModelOrConfig, read_length
 from ropewalk.cli.output import number, print_json, print_positions, print_table
 from ropewalk.integrations.sources import locate
@@ -70,11 +69,9 @@ def plan(
     wanted = read_length(length)
     locate(model_or_config)  # a mistyped path is answered before the heavy imports
     from ropewalk import api
-    from ropewalk.integrations.loading import load_config
 
-    tokens = tokens_of(wanted, load_config(model_or_config))
     document = api.plan(
-        model_or_config, tokens, batch, dtype, trained_length=trained_length, memory=memory
+        model_or_config, wanted, batch, dtype, trained_length=trained_length, memory=memory
     )
     if as_json:
         print_json(document)

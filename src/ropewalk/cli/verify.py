@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from ropewalk.cli.options import (
-    SPEC_HELP,
     Device,
     Dtype,
     DtypeName,
@@ -22,6 +21,7 @@ from ropewalk.cli.options import (
 from ropewalk.cli.output import print_json, remark
 from ropewalk.cli.progress import bar
 from ropewalk.cli.served import verify_served
+from ropewalk.cli.verify_options import Engine, Methods, Out, Served, Stock, Timeout
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.sources import locate
 
@@ -44,51 +44,13 @@ Examples:
 def verify(
     model: Model = None,
     *,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            metavar="SPEC",
-            show_default=False,
-            help=f"Repeats. {SPEC_HELP} Without it, the model's own encoding, every method that "
-            "needs no more than a factor, and two that depend on the path. An omitted factor is "
-            "the length over the trained length.",
-        ),
-    ] = None,
+    method: Methods = None,
     length: Length = None,
-    stock: Annotated[
-        bool, typer.Option("--stock", help="Check the library's own path, without any method.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            show_default=False,
-            help="Keep the figures of each method in this run folder; an existing one is resumed.",
-        ),
-    ] = None,
-    served: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            show_default=False,
-            help="Ask a running server instead: which method it computes, against MODEL here, by "
-            "position. --method then says what it should compute, by default what the config "
-            "says; --out gets served.json and a picture.",
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            metavar="E",
-            show_default=False,
-            help="Of --served: vllm, sglang, llama.cpp or openai; without it, as the server says.",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", help="Of --served: time of one request, tries included."),
-    ] = 120.0,
+    stock: Stock = False,
+    out: Out = None,
+    served: Served = None,
+    engine: Engine = None,
+    timeout: Timeout = 120.0,
     dtype: Dtype = DtypeName.FLOAT32,
     device: Device = None,
     as_json: Json = False,
@@ -100,6 +62,35 @@ def verify(
     costs about seven passes of that length and is shown as soon as it is measured. Exit status 1
     if a promise is broken.
     """
+    _refuse(method=method, stock=stock, out=out, served=served, engine=engine)
+    wanted = None if length is None else read_length(length)
+    if model is not None:
+        locate(model)  # a mistyped path is answered before the heavy imports
+    request: dict[str, Any] = {"length": wanted, "dtype": dtype.value, "device": device}
+    if served is not None:
+        asked = {"method": method[0]} if method else {}
+        server = {"engine": engine, "seconds": timeout, **asked, **request}
+        verify_served(model, served, out=out, as_json=as_json, **server)
+        return
+    names = (STOCK,) if stock else tuple(method or ())
+    document = _measured(model, names, out, request, _Quiet if as_json else _Table)
+    if as_json:
+        print_json(document)
+    else:
+        _print_conclusion(document)
+    if not document["passed"]:
+        raise typer.Exit(BROKEN)
+
+
+def _refuse(
+    *,
+    method: list[str] | None,
+    stock: bool,
+    out: Path | None,
+    served: str | None,
+    engine: str | None,
+) -> None:
+    """Raise RopewalkError for options that do not go together."""
     if served is not None and stock:
         raise RopewalkError("--stock with --served: a server has its own path; drop one of them")
     if served is not None and len(method or ()) > 1:
@@ -110,42 +101,25 @@ def verify(
         raise RopewalkError("--method with --stock: stock has no methods; drop one of them")
     if stock and out:
         raise RopewalkError("--out with --stock: stock is one method, kept nowhere; drop --out")
-    wanted = None if length is None else read_length(length)
-    if model is not None:
-        locate(model)  # a mistyped path is answered before the heavy imports
-    if served is not None:
-        verify_served(
-            model,
-            served,
-            out=out,
-            as_json=as_json,
-            engine=engine,
-            length=wanted,
-            seconds=timeout,
-            dtype=dtype.value,
-            device=device,
-            **({"method": method[0]} if method else {}),
-        )
-        return
+
+
+def _measured(
+    model: str | None,
+    names: tuple[str, ...],
+    out: Path | None,
+    request: Mapping[str, Any],
+    listener: "type[_Quiet]",
+) -> Mapping[str, Any]:
+    """The document of the methods named (none: the default ones), or of ``STOCK`` alone."""
     from ropewalk.api.verification import verify_checkpoint, verify_stock_checkpoint
     from ropewalk.verification.subject import DEFAULT_SPECS
 
-    request: dict[str, Any] = {"length": wanted, "dtype": dtype.value, "device": device}
-    names = (STOCK,) if stock else tuple(method or DEFAULT_SPECS)
+    methods = names or tuple(DEFAULT_SPECS)
     with bar() as progress:
-        clock = _Clock(progress)
-        listener = _Quiet(clock) if as_json else _Table(clock, names)
-        document = (
-            verify_stock_checkpoint(model, listener=listener, **request)
-            if stock
-            else verify_checkpoint(model, methods=names, out=out, listener=listener, **request)
-        )
-    if as_json:
-        print_json(document)
-    else:
-        _print_conclusion(document)
-    if not document["passed"]:
-        raise typer.Exit(BROKEN)
+        told = listener(_Clock(progress), methods)
+        if methods == (STOCK,):
+            return verify_stock_checkpoint(model, listener=told, **request)
+        return verify_checkpoint(model, methods=methods, out=out, listener=told, **request)
 
 
 class _Clock:
@@ -172,8 +146,9 @@ class _Clock:
 class _Quiet:
     """A listener that prints nothing."""
 
-    def __init__(self, clock: _Clock) -> None:
+    def __init__(self, clock: _Clock, methods: Sequence[str]) -> None:
         self.working = clock.working
+        self._width = max(map(len, (*methods, "method")))
 
     def begun(self, document: Mapping[str, Any]) -> None:
         return None
@@ -186,8 +161,7 @@ class _Table(_Quiet):
     """A listener that prints the records of each method as they come: a run may take hours."""
 
     def __init__(self, clock: _Clock, methods: Sequence[str]) -> None:
-        super().__init__(clock)
-        self._width = max(map(len, (*methods, "method")))
+        super().__init__(clock, methods)
         self._headed = False
 
     def begun(self, document: Mapping[str, Any]) -> None:

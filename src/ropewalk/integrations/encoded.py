@@ -57,6 +57,11 @@ class EncodedExtension:
         """Put the model's own encodings back."""
         self._model.encode(self._own)
 
+    def __repr__(self) -> str:
+        told = self.describe()
+        changed = f"{told['layers_changed']} of {told['layers']} layers changed"
+        return f"EncodedExtension({told['family']}: {changed}, fingerprint {told['fingerprint']})"
+
     def describe(self) -> dict[str, Any]:
         """Which layers changed, and a fingerprint of the encodings in force."""
         changed = sum(

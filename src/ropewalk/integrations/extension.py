@@ -210,6 +210,11 @@ class Extension:
     ) -> None:
         self.remove()
 
+    def __repr__(self) -> str:
+        told = self.describe()
+        changed = f"{told['layers_changed']} of {told['layers']} layers changed"
+        return f"Extension({told['family']}: {changed}, fingerprint {told['fingerprint']})"
+
     def describe(self) -> dict[str, Any]:
         """Which layers changed, the layout found, and a fingerprint of the encoding in force."""
         layers = self.layout.layers

@@ -81,6 +81,7 @@ def load_model(
         config = _config(checkpoint)
         model = _weights(checkpoint, config, dtype, device)
         tokenizer = _tokenizer(checkpoint)
+    _require_finite(model, checkpoint.name)
     if not isinstance(device, Spread):
         default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         place: Any = device or default  # the library's decorator hides what .to takes
@@ -93,6 +94,17 @@ def load_model(
         fingerprint=fingerprint(model),
         method=None if checkpoint.gguf_file else read_sidecar(checkpoint.folder),
     )
+
+
+def _require_finite(model: nn.Module, name: str) -> None:
+    """NaN among the weights make every figure NaN, with no word of the cause."""
+    for key, weight in model.named_parameters():
+        if not weight.is_meta and weight.is_floating_point() and not torch.isfinite(weight).all():
+            count = int((~torch.isfinite(weight)).sum())
+            raise RopewalkError(
+                f"{name}: {count:,} of {weight.numel():,} numbers of {key} are NaN or infinite; "
+                "expected finite weights; convert or download the checkpoint again"
+            )
 
 
 def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":

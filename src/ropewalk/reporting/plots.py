@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,42 +34,70 @@ def draw_curves(document: Mapping[str, Any]) -> "Figure":
 
     The baseline is thick and black; other methods differ in colour, dashes and marker, and
     the legend has the order of their ends. Bars: 95 % intervals, for the baseline and the
-    best at the longest length; those of the others would hide the lines.
+    best at the longest length; those of the others would hide the lines. Where curves near the
+    best lie on each other, they have a second panel, enlarged, with the bars of all.
 
     Raises RopewalkError for a document that is not a comparison.
     """
     from matplotlib.figure import Figure
 
     comparison = Comparison.of(document)
-    panels = len(comparison.tables)
-    figure = Figure(figsize=(7.0, 4.4 * panels))
+    panels = list(_panels(comparison))
+    figure = Figure(figsize=(7.0, 4.4 * len(panels)))
     figure.subplots_adjust(hspace=0.5)
-    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
-    for axis, table in zip(axes, comparison.tables, strict=True):
-        _draw_panel(axis, comparison, table)
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axis, panel in zip(axes, panels, strict=True):
+        _draw_panel(axis, comparison, panel)
     return figure
 
 
-def _draw_panel(axis: "Axes", comparison: Comparison, table: Table) -> None:
-    mode = f", mode {table.mode}" if len(comparison.tables) > 1 else ""
-    title = f"{comparison.model}, protocol {comparison.protocol}{mode}"
-    axis.set_title(title, fontsize=10, loc="left", pad=20, parse_math=False)
-    for number, method in enumerate(table.methods):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Curves of some methods of a table, and of which of them intervals are drawn, in words."""
+
+    title: str
+    table: Table
+    methods: tuple[str, ...]
+    barred: tuple[str, ...]
+    whose: str
+
+
+def _panels(comparison: Comparison) -> Iterator[Panel]:
+    """One for each mode, and one more where the curves near the best lie on each other."""
+    for table in comparison.tables:
+        mode = f", mode {table.mode}" if len(comparison.tables) > 1 else ""
+        yield Panel(
+            title=f"{comparison.model}, protocol {comparison.protocol}{mode}",
+            table=table,
+            methods=table.methods,
+            barred=tuple(dict.fromkeys((table.baseline, _best(table)))),
+            whose=",\nof the baseline and the best",
+        )
+        near = table.enlarged()
+        if near:
+            title = f"The same{mode}, enlarged: methods near the best"
+            yield Panel(title=title, table=table, methods=near, barred=near, whose="")
+
+
+def _draw_panel(axis: "Axes", comparison: Comparison, panel: Panel) -> None:
+    table = panel.table
+    axis.set_title(panel.title, fontsize=10, loc="left", pad=20, parse_math=False)
+    for method in panel.methods:
         losses = [_or_gap(table.nll(method, length)) for length in table.lengths]
-        axis.plot(table.lengths, losses, label=method, **_style(number))
-    _draw_bars(axis, table)
+        axis.plot(table.lengths, losses, label=method, **_style(table.methods.index(method)))
+    _draw_bars(axis, panel)
     _set_lengths(axis, comparison, table)
     _set_perplexities(axis)
     axis.grid(axis="y", linewidth=0.5, alpha=0.4)
     axis.spines[["top", "right"]].set_visible(False)
-    _add_legend(axis, table)
+    _add_legend(axis, panel)
 
 
-def _draw_bars(axis: "Axes", table: Table) -> None:
-    """Intervals of the baseline and of the best, side by side."""
-    for method, shift in dict.fromkeys([(table.baseline, -1), (_best(table), 1)]):
-        if shift > 0 and method == table.baseline:
-            continue
+def _draw_bars(axis: "Axes", panel: Panel) -> None:
+    """Intervals side by side."""
+    table, middle = panel.table, (len(panel.barred) - 1) / 2
+    for place, method in enumerate(panel.barred):
+        shift = place - middle
         cells = [cell for n in table.lengths if (cell := table.cells.get((method, n)))]
         spreads = [(cell.length, *cell.ci95) for cell in cells if cell.ci95]
         if spreads:
@@ -78,8 +107,9 @@ def _draw_bars(axis: "Axes", table: Table) -> None:
             axis.vlines(places, low, high, color=colour, linewidth=1.0, alpha=0.6)
 
 
-def _add_legend(axis: "Axes", table: Table) -> None:
+def _add_legend(axis: "Axes", panel: Panel) -> None:
     """Beside the picture, in the order of the lines' ends."""
+    table = panel.table
     handles, labels = axis.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: -_end(table, labels[i]))
     legend = axis.legend(
@@ -93,7 +123,7 @@ def _add_legend(axis: "Axes", table: Table) -> None:
     )
     over = {cell.ci95_over for cell in table.cells.values() if cell.ci95_over}
     if over:
-        legend.set_title(f"bars: 95 % interval over {', '.join(sorted(over))}")
+        legend.set_title(f"bars: 95 % interval over {', '.join(sorted(over))}{panel.whose}")
         legend.get_title().set_fontsize(8)
         legend.set_alignment("left")
 

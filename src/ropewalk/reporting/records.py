@@ -11,6 +11,9 @@ from ropewalk.reporting.standings import Column, Standing, standings
 PLAIN = "none"
 """Unscaled RoPE: the baseline wherever it was measured."""
 
+CROWDED = 4.0
+"""Times that all curves span what those near the best span."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellView:
@@ -80,6 +83,20 @@ class Table:
                 end = min(measured.values()) + math.log(1.1)
                 return tuple(method for method in measured if measured[method] <= end)
         return ()
+
+    def enlarged(self) -> tuple[str, ...]:
+        """Methods near the best, where all others leave them so little room that their curves lie
+        on each other; none where a picture of all will do.
+        """
+        near = self.near_best()
+        room = CROWDED * self._span(near)
+        return near if len(near) > 1 and self._span(self.methods) > room else ()
+
+    def _span(self, methods: Iterable[str]) -> float:
+        """Between the lowest and the highest loss of these."""
+        found = (self.nll(method, length) for method in methods for length in self.lengths)
+        losses = [nll for nll in found if nll is not None]
+        return max(losses) - min(losses) if losses else 0.0
 
     @classmethod
     def of(

@@ -10,9 +10,6 @@ from ropewalk.reporting.table import perplexity_text
 from ropewalk.reporting.tasks import CAPTIONS, LONGPPL
 from ropewalk.reporting.ticks import even_ticks, perplexity_ticks
 
-CROWDED = 4.0
-"""Times that all curves span what the near ones span: then these are drawn once more, enlarged."""
-
 
 def loss_charts(comparison: Comparison, table: Table) -> Iterator[Chart]:
     """Perplexity by length in one mode; then the methods near the best alone, where the others
@@ -20,9 +17,9 @@ def loss_charts(comparison: Comparison, table: Table) -> Iterator[Chart]:
     """
     mode = f", mode {table.mode}" if len(comparison.tables) > 1 else ""
     series = {m: (i, _losses(table, m)) for i, m in enumerate(table.methods)}
-    near = {m: series[m] for m in table.near_best()}
+    near = {m: series[m] for m in table.enlarged()}
     charts = [(f"Perplexity by context length{mode}", series)]
-    if len(near) > 1 and _span(series) > CROWDED * _span(near):
+    if near:
         charts.append((f"The same, enlarged: methods near the best{mode}", near))
     over = sorted({cell.ci95_over for cell in table.cells.values() if cell.ci95_over})
     for number, (title, shown) in enumerate(charts):
@@ -85,11 +82,6 @@ def _losses(table: Table, method: str) -> list[Sample]:
 
 def _loss(cell: CellView, nll: float) -> Sample:
     return Sample(length=cell.length, value=nll, ci95=cell.ci95, text=perplexity_text(_exp(nll)))
-
-
-def _span(series: Mapping[str, tuple[int, Sequence[Sample]]]) -> float:
-    values = [sample.value for _, samples in series.values() for sample in samples]
-    return max(values) - min(values)
 
 
 def _perplexities(low: float, high: float) -> list[Tick]:

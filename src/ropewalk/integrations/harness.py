@@ -13,7 +13,6 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from ropewalk.core.extras import require_extra
 PROGRAM = "lm-eval"
 
 
-def lm_eval(arguments: Sequence[str]) -> None:
-    """Run one command line of the harness.
+def lm_eval(arguments: Sequence[str], tasks: Path) -> None:
+    """Run one command line of the harness, with a folder of task files beside its own.
 
     Raises RopewalkError without the extra, and SystemExit as the harness does.
     """
@@ -39,10 +38,9 @@ def lm_eval(arguments: Sequence[str]) -> None:
         model_registry.register(NAME, target=RopewalkLM)
     setup_logging()
     harness = HarnessCLI()
-    with as_file(files(__package__) / "tasks") as folder:
-        args = _parsed(harness, arguments)
-        _complete(args, NAME, folder)
-        harness.execute(args)
+    args = _parsed(harness, arguments)
+    _complete(args, NAME, tasks)
+    harness.execute(args)
 
 
 def _parsed(harness: Any, arguments: Sequence[str]) -> Namespace:
