@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -204,7 +204,6 @@ def test_the_specs_in_the_help_are_real(spec: str) -> None:
         (["compare", "--windows", "0"], "--windows"),
         (["compare", "--windows", "many"], "--windows"),
         (["inspect"], "Missing argument"),
-        (["generate", "m"], "--prompt"),
         (["generate", "m", "--prompt", "a", "--max-new-tokens", "0"], "--max-new-tokens"),
         (["generate", "m", "--prompt", "a", "--temperature", "-1"], "--temperature"),
         (["compare", "a", "b"], "unexpected extra argument"),
@@ -365,7 +364,7 @@ def test_inspect_passes_everything_on(
     options = ["--length", "64", "--method", "yarn:factor=4", "--layer-type", "full_attention"]
     assert main(["inspect", config, *options, "--json"]) == 0
     named = {"context_length": 64, "method": "yarn:factor=4", "layer_type": "full_attention"}
-    assert api.asked == [("inspect", ({"rope_theta": 10000.0},), named)]
+    assert api.asked == [("inspect", (config,), named)]
     printed = json.loads(capsys.readouterr().out)
     assert printed == {**api.answer, "logit_scale": None}  # JSON has no infinity
 
@@ -373,7 +372,9 @@ def test_inspect_passes_everything_on(
 def test_inspect_takes_a_multiple_of_the_trained_length(api: FakeApi, config: str) -> None:
     api.answer = inspection(4, outside_from=3)
     assert main(["inspect", config, "--length", "1.5x", "--json"]) == 0
-    assert api.asked[-1][2]["context_length"] == 6144
+    assert api.asked == [
+        ("inspect", (config,), {"context_length": "1.5x", "method": None, "layer_type": None})
+    ]
 
 
 def test_inspect_prints_the_telling_pairs_of_a_long_table(
@@ -579,13 +580,18 @@ def test_sampling_follows_the_seed(tiny: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_generate_puts_the_method_into_the_model(
-    api: FakeApi, tiny: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    asked = []
+
+    def extend_with(model: Any, spec: Any) -> Any:
+        asked.append((type(model).__name__, spec.text))
+        return nullcontext()
+
+    monkeypatch.setattr("ropewalk.integrations.session.extend_with", extend_with)
     options = ["--prompt=w5", "--method=yarn:factor=4", "--max-new-tokens=2", "--json"]
     assert main(["generate", str(tiny), *options]) == 0
-    ((name, (model, spec), named),) = api.asked
-    assert (name, spec, named) == ("extend", "yarn:factor=4", {})
-    assert type(model).__name__ == "LlamaForCausalLM"
+    assert asked == [("LlamaForCausalLM", "yarn:factor=4")]
     assert json.loads(capsys.readouterr().out)["method"] == "yarn:factor=4"
 
 

@@ -28,7 +28,7 @@ def test_a_prompt_comes_from_the_line_a_file_or_the_input(tmp_path, monkeypatch)
         ([], "expected one of --prompt TEXT and --prompt-file FILE"),
         (["--prompt", "a", "--prompt-file", "b"], "expected one of"),
         (["--prompt-file", "nowhere.txt"], "--prompt-file nowhere.txt: No such file"),
-        (["--prompt", ""], "the prompt is empty"),
+        (["--prompt", ""], "--prompt: nothing in it"),
         (["--chat", "--prompt", "a"], "--chat: the tokenizer has no chat template"),
     ],
 )

@@ -21,7 +21,7 @@ def audit(
 
     config         as ``rw.inspect`` takes it; a .gguf file is answered for by its own header
     served_length  tokens, or trained lengths like ``"4x"``
-    against        the config that a .gguf file was converted from: what the conversion lost is found
+    against        the config that a .gguf file was converted from: finds what that lost
 
     The other arguments and the result: see ``ropewalk.engines.audit.audit_model``.
     """

@@ -24,7 +24,7 @@ def read_prompt(typed: str | None, file: Path | None) -> str:
     if text == STANDARD_INPUT:
         text = sys.stdin.read()
     if not text:
-        raise RopewalkError("the prompt is empty: expected text")
+        raise RopewalkError("--prompt: nothing in it; expected text")
     return text
 
 
