@@ -79,22 +79,26 @@ def _schedules(document: Mapping[str, Any]) -> str:
             *("-" if row[part] is None else f"{row[part]:.4f}" for part in ("search", "test")),
             _apart(row["to_best_fixed"]),
         ]
-        for row in document["rows"]
+        for row in _once(document["rows"])
     ]
     header = ["schedule", "magnitude", "search", "test", "to the best fixed one"]
     return table(header, rows)
 
 
+def _once(rows: Any) -> Any:
+    return rows[1:] if rows[0]["name"] == rows[1]["name"] else rows
+
+
 def _against_the_published(searches: Mapping[str, Any]) -> str:
     """Tokens that the default way took to the loss that the published evolution ended with."""
-    if PUBLISHED not in searches:
+    if PUBLISHED not in searches or not searches[PUBLISHED]["way_curve"]:
         return ""
     evolution, ours = searches[PUBLISHED], searches[DEFAULT]
-    reached = evolution["curve"][-1]["value"]
+    reached = evolution["way_curve"][-1]["value"]
     tokens = next(
         (
             point["units"] * ours["tokens_each"]
-            for point in ours["curve"]
+            for point in ours["way_curve"]
             if point["value"] <= reached
         ),
         None,
@@ -104,13 +108,13 @@ def _against_the_published(searches: Mapping[str, Any]) -> str:
     cut = (
         f"LongRoPE's evolution was cut after {evolution['evaluations']:.0f} of its "
         f"{PUBLISHED_EVALUATIONS:,} evaluations ({took / 1e6:.2f} of {whole / 1e6:.1f} million "
-        f"tokens), at {reached:.4f} nats on the search documents. "
+        f"tokens); the best that it had tried was at {reached:.4f} nats on the search documents. "
     )
     if tokens is None:
         return f"{cut}The default way did not reach that.\n"
     return (
-        f"{cut}The default way was there, or below, after {tokens / 1e6:.2f} million tokens, the "
-        f"fixed schedules among them: {tokens / took:.2f} of what the cut run took.\n"
+        f"{cut}The default way was there, or below, after {tokens / 1e6:.2f} million tokens, "
+        f"{tokens / took:.2f} of what the cut run took; those of the fixed schedules are in both.\n"
     )
 
 

@@ -202,10 +202,10 @@ def test_a_weighted_sum_is_the_sum_of_its_terms(tmp_path, text):
     assert values["loss+0.5*needle"] == pytest.approx(wanted, abs=1e-9)
 
 
-def test_needle_loss_is_that_of_the_digits_after_the_prompt():
+def test_needle_loss_is_that_of_the_digits_after_the_prompt(text):
     loaded = open_checkpoint(toy_model())
     tokens = Tokens.of(loaded.require_tokenizer())
-    materials = Materials(tokens=tokens, texts=[demo_book().read_text("utf-8")])
+    materials = Materials(tokens=tokens, texts=[text.read_text("utf-8")])
     task = NeedleLoss(generator=generator("needle", materials), tokens=tokens, numbers=range(2, 4))
     scorer = TransformersScorer(loaded.model)
     units = task.units(scorer, [400], FullPass(), batch=1, advance=lambda cost: None)[400]

@@ -218,3 +218,13 @@ def test_a_candidate_is_finite_and_above_zero():
     for bad in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(RopewalkError, match="above 0"):
             Candidate.of([1.0, bad])
+
+
+@pytest.mark.parametrize("units", [20, 40, 80])
+def test_a_small_budget_still_brings_a_candidate_of_the_ramp_to_all_documents(units):
+    landscape = Landscape()
+    trials = trials_of(landscape)
+    trials.allowance, trials.opened = Allowance(units=trials.units + units), True
+    read_way("ramp").run(problem(landscape), trials)
+    assert trials.own
+    assert {point.candidate for point in trials.own} <= {each for each, _ in landscape.asked}

@@ -74,10 +74,10 @@ def adapt(
         budget=plan.seconds(0), **request,
     )  # fmt: skip
     progress("tune", SHARES[0])
+    asked: dict[str, Any] = {} if steps is None else {"steps": steps}
     trained = tune(
         source, first["method"], plan.tuned, texts=plan.texts, heldout=plan.heldout,
-        out=plan.out / "tuned", budget=plan.seconds(1), device=device,
-        **({} if steps is None else {"steps": steps}),
+        out=plan.out / "tuned", budget=plan.seconds(1), device=device, **asked,
     )  # fmt: skip
     lists = _after_training(plan, _candidate(first), progress)
     progress("effects", 0.95)

@@ -14,6 +14,7 @@ from ropewalk.reporting.figures import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Record = Mapping[str, Any]
@@ -37,7 +38,7 @@ def search_rows(document: Record) -> list[tuple[str, ...]]:
             *(_nats(row[part]) for part in ("search", "choice", "test")),
             _apart(row["to_best_fixed"]),
         )
-        for row in document["rows"]
+        for row in _once(document["rows"])
     ]
 
 
@@ -94,32 +95,28 @@ def draw_factors(document: Record) -> "Figure":
 
 
 def draw_descent(documents: Sequence[Record]) -> "Figure":
-    """The best loss on the search documents against tokens measured, a step line a search.
+    """The best loss on the search documents against tokens measured, a step line a way.
 
-    Of several searches, all over the same search documents.
+    A line begins with the first schedule that the way itself tried on all documents; the tokens of
+    the fixed schedules before it are counted. All searches over the same search documents.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.0, 4.2))
     axis = figure.subplots()
     for number, document in enumerate(documents):
-        points = document["curve"]
+        points = document["way_curve"]
+        if not points:
+            continue
         tokens = [point["units"] * document["tokens_each"] for point in points]
         values = [point["value"] for point in points]
         style = {**line_style(number), "markersize": 4}
         tokens, values = [*tokens, document["token_evaluations"]], [*values, values[-1]]
         axis.plot(tokens, values, drawstyle="steps-post", label=f"way {document['way']}", **style)
     first = documents[0]
-    for name in SHOWN[:1]:
-        fixed = [row for row in first["rows"] if row["name"].startswith(name) and row["search"]]
-        for row in fixed[:1]:
-            axis.axhline(row["search"], color="grey", linewidth=1.0, linestyle=(0, (1, 2)))
-            axis.annotate(
-                row["name"], (1.0, row["search"]), xycoords=("axes fraction", "data"),
-                xytext=(-2, 3), textcoords="offset points", ha="right", **NOTE,
-            )  # fmt: skip
+    _draw_bars(axis, first)
     axis.set_xlim(left=0)
-    axis.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1000:,.0f}k")
+    axis.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1000:,.3g}k")
     axis.set_xlabel("tokens through the model")
     axis.set_ylabel(f"best {first['objective']} on the search documents (nats)")
     number = first["documents"]["search"]
@@ -131,11 +128,29 @@ def draw_descent(documents: Sequence[Record]) -> "Figure":
     return figure
 
 
+def _draw_bars(axis: "Axes", document: Record) -> None:
+    """The best fixed schedule on the search documents, and the closed-form ramp."""
+    ramp, fixed = document["rows"][1], [row for row in document["rows"][2:] if row["search"]]
+    bars = [ramp, *sorted(fixed, key=lambda row: float(row["search"]))[:1]]
+    for place, row in enumerate(bars):
+        if row["search"] is not None:
+            axis.axhline(row["search"], color="grey", linewidth=1.0, linestyle=(0, (1, 2)))
+            axis.annotate(
+                row["name"], (1.0 - place, row["search"]), xycoords=("axes fraction", "data"),
+                xytext=(2 if place else -2, 3), textcoords="offset points",
+                ha="left" if place else "right", **NOTE,
+            )  # fmt: skip
+
+
 def _drawn(rows: Sequence[Record]) -> list[Record]:
     """The first two rows (what was found, and the ramp), and the fixed schedules of ``SHOWN``."""
-    head = rows[:1] if rows[0]["factors"] == rows[1]["factors"] else rows[:2]
     fixed = [row for name in SHOWN for row in rows[2:] if row["name"].startswith(name)]
-    return [*head, *fixed]
+    return [*_once(rows[:2]), *fixed]
+
+
+def _once(rows: Sequence[Record]) -> Sequence[Record]:
+    """The rows, the ramp not twice where it is what was chosen."""
+    return rows[1:] if rows[0]["name"] == rows[1]["name"] else rows
 
 
 def _nats(value: float | None) -> str:

@@ -39,6 +39,7 @@ class Outcome:
     ramp      the closed-form ramp
     chosen    of what the way found, the best on the choice documents
     curve     best on the search documents, as it fell
+    own       the same of what the way itself tried
     units     measurements of one document, those of the search alone
     documents  search, choice and test documents
     ended     why the way ended: ``done`` or ``budget``
@@ -48,6 +49,7 @@ class Outcome:
     ramp: Row
     chosen: Row
     curve: tuple[Point, ...]
+    own: tuple[Point, ...]
     units: int
     documents: tuple[int, int, int]
     ended: str
@@ -95,10 +97,8 @@ class Outcome:
             "ended": self.ended,
             "documents": dict(zip(("search", "choice", "test"), self.documents, strict=True)),
             "rows": [self._row(row) for row in (self.chosen, self.ramp, *self.fixed)],
-            "curve": [
-                {"units": point.units, "value": point.value, **_numbers(point.candidate)}
-                for point in self.curve
-            ],
+            "curve": [_point(point) for point in self.curve],
+            "way_curve": [_point(point) for point in self.own],
         }
 
     def _row(self, row: Row) -> Mapping[str, Any]:
@@ -119,6 +119,10 @@ def _apart(row: Row, other: Row) -> Mapping[str, Any] | None:
         return None
     apart = difference(row.tested, other.tested)
     return {"value": apart.value, "ci95": [apart.low, apart.high]}
+
+
+def _point(point: Point) -> Mapping[str, Any]:
+    return {"units": point.units, "value": point.value, **_numbers(point.candidate)}
 
 
 def _numbers(candidate: Candidate) -> Mapping[str, Any]:

@@ -76,7 +76,7 @@ def search(
 ) -> Outcome:
     """Search, choose, test. Raises RopewalkError as ``opening``."""
     fixed = opening(contest, trials)
-    trials.allowance = plan(trials, len(fixed))
+    trials.allowance, trials.opened = plan(trials, len(fixed)), True
     started = replace(problem, starts=[each.candidate for each in fixed])
     ended = way.run(started, trials)
     finalists = _finalists(contest, trials)
@@ -97,6 +97,7 @@ def search(
         ramp=row(contest.ramp),
         chosen=row(Schedule(name=names.get(chosen, FOUND), candidate=chosen)),
         curve=tuple(trials.curve),
+        own=tuple(trials.own),
         units=trials.units,
         documents=panels.documents,
         ended=ended,

@@ -51,6 +51,8 @@ class Trials:
     documents    on which a search looks, numbered from 0
     short_limit  nats that a candidate may cost at the trained length; None for any
     told         called with the units spent after each measurement
+    curve        the best so far, each time that there is a better one
+    own          the same of what was measured after ``opened`` was set: by a way, not to start with
     """
 
     measure: Measure
@@ -60,7 +62,9 @@ class Trials:
     told: Callable[["Trials"], None] = lambda trials: None
     scores: dict[Candidate, list[Score]] = field(default_factory=dict)
     curve: list[Point] = field(default_factory=list)
+    own: list[Point] = field(default_factory=list)
     units: int = 0
+    opened: bool = False
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -157,8 +161,9 @@ class Trials:
         value, found = min(
             ((self.value(each), each) for each in candidates), key=lambda both: both[0]
         )
-        if value < INFEASIBLE and (not self.curve or value < self.curve[-1].value):
-            self.curve.append(Point(units=self.units, candidate=found, value=value))
+        for curve in (self.curve, *([self.own] if self.opened else [])):
+            if value < INFEASIBLE and (not curve or value < curve[-1].value):
+                curve.append(Point(units=self.units, candidate=found, value=value))
 
     def _kept(self, racing: Sequence[Candidate], count: int) -> list[Candidate]:
         known = [*racing, *([self.best] if self.best else [])]

@@ -24,7 +24,8 @@ def finished(one: Searched, seconds: float | None, begun: float, progress: Told)
 
     def told(trials: Trials, units: int) -> None:
         best = "" if not trials.curve else f", best {trials.curve[-1].value:.4f}"
-        progress(f"{one.asked.way}{best}", min(1.0, trials.units / (trials.left or units or 1)))
+        whole = trials.allowance.units or units
+        progress(f"{one.asked.way}{best}", min(1.0, trials.units / max(1, whole)))
 
     progress("fixed schedules", 0.0)
     outcome = one.run(budget, told)

@@ -7,7 +7,7 @@ with half the spread.
 Source: Jamieson and Talwalkar 2016, Non-stochastic Best Arm Identification, arXiv:1502.07943.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,7 @@ from ropewalk.searching.ways.way import Problem, Way
 
 Point = tuple[float, ...]
 BRACKET_COST = 2.0
-"""Measurements of one document for each draw, over a bracket."""
-FEWEST_DRAWS = 6
+"""Measurements of one document for each draw, over a bracket, by estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ class Halving(Way):
         space = RampSpace(geometry=problem.geometry, length=problem.length)
         rng = np.random.default_rng(problem.seed)
         draws = self._draws(trials)
-        points = [*space.starts(), *_spread_out(draws, rng)]
+        points = [*space.starts(), *_spread_out(max(0, draws - 2), rng)]
         found: dict[Candidate, Point] = {}
         for bracket in range(self.brackets):
             named = {self._candidate(space, point, problem, rng): point for point in points}
@@ -53,10 +52,25 @@ class Halving(Way):
             points = list(_around(best, draws // 2, spread, rng))
 
     def _draws(self, trials: Trials) -> int:
-        """Fewer where the first bracket would take more than half of the budget."""
-        if trials.left is None:
+        """Fewer where the first bracket would take more than half of the budget; as many as it
+        has room for where that is less than two.
+        """
+        left, rungs = trials.left, trials.rungs
+        if left is None:
             return self.draws
-        return min(self.draws, max(FEWEST_DRAWS, int(trials.left / 2 / BRACKET_COST)))
+        for share in (left / 2, left):
+            fitting = [n for n in range(2, self.draws + 1) if self._cost(n, rungs) <= share]
+            if fitting:
+                return fitting[-1]
+        return 2
+
+    def _cost(self, draws: int, rungs: Sequence[int]) -> int:
+        """Measurements of one document in a bracket."""
+        cost, alive = 0, draws
+        for before, count in zip((0, *rungs), rungs, strict=False):
+            cost += alive * (count - before)
+            alive = max(1, -(-alive // self.keep))
+        return cost
 
     def _candidate(
         self, space: RampSpace, point: Point, problem: Problem, rng: np.random.Generator
