@@ -27,39 +27,36 @@ class TuneRun:
     words: dict[str, Any] = field(default_factory=dict)
 
 
+STEPS = 40
+SHORT = {"batch": 16}
+"""Windows of the trained length: as many tokens a step as four of 1,024."""
+
 RUNS = (
-    TuneRun(name="pi", title="PI, full length", method=PI, steps=120),
+    TuneRun(name="pi", title="PI, full length", method=PI, steps=4 * STEPS),
+    TuneRun(name="pi-40", title="PI, full length", method=PI, steps=STEPS),
     TuneRun(
-        name="control",
+        name="control-40",
         title="control: no method, 256 tokens",
         method="native",
-        steps=120,
+        steps=STEPS,
         length=TRAINED,
-        words={"batch": 16},
+        words=SHORT,
     ),
-    TuneRun(name="yarn-40", title="YaRN, full length", method=YARN, steps=40),
-    TuneRun(name="pi-40", title="PI, full length", method=PI, steps=40),
+    TuneRun(name="yarn-40", title="YaRN, full length", method=YARN, steps=STEPS),
     TuneRun(
         name="pi-pose-40",
         title="PI, PoSE",
         method=PI,
-        steps=40,
-        words={"batch": 16, "sampler": "pose"},
+        steps=STEPS,
+        words={**SHORT, "sampler": "pose"},
     ),
-    TuneRun(name="abf-40", title="ABF 50,000, full length", method=ABF, steps=40),
-    TuneRun(
-        name="pi-lora-40",
-        title="PI, full length, LoRA 8",
-        method=PI,
-        steps=40,
-        words={"parameters": "lora"},
-    ),
+    TuneRun(name="abf-40", title="ABF 50,000, full length", method=ABF, steps=STEPS),
     TuneRun(
         name="pi-cream-40",
         title="PI, CREAM",
         method=PI,
-        steps=40,
-        words={"batch": 16, "sampler": "cream"},
+        steps=STEPS,
+        words={**SHORT, "sampler": "cream"},
     ),
 )
 UNTUNED = "self_extend"

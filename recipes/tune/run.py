@@ -3,10 +3,12 @@
     python -m recipes.tune.run TEXTS HELDOUT
 
 TEXTS and HELDOUT are folders that hold the files named in recipes/tune/plan.py. May be killed and
-started again at any time: runs go on where they stopped. ``python -m recipes.pages tune`` writes
+started again at any time: runs go on where they stopped, and what the results hold is not run
+again. ``python -m recipes.pages tune`` writes
 the page of docs/results/tune.json.
 """
 
+import json
 import platform
 import time
 from pathlib import Path
@@ -30,9 +32,9 @@ def main(
     only: list[str] | None = None,
 ) -> None:
     torch.set_num_threads(1)
-    document = _empty()
+    document = json.loads(results.read_text("utf-8")) if results.exists() else _empty()
     for run in RUNS:
-        if only and run.name not in only and not (out / run.name / "config.json").exists():
+        if run.name in document["runs"] or (only and run.name not in only):
             continue
         document["runs"][run.name] = _tuned(run, texts, heldout, out / run.name)
         if "untuned" not in document:

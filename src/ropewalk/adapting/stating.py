@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
-from ropewalk.engines.export.document import export_model
+from ropewalk.engines.export.portable import portable_block
 from ropewalk.integrations.restating import restated
 from ropewalk.integrations.session import extend_with
 from ropewalk.methods.sidecar import SIDECAR, in_force, sidecar_of
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CONFIG = "config.json"
-_TRANSFORMERS = "transformers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +28,7 @@ class Statement:
     patch    keys of config.json; None where no config says the method, for the reason beside it
     remove   keys that they replace
     sidecar  of ropewalk.json, where no config says it
+    engines  of each, why it computes something else with these keys; None where it does not
     """
 
     spec: Spec
@@ -37,6 +37,7 @@ class Statement:
     remove: tuple[str, ...] = ()
     sidecar: Mapping[str, Any] | None = None
     reason: str | None = None
+    engines: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, shape: ModelShape, spec: Spec, length: int, own: Spec | None) -> "Statement":
@@ -47,7 +48,7 @@ class Statement:
         try:
             if whole.parts != spec.parts:
                 raise RopewalkError("the checkpoint's own method, which no config says, is in it")
-            said = export_model(shape, spec.text, _TRANSFORMERS, length=length)
+            said = portable_block(shape, spec.text, length=length)
         except RopewalkError as error:
             return cls(
                 spec=whole,
@@ -56,7 +57,13 @@ class Statement:
                 sidecar=sidecar_of(whole),
                 reason=str(error),
             )
-        return cls(spec=spec, length=length, patch=said["config"], remove=tuple(said["remove"]))
+        return cls(
+            spec=spec,
+            length=length,
+            patch=said["config"],
+            remove=tuple(said["remove"]),
+            engines=said["engines"],
+        )
 
     @property
     def stated_by(self) -> str:

@@ -87,6 +87,7 @@ def tune(
         "checkpoint": str(folder),
         "stated_by": study.statements[-1].stated_by,
         "reason": study.statements[-1].reason,
+        "engines": dict(study.statements[-1].engines),
         "trained": asked.parameters,
         "parameters": loaded.model.num_parameters(),
         "stages": records,

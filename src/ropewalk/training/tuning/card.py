@@ -6,8 +6,7 @@ from typing import Any
 Document = Mapping[str, Any]
 
 _CONFIG_SAYS = """\
-`config.json` states the method, so plain transformers, and every engine that reads these keys,
-computes it:
+`config.json` states the method, so plain transformers computes it:
 
 ```python
 from transformers import AutoModelForCausalLM
@@ -88,7 +87,7 @@ Trained: {document["trained"]}, of {document["parameters"]:,} parameters.
 
 ## Audit
 
-{_findings(document["audit"])}
+{_engines(document["engines"])}{_findings(document["audit"])}
 `ropewalk_logits.safetensors` holds the ids of a text of {document["length"]:,} tokens and logits
 of four of its rows, as this checkpoint gave them in float32 when it was saved.
 """
@@ -110,9 +109,16 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def _engines(reasons: Mapping[str, str | None]) -> str:
+    return "".join(
+        f"- {name}: {'computes the method from this config' if reason is None else reason}.\n"
+        for name, reason in reasons.items()
+    )
+
+
 def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
     if not findings:
-        return "No engine was found to compute anything else.\n"
+        return ""
     return "".join(
         f"- {each['severity']} ({', '.join(each['engines'])}): {each['message']} {each['remedy']}\n"
         for each in findings
