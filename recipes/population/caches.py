@@ -66,7 +66,8 @@ def held(model: nn.Module) -> tuple[list[int], int]:
 
 @torch.no_grad()
 def _filled(model: nn.Module, tokens: int) -> Any:
-    return getattr(model(token_ids(1, tokens), use_cache=True), "past_key_values", None)
+    ids = token_ids(1, tokens)  # type: ignore[no-untyped-call]
+    return getattr(model(ids, use_cache=True), "past_key_values", None)
 
 
 def counted(config: Mapping[str, Any], tokens: int) -> list[tuple[int, int]]:

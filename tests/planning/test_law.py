@@ -3,6 +3,8 @@
 import pytest
 
 import ropewalk as rw
+from recipes.families.sharpened import L0, token_ids
+from recipes.population.caches import causal_families, tiny
 from recipes.population.library import NotBuilt, default_config, model_types
 
 ENGINES = ("transformers", "vllm", "sglang", "llama.cpp")
@@ -53,6 +55,41 @@ def test_commands_agree_on_every_family(model_type):
         return
     for length in (64, 2**20):
         agree(config, length)
+
+
+def extended(family):
+    """What ``plan`` recommends to extend a tiny model with, put into it."""
+    model = tiny(family)
+    recommended = rw.plan(model.config.to_dict(), 4 * L0)["recommended"]["extend"]
+    if recommended is None:
+        with pytest.raises(rw.RopewalkError):
+            rw.extend(model, "yarn:factor=4")
+        return
+    with rw.extend(model, recommended):
+        assert model(token_ids(1, 2 * L0), use_cache=False).logits.isfinite().all()
+
+
+EXTENDED = (
+    *("llama", "falcon", "gemma3_text", "cohere2", "smollm3", "deepseek_v3", "phi3", "gpt_oss"),
+    *("qwen3_next", "granitemoehybrid", "mistral", "llama4_text"),
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", EXTENDED)
+def test_what_is_recommended_is_what_extend_accepts(family):
+    extended(family)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", causal_families())
+def test_what_is_recommended_is_what_extend_accepts_of_every_family(family):
+    try:
+        tiny(family)
+    except NotBuilt as error:
+        pytest.skip(str(error))
+    extended(family)
 
 
 @pytest.mark.slow

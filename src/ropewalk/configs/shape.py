@@ -18,6 +18,7 @@ from ropewalk.configs.families import ROTATE_UNSTATED
 from ropewalk.configs.keys import FULL
 from ropewalk.configs.layer_keys import keys_of_layer, keys_of_type, layers_differ
 from ropewalk.configs.layer_types import read_attention, read_layer_types
+from ropewalk.configs.logit_scale import LogitScale, read_logit_scale
 from ropewalk.configs.remote import remote_defaults
 from ropewalk.configs.rope import RopeSection, read_longest, read_rope
 from ropewalk.configs.rope_dicts import RopeDicts
@@ -41,6 +42,7 @@ class LayerKind:
     layers      their indices, in order
     rope        their rotation; None: nothing rotates
     cache       what one of them keeps of a token
+    logit_scale of their logits by position, that they were trained with; None: none
     """
 
     layer_type: str
@@ -48,6 +50,7 @@ class LayerKind:
     attention: Attention
     rope: RopeSection | Unknown | None
     cache: Cache | Unknown
+    logit_scale: LogitScale | Unknown | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,16 +199,22 @@ def _kinds(
         shares = reads_another_cache(text, index, len(types))
         cache = NoCache() if shares else caches[name, index % len(places)]
         alike.setdefault((name, cache, base), []).append(index)
-    return tuple(
-        LayerKind(
-            layer_type=name,
-            layers=tuple(layers),
-            attention=attentions[name],
-            rope=_of_layers(_rope_of_kind(dicts, ropes, main, name, attentions[name]), base),
-            cache=cache,
+    found = []
+    for (name, cache, base), indices in alike.items():
+        attention = attentions[name]
+        rope = _of_layers(_rope_of_kind(dicts, ropes, main, name, attention), base)
+        scale = attempt(read_logit_scale, text, attention, rope)
+        found.append(
+            LayerKind(
+                layer_type=name,
+                layers=tuple(indices),
+                attention=attention,
+                rope=rope,
+                cache=cache,
+                logit_scale=scale,
+            )
         )
-        for (name, cache, base), layers in alike.items()
-    )
+    return tuple(found)
 
 
 def _of_layers(

@@ -1,8 +1,10 @@
 """The kinds of layer of a model, as rows of a document."""
 
+from dataclasses import asdict
 from typing import Any
 
 from ropewalk.configs.cache import KeyCache
+from ropewalk.configs.logit_scale import LogitScale
 from ropewalk.configs.rope import RopeSection
 from ropewalk.configs.shape import LayerKind, ModelShape
 from ropewalk.configs.unknown import Unknown
@@ -19,6 +21,8 @@ def layer_table(shape: ModelShape) -> list[dict[str, Any]]:
                         of that rotation, null without one
     key_heads, key_dim, value_dim
                         null for latent attention and for layers that keep no keys
+    logit_scale         ``law``, ``floor``, ``slope`` of a scale by position (configs.logit_scale);
+                        null without one
     numbers_per_token   what one layer keeps of a token, null where that is not known
     """
     if isinstance(shape.kinds, Unknown):
@@ -29,6 +33,7 @@ def layer_table(shape: ModelShape) -> list[dict[str, Any]]:
 def _row(kind: LayerKind) -> dict[str, Any]:
     rope = kind.rope if isinstance(kind.rope, RopeSection) else None
     cache = None if isinstance(kind.cache, Unknown) else kind.cache
+    scale = kind.logit_scale
     keys = cache if isinstance(cache, KeyCache) else None
     return {
         "kind": kind.layer_type,
@@ -40,6 +45,7 @@ def _row(kind: LayerKind) -> dict[str, Any]:
         "rope_type": rope and rope.rope_type,
         "rope_theta": rope and rope.rope_theta,
         "rotary_dim": rope and rope.geometry().rotary_dim,
+        "logit_scale": asdict(scale) if isinstance(scale, LogitScale) else None,
         "key_heads": keys and keys.key_heads,
         "key_dim": keys and keys.key_dim,
         "value_dim": keys and keys.value_dim,
