@@ -17,10 +17,15 @@ PROCESSES = multiprocessing.get_context("fork")
 Build = Callable[[], nn.Module]
 
 
-def within_limit(build: Build, seconds: float = SECONDS) -> dict[str, Any]:
-    """The record of a model, made in a process of its own."""
+def within_limit(
+    build: Build, seconds: float = SECONDS, uses: Callable[[Build], Any] | None = None
+) -> dict[str, Any]:
+    """The record of a model, made in a process of its own.
+
+    uses  what else is done to models that are not refused
+    """
     ours, theirs = PROCESSES.Pipe(duplex=False)
-    child = PROCESSES.Process(target=_examined, args=(build, theirs))
+    child = PROCESSES.Process(target=_examined, args=(build, theirs, uses))
     child.start()
     theirs.close()
     try:
@@ -36,7 +41,7 @@ def within_limit(build: Build, seconds: float = SECONDS) -> dict[str, Any]:
         child.join()
 
 
-def _examined(build: Build, answer: Connection) -> None:
+def _examined(build: Build, answer: Connection, uses: Callable[[Build], Any] | None) -> None:
     try:
         model = build()
     except RopewalkError as error:
@@ -47,7 +52,10 @@ def _examined(build: Build, answer: Connection) -> None:
         line = " ".join(str(error).split())[:160]
         answer.send({"result": "not built", "reason": f"{type(error).__name__}: {line}"})
         return
-    answer.send(_stored(examine(model)))
+    record = examine(model)
+    if uses is not None and record["result"] != "refused":
+        record["uses"] = uses(build)
+    answer.send(_stored(record))
 
 
 def _stored(value: Any) -> Any:

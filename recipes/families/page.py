@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from recipes.families.uses import USES
 from recipes.pages import ROOT, Blocks, Record, result
 
 PAGE = ROOT / "docs" / "families.md"
@@ -25,6 +26,7 @@ def blocks() -> Blocks:
     unproven = of_result(swept, "unproven")
     parts = {
         "tested": table(tested),
+        "uses": uses_table(tested),
         "swept": table(of_result(swept, "passes")),
         "unproven": f"{table(unproven)}\n{reasons(unproven)}",
         "refused": reasons(refused(swept)),
@@ -54,6 +56,21 @@ def refused(records: Mapping[str, Record]) -> dict[str, Record]:
 def table(records: Mapping[str, Record]) -> str:
     rows = [cells(name, record) for name, record in records.items()]
     return "".join(f"| {' | '.join(row)} |\n" for row in (HEAD, ["---"] * len(HEAD), *rows))
+
+
+def uses_table(records: Mapping[str, Record]) -> str:
+    """What else was done to the tested families; those that were not asked are left out."""
+    head = ("family", *USES)
+    asked = {name: each["uses"] for name, each in records.items() if "uses" in each}
+    rows = [[f"`{name}`", *(use(each[u]) for u in USES)] for name, each in asked.items()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
+def use(found: float | str | None) -> str:
+    """A difference, or that there was a refusal or an error."""
+    if found is None:
+        return "not a number"
+    return figure(found) if isinstance(found, float) else found.replace("|", "/")
 
 
 def cells(name: str, record: Record) -> list[str]:

@@ -21,6 +21,7 @@ from recipes.families.examine import METHODS
 from recipes.families.limits import within_limit
 from recipes.families.sharpened import ENCODERS, FAMILIES, MORE_FAMILIES, tiny
 from recipes.families.shrunk import refusal, shrunk
+from recipes.families.uses import used
 from recipes.pages import RESULTS, write_result
 from ropewalk.core.errors import RopewalkError
 
@@ -35,7 +36,7 @@ def main(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     document = _earlier()
     for name in TESTED:
         if not names or name in names:
-            document["tested"][name] = _told(name, within_limit(partial(tiny, name)))
+            document["tested"][name] = _told(name, within_limit(partial(tiny, name), uses=used))
             _write(document)
     for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         if name not in TESTED and (not names or name in names):

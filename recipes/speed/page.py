@@ -9,17 +9,23 @@
     ropewalk bench stream --json > docs/results/bench-stream.json
     ropewalk bench perplexity --repeats 5 --json > docs/results/bench-perplexity-demo.json
     ropewalk bench attention --json > docs/results/bench-attention.json
+    ropewalk bench train --json > docs/results/bench-train.json
 """
 
 from collections.abc import Callable
 
-from recipes.pages import ROOT, Blocks, Record, result, table
+from recipes.pages import RESULTS, ROOT, Blocks, Record, result, table
 
 SPEED = ROOT / "docs" / "speed.md"
 
 
 def blocks() -> Blocks:
-    return {SPEED: {marker: _page(name, show) for marker, (name, show) in PAGES.items()}}
+    taken = {
+        marker: _page(name, show)
+        for marker, (name, show) in PAGES.items()
+        if (RESULTS / f"{name}.json").exists()
+    }
+    return {SPEED: taken}
 
 
 def _page(name: str, show: Callable[[Record], str]) -> str:
@@ -124,6 +130,17 @@ def _taken_with(document: Record, name: str) -> str:
     )
 
 
+def train(document: Record) -> str:
+    """Times over the model as it is, a row for each method."""
+    lengths = list(document["ratios"])
+    names = [name for name in document["ratios"][lengths[0]] if name != "stock"]
+    rows = [
+        [f"`{name}`", *(_spread(document["ratios"][length][name]) for length in lengths)]
+        for name in names
+    ]
+    return table(["step over stock", *(f"{int(length):,} tokens" for length in lengths)], rows)
+
+
 PAGES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "rotate": ("bench-rotate", rotate),
     "decode": ("bench-decode", decode),
@@ -131,4 +148,5 @@ PAGES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "stream": ("bench-stream", stream),
     "perplexity": ("bench-perplexity-demo", perplexity),
     "attention": ("bench-attention", attention),
+    "train": ("bench-train", train),
 }
