@@ -22,7 +22,7 @@ def blocks() -> Blocks:
         "retrieval-frozen": toy.get("frozen", missing),
         "retrieval-smollm2": real,
     }
-    readme = toy.get("readme", missing)
+    readme = toy.get("readme", "")
     return {EVIDENCE: evidence, README: {"retrieval": readme}}
 
 
@@ -105,8 +105,8 @@ def _findings(document: Record) -> Iterator[str]:
         kept = [method for method, value in last.items() if value >= RETRIEVED]
         lost = [method for method, value in last.items() if value < LOST]
         yield (
-            f"**`{task}` at {longest:,}:** {_named(kept)} keep at least {RETRIEVED:.1%} of the "
-            f"answers; {_named(lost)} lose more than half of them."
+            f"**`{task}` at {longest:,}.** At least {RETRIEVED:.1%} of the answers are found under "
+            f"{_named(kept)}; fewer than half under {_named(lost)}."
         )
     far = [each for each in cells if _apart(each)]
     if far:
