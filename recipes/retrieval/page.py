@@ -123,7 +123,7 @@ def _right(cell: Record) -> float:
 
 
 def _apart(cell: Record) -> bool:
-    return abs(_right(cell) - cell["value"]) > 0.2
+    return abs(_right(cell) - float(cell["value"])) > 0.2
 
 
 def _named(methods: Sequence[str]) -> str:
