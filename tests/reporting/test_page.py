@@ -225,3 +225,10 @@ def test_a_tie_of_all_has_no_star(tmp_path):
         "54.60 [49.40, 60.34]",
         "55.15 [49.90, 60.95]",
     ]
+
+
+def test_cells_of_another_model_say_so(tmp_path):
+    cell = {**task_cell("none", 256, (1.0,) * DEPTHS), "model": "toy"}
+    page = page_of(tmp_path, document(loss_cell("none", 256, 4.0), cell))
+    assert "Task induction, mode full, of model toy" in [each.text for each in page.all("h3")]
+    assert "Task induction (toy): plain RoPE (none) retrieves at every depth" in page.text

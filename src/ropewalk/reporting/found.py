@@ -21,18 +21,24 @@ def retrieval_sentences(document: Mapping[str, Any]) -> list[str]:
 
 
 def _sentence(task: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """Of another model than the run's where the records name one: the toy beside the demo."""
+    other = next((record["model"] for record in records if "model" in record), None)
+    return _found(f"Task {task} ({other})" if other else f"Task {task}", records)
+
+
+def _found(task: str, records: Sequence[Mapping[str, Any]]) -> str:
     methods = list(dict.fromkeys(record["method"] for record in records))
     ran = [method for method in methods if _ran(records, method)]
     if not ran:
-        return f"Task {task}: no cell could run."
+        return f"{task}: no cell could run."
     reached = {m: effective_length([r for r in records if r["method"] == m]) or 0 for m in ran}
     farthest = max(reached.values())
     if farthest == 0:
         shortest = min(record["length"] for record in records)
-        return f"Task {task}: no method retrieves at every depth, not even at {shortest:,} tokens."
+        return f"{task}: no method retrieves at every depth, not even at {shortest:,} tokens."
     best = [method for method in ran if reached[method] == farthest]
     baseline = PLAIN if PLAIN in ran else ran[0]
-    sentence = f"Task {task}: {_names(best)} at every depth up to {farthest:,} tokens"
+    sentence = f"{task}: {_names(best)} at every depth up to {farthest:,} tokens"
     if baseline in best:
         return f"{sentence}."
     own = f"up to {reached[baseline]:,}" if reached[baseline] else "at no measured length"

@@ -79,8 +79,9 @@ def _tasks(document: Mapping[str, Any]) -> Iterator[Section]:
         own = [each for each in records if (each["task"], each["mode"]) == (task, mode)]
         chart = task_chart(task, mode, own, methods, trained)
         here = {n: found for (t, m, n), found in columns.items() if (t, m) == (task, mode)}
+        other = next((each["model"] for each in own if "model" in each), None)
         yield Section(
-            title=f"Task {task}, mode {mode}",
+            title=f"Task {task}, mode {mode}" + (f", of model {other}" if other else ""),
             charts=() if chart is None else (chart,),
             grid=task_grid(task, mode, own, here, trained),
             heat_maps=tuple(heat_maps(own)),
