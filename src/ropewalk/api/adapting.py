@@ -15,9 +15,10 @@ from ropewalk.data import demo_book
 from ropewalk.evaluation.request import length_in_tokens
 from ropewalk.evaluation.stretches import parts
 from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.measured.contestants import Contestants, Subject
 from ropewalk.searching.measured.effects import Effect, effects
 from ropewalk.searching.measured.result import Told, finished
-from ropewalk.searching.measured.searched import Contestants, Searched, Subject, Texts, searched
+from ropewalk.searching.measured.searched import Searched, Texts, searched
 from ropewalk.searching.request import Request
 from ropewalk.storage.files import write_whole
 

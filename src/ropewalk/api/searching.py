@@ -12,8 +12,9 @@ from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.request import length_in_tokens
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import config_of, native_of
+from ropewalk.searching.measured.contestants import Contestants, Subject
 from ropewalk.searching.measured.result import Told, finished
-from ropewalk.searching.measured.searched import Contestants, Subject, Texts, searched
+from ropewalk.searching.measured.searched import Texts, searched
 from ropewalk.searching.request import Request
 
 

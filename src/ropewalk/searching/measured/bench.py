@@ -25,6 +25,7 @@ from ropewalk.methods.spec import Part, Spec
 from ropewalk.searching.candidate import Candidate
 from ropewalk.searching.measure import Score, Slope
 from ropewalk.searching.request import Objective
+from ropewalk.searching.ways.slopes import PASSES
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,6 +149,7 @@ class Panel:
         (units,) = self.bench.units(setting, [candidate], self.bench.length, task.text)
         if units is None:
             raise RopewalkError(self.bench.meter.reason)
+        self.bench.meter.units += PASSES * len(documents)
         pairs = len(candidate.divisors)
         return Slope(
             value=_over(units, LOSS.name),
