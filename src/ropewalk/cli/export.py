@@ -106,6 +106,8 @@ def pasted(document: Mapping[str, Any]) -> str:
     """What is pasted: a command line, or keys of config.json."""
     if document["command"]:
         return str(document["command"])
+    if not document["config"]:
+        return "Nothing to set: config.json says it as it is."
     keys = json.dumps(document["config"], indent=2)
     removed = "".join(f"\nRemove {key}." for key in document["remove"])
     return f"In config.json, set\n{keys}{removed}"

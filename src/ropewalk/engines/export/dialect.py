@@ -152,7 +152,8 @@ class ConfigDialect(Dialect):
 
     def _directions(self, request: ExportRequest, rope: Mapping[str, Any] | None) -> Directions:
         """Length keys are raised only where the length derived would be too short."""
-        directions = self._words(request.patch(rope, **self.stated(request)), request.length)
+        others = {} if rope is None else self.stated(request)
+        directions = self._words(request.patch(rope, **others), request.length)
         admitted = self.read_back(directions, request, request.length).admitted
         if admitted is None or admitted >= request.length:
             return directions

@@ -22,13 +22,23 @@ _TAKE_STATED_LENGTH = ("linear", "dynamic")
 
 
 def _transformers_rope(request: ExportRequest) -> dict[str, Any]:
-    """``attention_factor`` stated where YaRN's own is not the one; of latent attention's keys
-    ``mscale_all_dim`` alone."""
-    block, keys = request.block, dict[str, Any]()
-    if block.rope_type == "longrope" or request.states_magnitude:
+    """``attention_factor`` stated where YaRN's own is not the one. Latent attention has the pair
+    of mscales, from which the library computes both magnitudes, unless one of them is 0."""
+    block, latent = request.block, request.latent_keys
+    if latent and all(latent.values()):
+        return request.rope_dict(latent)
+    keys = {key: value for key, value in latent.items() if key == "mscale_all_dim"}
+    if block.rope_type == "longrope":
+        keys |= _listed_magnitudes(request)
+    elif request.states_magnitude:
         keys["attention_factor"] = block.attention_factor
-    latent = {k: v for k, v in request.latent_keys.items() if k == "mscale_all_dim"}
-    return request.rope_dict({**keys, **latent})
+    return request.rope_dict(keys)
+
+
+def _listed_magnitudes(request: ExportRequest) -> dict[str, Any]:
+    """The attention factor of lists, in the keys of every engine that reads them."""
+    keys = ("attention_factor", "short_mscale", "long_mscale")
+    return dict.fromkeys(keys, request.block.attention_factor)
 
 
 def _transformers_stated(request: ExportRequest) -> dict[str, float]:
@@ -47,7 +57,7 @@ def _transformers_stated(request: ExportRequest) -> dict[str, float]:
 def _served_keys(request: ExportRequest, key: str, magnitude: float) -> dict[str, Any]:
     """Magnitudes as vLLM and SGLang read them; ``key`` and ``magnitude`` for plain YaRN."""
     if request.block.rope_type == "longrope":
-        return dict.fromkeys(("short_mscale", "long_mscale"), request.block.attention_factor)
+        return _listed_magnitudes(request)
     latent = request.latent_keys
     return {key: magnitude} if request.states_magnitude and not latent else latent
 

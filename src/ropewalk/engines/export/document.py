@@ -160,7 +160,7 @@ def first_audited(
 
 def _audited(dialect: Dialect, request: ExportRequest) -> tuple[Directions, dict[str, Any]]:
     """The config's own encoding where it is what was asked for, else the block."""
-    if dialect.length is not None:
+    if dialect.length is not None or request.spec == NATIVE:
         try:
             directions = dialect.unchanged(request)
             return directions, checked(directions, dialect, request)

@@ -24,6 +24,12 @@ def _engines(evidence: Evidence, *engines: str) -> tuple[str, ...]:
     return evidence.running(*engines) if evidence.rope_type == "longrope" else ()
 
 
+def _one_list(evidence: Evidence) -> bool:
+    """Whether both lists are the same, so that nothing changes where an engine switches."""
+    short, long = (evidence.reading.rope.get(name) for name in ("short_factor", "long_factor"))
+    return short is not None and short == long
+
+
 @error(
     "phimoe-short-list",
     "transformers 5.23.0 never uses long_factor in PhiMoE",
@@ -50,8 +56,10 @@ def magnitude(evidence: Evidence) -> Iterator[Sighting]:
     found = {name: evidence.factor_of(name) or 0.0 for name in _engines(evidence, *ENGINE_NAMES)}
     if given and found and max(found.values()) - min(found.values()) > SAME:
         listed = ", ".join(f"{name} {number(value)}" for name, value in found.items())
+        meant = {evidence.number(key) for key in _MAGNITUDES[1:]}
+        off = evidence.off_factor(meant.pop() or 0.0) if len(meant) == 1 else (*found,)
         yield Sighting(
-            (*found,),
+            tuple(name for name in off if name in found),
             f"{', '.join(given)}: transformers reads factor and attention_factor, vLLM and "
             f"SGLang read short_mscale and long_mscale, llama.cpp none of them: {listed}",
         )
@@ -65,7 +73,7 @@ def magnitude(evidence: Evidence) -> Iterator[Sighting]:
 )
 def cache(evidence: Evidence) -> Iterator[Sighting]:
     model_type, original = evidence.reading.model_type, evidence.reading.original
-    if model_type != "phimoe":
+    if model_type != "phimoe" and not _one_list(evidence):
         dropped = model_type in _DROP_THE_CACHE
         rescue = (
             f"; generate() alone drops the cache when it passes {original:,}"
@@ -104,6 +112,8 @@ def without_lists(evidence: Evidence) -> Iterator[Sighting]:
 def choice(evidence: Evidence) -> Iterator[Sighting]:
     original = evidence.reading.original
     listed = (name for name in _engines(evidence, *ENGINE_NAMES) if evidence.holds_lists(name))
+    if _one_list(evidence):
+        return
     yield Sighting(
         tuple(listed),
         f"the long list is used beyond {original:,} tokens of: the sequence of a call "
