@@ -3,9 +3,10 @@
 from ropewalk.api import plot
 from ropewalk.api.adapting import adapt
 from ropewalk.api.auditing import audit
+from ropewalk.api.compared import CompareResult
 from ropewalk.api.exporting import export
 from ropewalk.api.extending import extend, inspect
-from ropewalk.api.measuring import CompareResult, compare, perplexity, plan_compare
+from ropewalk.api.measuring import compare, perplexity, plan_compare
 from ropewalk.api.planning import plan
 from ropewalk.api.reporting import report
 from ropewalk.api.searching import search

@@ -191,7 +191,8 @@ def _measured(asked: Asked, how: How) -> CompareResult:
     ready = prepared(asked)
     run, run_dir = ready.run.in_parts(how.batch), ready.run_dir
     store = RunFolder.open(run_dir, run.setting)
-    document_origin(run_dir, ready.source.open().model)
+    session: Any = ready.source.open()  # of integrations, which has the model
+    document_origin(run_dir, session.model)
     if ready.choice is not None:
         ready.choice.keep(run_dir)
         how.progress.chosen(ready.choice)

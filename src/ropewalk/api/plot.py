@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ropewalk.analysis.sinusoidal import sinusoidal as sinusoidal_table
-from ropewalk.api.measuring import CompareResult
+from ropewalk.api.compared import CompareResult
 from ropewalk.api.pictures import Subject, picture
 from ropewalk.api.shapes import Config, parsed_config, tokens_of
 from ropewalk.reporting import decay as decays

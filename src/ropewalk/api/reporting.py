@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ropewalk.api.measuring import CompareResult
+from ropewalk.api.compared import CompareResult
 from ropewalk.core.errors import RopewalkError
 from ropewalk.reporting.card import card
 from ropewalk.reporting.lm_eval import write_lm_eval

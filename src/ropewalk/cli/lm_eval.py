@@ -7,8 +7,6 @@ import typer
 LM_EVAL_EXAMPLES = """\b
 Examples:
   ropewalk lm-eval --model_args pretrained=./my-model,method=yarn:factor=4 --tasks hellaswag
-  ropewalk lm-eval --model_args pretrained=./my-model,method=yarn:factor=4 \\
-    --tasks ropewalk_needle_rank --metadata '{"lengths": [4096, 8192]}'
   ropewalk lm-eval ls tasks
 """
 PASSED_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ropewalk.api.tasks import retrieval_tasks
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
 from ropewalk.evaluation.tasks.judging import judged
+from ropewalk.evaluation.tasks.made import retrieval_tasks
 from ropewalk.evaluation.tasks.retrieval import TRIALS, Retrieval
 from ropewalk.evaluation.tasks.sample import Sample
 from ropewalk.integrations.loading import load_tokenizer
