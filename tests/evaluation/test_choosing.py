@@ -121,6 +121,12 @@ def test_lengths_that_the_text_lacks_count_nothing_and_all_of_them_are_refused()
         chosen(1.0, most=1)
 
 
+def test_the_whole_goes_on_in_the_same_run_folder():
+    choice = chosen(6 * SECONDS)
+    assert choice.request.windows == FEW_WINDOWS
+    assert choice.record()["whole"][-2:] == ["--windows", str(FEW_WINDOWS)]
+
+
 def test_a_choice_is_kept_for_the_same_request_alone(tmp_path):
     choice = chosen(3 * SECONDS)
     choice.keep(tmp_path)

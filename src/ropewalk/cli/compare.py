@@ -174,7 +174,7 @@ def _print_choice(context: typer.Context, chosen: Mapping[str, Any]) -> None:
     """What was left out, and how to measure it."""
     typer.echo(f"Methods and lengths were {choice_text(chosen)}.")
     if chosen["whole"] != chosen["flags"]:
-        typer.echo(f"All of them, {duration(chosen['whole_seconds'])}:")
+        typer.echo(f"All of them, at most about {duration(chosen['whole_seconds'])}:")
         typer.echo(f"  {whole_command(context, chosen)}")
 
 

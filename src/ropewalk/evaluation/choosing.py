@@ -59,13 +59,16 @@ class Choice:
         return SECONDS if self.seconds <= SHARE * SECONDS else 2 * self.seconds
 
     def record(self) -> dict[str, Any]:
-        """As a JSON object; ``flags`` and ``whole`` are what a command adds to ask for them."""
+        """As a JSON object; ``flags`` and ``whole`` are what a command adds to ask for them.
+
+        The whole has the windows that were chosen: with others its run folder would be another.
+        """
         return {
             "within_seconds": SECONDS,
             "probe": asdict(self.probe),
             "estimated_seconds": self.seconds,
             "flags": flags(self.request),
-            "whole": flags(self.whole),
+            "whole": flags(replace(self.whole, windows=self.request.windows)),
             "whole_seconds": self.whole_seconds,
         }
 
