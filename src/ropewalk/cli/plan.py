@@ -216,5 +216,13 @@ def _gib(size: int) -> str:
 def _print_engines(spec: str, engines: Mapping[str, Mapping[str, Any]]) -> None:
     typer.echo(f"\nTo serve it with {spec}:")
     for engine, found in engines.items():
-        text = f"not expressed: {found['error']}" if "error" in found else pasted(found)
-        typer.echo(f"\n# {engine}\n{text}")
+        typer.echo(f"\n# {engine}\n{_words(found)}")
+
+
+def _words(found: Mapping[str, Any]) -> str:
+    """What to paste for one engine; a sentence where there is nothing."""
+    if "error" in found:
+        return f"not expressed: {found['error']}"
+    if not (found["config"] or found["remove"] or found["command"]):
+        return "as it is: no key and no flag"
+    return pasted(found)
