@@ -121,22 +121,7 @@ def picture():
     }
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        "native",
-        "yarn:factor=2",
-        *(
-            pytest.param(
-                name,
-                marks=pytest.mark.xfail(
-                    strict=True, reason="refused for a 4-D mask: the picture is not named"
-                ),
-            )
-            for name in ("dynamic_ntk", "rerope:window=16")
-        ),
-    ],
-)
+@pytest.mark.parametrize("method", ["native", "yarn:factor=2", "dynamic_ntk", "rerope:window=16"])
 def test_43_a_picture_under_an_extension_is_refused_as_one(method):
     """Qwen3-VL: text goes through, and a picture is refused by its name."""
     model, text = qwen3_vl(), token_ids(1, 80) % 130 + 3
@@ -153,9 +138,6 @@ def test_43_a_picture_under_an_extension_is_refused_as_one(method):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks by a name that is going away
-@pytest.mark.xfail(
-    strict=True, raises=AttributeError, reason="the base of a PEFT model has the head"
-)
 def test_44_a_peft_model_is_measured_as_its_base():
     """peft issue 932: base_model of a PeftModel has the head. Fresh LoRA weights add nothing."""
     model, document = tiny(), token_ids(1, 300)[0]
