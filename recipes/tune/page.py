@@ -23,7 +23,7 @@ def text(document: Record) -> str:
     first = next(iter(runs.values()))
     rows = [
         ("original, `none`", "", *_figures(first, "before", "none"), "", ""),
-        *((f"`{UNTUNED}`, untuned", "", *_of_compare(document), "", "") for _ in [0]),
+        (f"`{UNTUNED}`, untuned", "", *_of_compare(document), "", ""),
         *_rows(document),
     ]
     header = ("", "tokens", f"at {TRAINED}", f"at {LENGTH:,}", "won back", "CPU s")
@@ -83,21 +83,23 @@ def draw(document: Record) -> None:
     axes = figure.subplots(1, 2, sharey=False)
     for panel, length in zip(axes, (TRAINED, LENGTH), strict=True):
         first = next(iter(document["runs"].values()))
-        panel.axhline(_nll(first["cells"], "before", "none", TRAINED), color="0.6", linestyle=":")
+        plain = _nll(first["cells"], "before", "none", TRAINED)
+        panel.axhline(plain, color="0.6", linestyle=":", label=f"original at {TRAINED}")
         for plan in RUNS:
             run = document["runs"].get(plan.name)
             if run is not None:
                 label = f"{run['title']}, {plan.steps}"
                 panel.plot(*_curve(run, length), marker="o", markersize=3, label=label)
         panel.set_title(f"{length:,} tokens", fontsize=10)
-        panel.set_xlabel("tokens trained")
+        panel.set_xlabel("thousand tokens trained")
     axes[0].set_ylabel("nats a token")
     axes[1].legend(fontsize=7, frameon=False)
     with matplotlib.rc_context({"svg.hashsalt": "ropewalk"}):
         figure.savefig(IMAGES / "tune.svg", format="svg", metadata={"Date": None})
 
 
-def _curve(run: Record, length: int) -> tuple[list[int], list[float]]:
+def _curve(run: Record, length: int) -> tuple[list[float], list[float]]:
+    """Thousands of tokens, and the loss after them."""
     (stage,) = run["stages"]
     step_tokens = stage["batch"] * stage["window_tokens"]
     points = {0: _nll(run["cells"], "before", run["method"], length)}
@@ -105,4 +107,4 @@ def _curve(run: Record, length: int) -> tuple[list[int], list[float]]:
         if cell["length"] == length and cell["when"].startswith("stage"):
             points[int(cell["when"].rpartition(" ")[2]) * step_tokens] = cell["nll"]
     points[run["tokens"]] = _nll(run["cells"], "after", run["method"], length)
-    return list(points), list(points.values())
+    return [tokens / 1000 for tokens in points], list(points.values())

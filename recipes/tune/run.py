@@ -4,8 +4,7 @@
 
 TEXTS and HELDOUT are folders that hold the files named in recipes/tune/plan.py. May be killed and
 started again at any time: runs go on where they stopped, and what the results hold is not run
-again. ``python -m recipes.pages tune`` writes
-the page of docs/results/tune.json.
+again. ``python -m recipes.pages tune`` writes the page of docs/results/tune.json.
 """
 
 import json

@@ -1,5 +1,6 @@
 """A tuning that is killed, runs out of time or of finite numbers, or is asked for nonsense."""
 
+import json
 import random
 import re
 import shutil
@@ -252,6 +253,15 @@ def test_without_peft_lora_names_the_extra(base, book, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(rw.RopewalkError, match=re.escape("ropewalk[tune]")):
         quick_tune(base, "none", texts=[book], out=tmp_path / "new", parameters="lora")
+
+
+def test_the_command_prints_one_document_and_nothing_else(base, book, tmp_path, capsys):
+    arguments = ["--method", "linear:factor=4", "--length", "4x", "--out", str(tmp_path / "new")]
+    quick = ["--steps", "1", "--batch", "2", "--windows", "2", "--evaluate-every", "0"]
+    assert main(["tune", str(base), *arguments, *quick, "--text", str(book), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["length"] == LENGTH
+    assert document["won_back"]["tuned"] is not None
 
 
 def test_the_command_says_what_is_wrong_in_one_line(base, tmp_path, capsys):
