@@ -165,10 +165,10 @@ def _draw(document: Record) -> None:
     """Loss against length, and gains of copies against distance, each encoding a line."""
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    colours = matplotlib.colormaps["tab20"].colors
+    colours = matplotlib.colormaps["tab20"]
     for number, model in enumerate(_models(document)):
         copies = model["recall"]["copies"]
-        style = {"marker": "o", "markersize": 3, "color": colours[number % len(colours)]}
+        style = {"marker": "o", "markersize": 3, "color": colours(number % 20)}
         tails = {int(n): each["tail_nats"] for n, each in model["lengths"].items()}
         left.plot(list(tails), np.array(list(tails.values())), **style, label=model["encoding"])
         right.plot([int(d) for d in copies], [fmean(each) for each in copies.values()], **style)

@@ -60,7 +60,8 @@ def trained(
         "last_training_losses": round(sum(line["loss"] for line in log[-16:]) / 16, 4),
         "training_seconds": round(sum(line["seconds"] for line in log), 1),
     }
-    return model.eval(), facts
+    model.train(mode=False)
+    return model, facts
 
 
 def _decoder(spec: str, seed: int) -> Decoder:
