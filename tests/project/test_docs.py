@@ -221,7 +221,7 @@ def shown_commands():
         (block.name, line)
         for block in BLOCKS
         if block.language == "bash"
-        for line in block.code.splitlines()
+        for line in block.code.replace("\\\n", " ").splitlines()
     ]
     lines += [
         (str(page.relative_to(ROOT)), span)
