@@ -24,7 +24,7 @@ METHODS = (
 )
 """Of one map, through both seams, and of several."""
 TRAINED_LENGTH = 1024
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": 8192,
     "hidden_size": 576,
     "intermediate_size": 1536,

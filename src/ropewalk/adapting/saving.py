@@ -48,7 +48,7 @@ def save_tuned(
     document["audit"] = audit_model(shape, study.length)["findings"]
 
     def fill(draft: Path) -> None:
-        saving(model.to(stored), study.loaded.tokenizer)(draft)
+        saving(torch.nn.Module.to(model, stored), study.loaded.tokenizer)(draft)
         tensors = {"ids": study.probe, "rows": probed_rows(len(study.probe)), "logits": logits}
         save_file(tensors, draft / LOGITS)
 

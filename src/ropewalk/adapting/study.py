@@ -182,7 +182,7 @@ def _texts(
 
 def _measured_lengths(request: TuneRequest, trained: int, length: int) -> tuple[int, ...]:
     asked = [length_in_tokens(each, trained) for each in request.lengths]
-    doublings = []
+    doublings: list[int] = []
     while not asked and trained * 2 ** len(doublings) < length:
         doublings.append(trained * 2 ** len(doublings))
     return tuple(sorted({*asked, *doublings, trained, length}))

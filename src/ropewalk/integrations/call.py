@@ -229,7 +229,7 @@ class CallMask(Tensor):
         return CallMask.of(self.call.rows.entered(position_ids, cache))
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def call_mask(
     *,
     batch_size: int,

@@ -174,7 +174,7 @@ class Entrance(ABC):
         for hook in self._hooks:
             hook.remove()
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _enter(
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -192,7 +192,7 @@ class Entrance(ABC):
         _ARRIVAL.set(here)
         return None if not changed else ((), {**given.named, **changed})
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _leave(
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     ) -> None:

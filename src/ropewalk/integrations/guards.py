@@ -58,7 +58,7 @@ class Guards:
             self._named.append((module, name))
 
 
-def _text_alone(module: nn.Module, *given: Any) -> None:
+def _text_alone(module: Any, *given: Any) -> None:
     """An image that another call read says nothing of this text."""
     module.rope_deltas = None
 

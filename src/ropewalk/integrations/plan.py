@@ -172,7 +172,7 @@ def _autocast(*tensors: Tensor) -> list[Tensor]:
     return [x.to(torch.get_autocast_dtype(kind)) for x in tensors]
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def planned_attention(
     module: nn.Module,
     query: Tensor,

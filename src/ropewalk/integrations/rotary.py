@@ -139,7 +139,7 @@ class UnrotatedRotary(nn.Module):
         super().__init__()
         self.table, self.stock = table, stock
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
         # Under any other attention no position would reach the model.

@@ -126,9 +126,10 @@ def trained_length_of(model: nn.Module) -> int:
 def config_of(model: nn.Module) -> dict[str, Any]:
     """The config of a transformers model as a dictionary; RopewalkError for anything else."""
     extension = getattr(model, EXTENSION, None)
-    # While it is extended, its own copy states another length.
-    ours = isinstance(extension, Extension)
-    config = extension.stock_config if ours else getattr(model, "config", None)
+    # An extended model's own copy states another length.
+    config: Any = getattr(model, "config", None)
+    if isinstance(extension, Extension):
+        config = extension.stock_config
     to_dict = getattr(config, "to_dict", None)
     if to_dict is None:
         raise RopewalkError(
