@@ -151,3 +151,17 @@ def test_judging_needs_the_text_alone():
     assert judge(doc, [" 54321"]) == {"right": 0.0, "recall": 0.0, "empty": 0.0}
     assert judge(doc, ["no idea"]) == {"right": 0.0, "recall": 0.0, "empty": 1.0}
     assert not math.isnan(judge(doc, [""])["right"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tasks", "nowhere"], "Tasks not found: nowhere"),
+        (["--tasks", "ropewalk_passkey", "--model", "nobody"], "load model 'nobody'"),
+        (["--tasks", "ropewalk_passkey"], "no model: expected --model_args pretrained=MODEL"),
+    ],
+)
+def test_words_that_the_harness_refuses_are_bad_input(capsys, arguments, said):
+    assert main(["lm-eval", *arguments]) == 2
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("error: ")]
+    assert said in line

@@ -64,6 +64,14 @@ def test_a_model_goes_through_all_stages_and_the_checkpoint_states_both_lists(tm
     assert {**again, "seconds": 0} == {**document, "seconds": 0}
 
 
+def test_a_text_that_cannot_be_trained_on_is_told_before_the_search(tmp_path, texts):
+    empty, out = tmp_path / "empty.txt", tmp_path / "longer"
+    empty.write_text("")
+    with pytest.raises(rw.RopewalkError, match="is empty"):
+        rw.adapt(toy_model(), 1024, texts=[empty], heldout=[texts[1]], out=out)
+    assert not out.exists()
+
+
 def test_texts_that_are_both_trained_on_and_held_out_are_refused(capsys, tmp_path, texts):
     train, _ = texts
     words = ["--text", str(train), "--heldout", str(train), "--out", str(tmp_path / "a")]

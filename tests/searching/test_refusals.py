@@ -27,6 +27,8 @@ def test_bad_words_are_told_before_a_model_is_loaded(capsys):
         (["--length", "8x", "--way", "gradient", "--objective", "needle"], "loss, which alone"),
         (["--length", "8x", "--documents", "0", "1", "2"], "at least 1"),
         (["--length", "8x", "--text", "nowhere.txt"], "no such file"),
+        (["--length", "8x", "--seed", "-1"], "seed=-1"),
+        (["--length", "8x", "--short-within", "nan"], "short_within=nan"),
     ]:
         assert said in refusal(capsys, *words), words
 
@@ -39,6 +41,24 @@ def test_a_text_shorter_than_the_length_is_told(capsys, tmp_path):
     )
     assert "longer --text" in said
     assert len(said.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [short]  # the folder is free for a better command
+
+
+def test_a_tail_longer_than_the_length_leaves_no_folder(capsys, tmp_path):
+    out = tmp_path / "new"
+    words = ["--length", "512", "--tail-tokens", "600", "--out", str(out)]
+    assert "fewer scored tokens" in refusal(capsys, str(toy_model()), *words)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("budget", ["-1", "0", "nan"])
+def test_no_seconds_are_no_budget(capsys, tmp_path, budget):
+    words = [*SMALL, "--budget", budget, "--out", str(tmp_path / "new")]
+    assert "seconds above 0" in refusal(capsys, str(toy_model()), *words)
+
+
+def test_an_absurd_length_is_told_as_one(capsys):
+    assert "at most 2^40" in refusal(capsys, str(toy_model()), "--length", str(10**20))
 
 
 def test_a_length_within_the_trained_one_is_told(capsys, tmp_path):

@@ -242,3 +242,11 @@ def test_bad_requests_are_refused(options, said, tmp_path, capsys):
 def test_all_encodings_that_are_trained_are_tried_here():
     tried = {part.partition(":")[0] for spec in SPECS for part in spec.split("+")}
     assert tried >= {n for n, method in METHODS.items() if Promise.TRAINED in method.promises}
+
+
+def test_nothing_is_written_into_a_folder_that_holds_a_checkpoint(tmp_path, text):
+    (tmp_path / "config.json").write_text("{}")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(RopewalkError, match="holds a checkpoint already"):
+        train("none", tmp_path, texts=[text], steps=1, **SMALL)
+    assert sorted(tmp_path.iterdir()) == before

@@ -264,6 +264,13 @@ def test_the_command_prints_one_document_and_nothing_else(base, book, tmp_path, 
     assert document["won_back"]["tuned"] is not None
 
 
+def test_nothing_is_written_into_a_folder_that_holds_a_checkpoint(base, book):
+    before = sorted(base.rglob("*"))
+    with pytest.raises(rw.RopewalkError, match="holds a checkpoint already"):
+        quick_tune(base, "linear:factor=4", texts=[book], out=base)
+    assert sorted(base.rglob("*")) == before
+
+
 def test_the_command_says_what_is_wrong_in_one_line(base, tmp_path, capsys):
     arguments = ["--method", "linear:factor=4", "--length", "4x", "--out", str(tmp_path / "new")]
     assert main(["tune", str(base), *arguments, "--text", "nowhere.txt"]) == 2

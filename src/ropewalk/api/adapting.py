@@ -12,6 +12,7 @@ from ropewalk.api.searching import search, subject_of
 from ropewalk.api.tuning import tune
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
+from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.request import length_in_tokens
 from ropewalk.evaluation.stretches import parts
 from ropewalk.searching.candidate import Candidate
@@ -154,6 +155,10 @@ class _Plan:
                 f"{min(shared)} is trained on and held out: expected different files; give another "
                 "--heldout"
             )
+        if out.exists() and not out.is_dir():
+            raise RopewalkError(f"{out} is a file: expected a folder; give another --out")
+        for file in files:  # before hours of searching
+            Document.read(file, base.tokenizer)
         return cls(
             base=base, asked=asked, length=tokens, tuned=tuned, out=out, texts=files, heldout=kept,
             budget=budget, device=device, begun=time.monotonic(),

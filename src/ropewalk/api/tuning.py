@@ -57,6 +57,8 @@ def tune(
     clock, folder = Clock(time.monotonic(), budget), Path(out)
     asked = TuneRequest(method=method, length=length, **request)
     require_extra("tune", "accelerate", purpose="fine-tuning")
+    if not (folder / TRAINING).is_dir():
+        require_free(folder)  # before anything is written into somebody's checkpoint
     loaded = open_checkpoint(source, device=device)
     stored = stored_dtype(load_config(source or demo_model()))
     study = Study.of(loaded, asked, texts, heldout)

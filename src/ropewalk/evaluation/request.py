@@ -13,6 +13,8 @@ from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.methods.unscaled import none
 
 DEFAULT_MULTIPLES = ("0.5x", "1x", "2x", "4x", "8x")
+LONGEST = 2**40
+"""Tokens: beyond it positions and factors are no numbers that a model is given."""
 ALL_TASKS = "all"
 DEFAULT_METHODS = (
     "none",
@@ -138,6 +140,8 @@ def length_in_tokens(length: int | str, trained_length: int) -> int:
         ) from error
     if tokens < 2:
         raise RopewalkError(f"length {word}: expected at least 2 tokens")
+    if tokens > LONGEST:
+        raise RopewalkError(f"length {word}: expected at most 2^40 tokens")
     return tokens
 
 

@@ -11,14 +11,19 @@ Source: lm-evaluation-harness 0.4.13, ``lm_eval.__main__.cli_evaluate``.
 import hashlib
 import json
 import sys
+import traceback
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
 
 PROGRAM = "lm-eval"
+READING = ("lm_eval._cli", "lm_eval.config", "lm_eval.api.registry")
+"""Modules of the harness that read what is asked for."""
 
 
 def lm_eval(arguments: Sequence[str], tasks: Path) -> None:
@@ -39,8 +44,25 @@ def lm_eval(arguments: Sequence[str], tasks: Path) -> None:
     setup_logging()
     harness = HarnessCLI()
     args = _parsed(harness, arguments)
-    _complete(args, NAME, tasks)
-    harness.execute(args)
+    with _refusals():
+        _complete(args, NAME, tasks)
+        harness.execute(args)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the harness refuses where it reads what is asked for, as bad input; a failure later is
+    raised as it is.
+    """
+    try:
+        yield
+    except ValueError as error:
+        place = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if isinstance(error, RopewalkError) or not place[-1].startswith(READING):
+            raise
+        raise RopewalkError(
+            f"lm-eval: {error}; see `ropewalk lm-eval run --help` and `ropewalk lm-eval ls tasks`"
+        ) from error
 
 
 def _parsed(harness: Any, arguments: Sequence[str]) -> Namespace:

@@ -40,13 +40,18 @@ class RopewalkLM(HFLM):  # type: ignore[misc]
 
     def __init__(
         self,
-        pretrained: str,
+        pretrained: str = "",
         method: str = NATIVE,
         max_length: int | None = None,
         dtype: str = "float32",
         device: str | None = None,
         **arguments: Any,
     ) -> None:
+        if not pretrained:
+            raise RopewalkError(
+                "no model: expected --model_args pretrained=MODEL, a transformers folder, a .gguf "
+                "file or a hub id"
+            )
         _check(arguments, dtype)
         spec = parse_spec(method)
         loaded = load_model(pretrained, dtype=DTYPES[dtype], device=_place(device))

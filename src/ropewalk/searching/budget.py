@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ropewalk.core.errors import RopewalkError
 from ropewalk.searching.trials import Allowance
 
 SIZES = ((8, 8, 24), (4, 4, 12), (2, 2, 6))
@@ -52,6 +53,10 @@ class Budget:
     seconds: float | None
     begun: float
     unit_seconds: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not self.seconds > 0:
+            raise RopewalkError(f"budget={self.seconds}: expected seconds above 0")
 
     @property
     def left(self) -> float:

@@ -1,5 +1,6 @@
 """What is asked of a search, from words to values."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,6 +82,10 @@ class Request:
             )
         if self.evaluations is not None and self.evaluations < 1:
             raise RopewalkError(f"evaluations={self.evaluations}: expected at least 1")
+        if self.seed < 0:
+            raise RopewalkError(f"seed={self.seed}: expected at least 0")
+        if self.short_within is not None and not math.isfinite(self.short_within):
+            raise RopewalkError(f"short_within={self.short_within}: expected nats, like 0.02")
         if not self.start_tokens or not all(0 <= each <= 2**20 for each in self.start_tokens):
             raise RopewalkError(
                 f"start_tokens={list(self.start_tokens)}: expected numbers from 0 to 2^20"

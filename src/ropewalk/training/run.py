@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
+from ropewalk.integrations.folders import require_free
 from ropewalk.integrations.loading import quiet
 from ropewalk.methods.build import encoding
 from ropewalk.storage.files import write_whole
@@ -148,6 +149,7 @@ def train(
     )
     dtype = fast_dtype()
     told = {"model": settings.to_diff_dict(), "recipe": asdict(recipe), "products": dtype}
+    require_free(folder)  # before anything is written into somebody's checkpoint
     _claim(folder, told, files)
     tokenizer = _tokenizer(folder, files, vocabulary)
     tokens = encode_files(tokenizer.backend_tokenizer, files)

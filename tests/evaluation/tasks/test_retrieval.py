@@ -136,6 +136,12 @@ def test_what_cannot_be_measured_is_told(materials):
         task.check(20)
 
 
+def test_a_prompt_that_no_memory_holds_is_told(materials):
+    task = Retrieval(generator=generator("induction", materials), tokens=materials.tokens)
+    with pytest.raises(RopewalkError, match="does not fit into memory"):
+        task.check(2**50)  # 8 PiB of ids, which no machine allocates
+
+
 def test_depths_are_stratified_and_the_same_at_every_length(materials):
     task = retrieval("induction", materials, trials=20)
     for length in (512, 1024):

@@ -92,8 +92,14 @@ class Retrieval(Task):
 
     def check(self, length: int) -> None:
         """Of the first trial alone: another that is longer fails when it is measured."""
-        if self._numbers.start == 0:
+        if self._numbers.start != 0:
+            return
+        try:
             self.sample(length, 0)
+        except MemoryError as error:
+            raise RopewalkError(
+                f"{self.name} at length {length}: a prompt does not fit into memory; ask for less"
+            ) from error
 
     def cost(self, lengths: Sequence[int], split: Pass) -> float:
         return len(self._numbers) * sum(self._sample_cost(length, split) for length in lengths)

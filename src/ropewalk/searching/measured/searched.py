@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -186,10 +187,12 @@ def searched(
         prose = [text.read_text("utf-8") for text in texts.search]
         materials = Materials(tokens=Tokens.of(tokenizer), texts=prose)
         needles = generator("needle", materials), materials.tokens
-    manifest = {**setting.manifest(), "command": "search", "length": length, "pinned": pinned}
-    folder = Folder.open(Path(out or default_run_folder(subject.name, "search")), manifest)
     pieces: Stretches = [stretches(each, length) for each in read]
     tested: Stretches = [stretches(each, length) for each in kept]
+    require_room(pieces, sum((asked.documents or SIZES[-1])[: 2 if kept else 3]))
+    setting.protocol.check(length, next(chain(*pieces)))
+    manifest = {**setting.manifest(), "command": "search", "length": length, "pinned": pinned}
+    folder = Folder.open(Path(out or default_run_folder(subject.name, "search")), manifest)
     keys: Mapping[str, KeyTokens] = {}
     if objective.has("longppl"):
         keys = _keys([*pieces, *tested], subject.model, setting)
