@@ -31,9 +31,9 @@ def published(name: str, geometry: RopeGeometry, length: int) -> Schedule:
 
 
 def closed_form_ramp(geometry: RopeGeometry, length: int) -> Schedule:
-    """NTK-by-parts from 4 turns to 1 instead of YaRN's 32 to 1: what most searches come near to.
+    """NTK-by-parts from 4 turns to 1 instead of YaRN's 32 to 1: what a ramp by hand gives.
 
-    Source: none; found by our own searches (docs/adapt.md), and a candidate in each of them.
+    Source: none; a candidate in every search, and beside every winner (docs/adapt.md).
     """
     factor = stretch(geometry, length)
     return _schedule(f"ntk_by_parts:factor={factor:.12g},beta_fast=4", geometry, length)
