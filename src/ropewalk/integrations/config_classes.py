@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from ropewalk.integrations.loading import quiet
+from ropewalk.integrations.quiet import quiet
 
 _NAMES = ("head_dim", "hidden_size", "num_attention_heads", "num_hidden_layers")
 """Attributes that classes may compute, or keep under a name of their own."""

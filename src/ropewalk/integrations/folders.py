@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ropewalk.configs.keys import ROPE_DICTS
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.loading import quiet
+from ropewalk.integrations.quiet import quiet
 from ropewalk.integrations.sources import read_config
 from ropewalk.methods.sidecar import SIDECAR
 from ropewalk.storage.files import write_whole

@@ -2,11 +2,9 @@
 
 import errno
 import hashlib
-import io
 import math
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ropewalk.configs.gguf import GGUFHeader, config_of, dropped_scaling, read_header
-from ropewalk.configs.shape import read_model
+from ropewalk.configs.gguf import GGUFHeader, config_of, read_header
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
+from ropewalk.integrations.gguf_refusals import refuse_dropped_scaling, refuse_other_channels
 from ropewalk.integrations.placement import Spread, whole_state
+from ropewalk.integrations.quiet import quiet
 from ropewalk.integrations.sources import (
     Checkpoint,
     config_file,
@@ -165,14 +164,14 @@ def _config(checkpoint: Checkpoint) -> "PretrainedConfig":
     else:
         # transformers loads the tensors through accelerate
         require_extra("gguf", "gguf", "accelerate", purpose="a .gguf file")
-        _refuse_dropped_scaling(checkpoint.folder / checkpoint.gguf_file)
+        refuse_dropped_scaling(checkpoint.folder / checkpoint.gguf_file)
     from transformers import AutoConfig
 
     config: PretrainedConfig = AutoConfig.from_pretrained(
         checkpoint.folder, **_arguments(checkpoint)
     )
     if checkpoint.gguf_file is not None:
-        _refuse_other_channels(checkpoint.folder / checkpoint.gguf_file, config)
+        refuse_other_channels(checkpoint.folder / checkpoint.gguf_file, config)
     return config
 
 
@@ -267,32 +266,6 @@ def _stored_numbers(path: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
-def _refuse_dropped_scaling(path: Path) -> None:
-    """Refuse rope scaling that transformers would drop without a word."""
-    dropped = dropped_scaling(read_header(path))
-    if dropped is not None:
-        raise RopewalkError(
-            f"{path}: its rope scaling ({dropped}) is dropped by transformers, which would "
-            "compute plain RoPE; expected a file without; use the model's safetensors folder"
-        )
-
-
-def _refuse_other_channels(path: Path, config: "PretrainedConfig") -> None:
-    """Refuse a file whose rotary channels or base transformers does not take over."""
-    try:
-        stated = read_model(config_of(read_header(path))).rope().geometry()
-        loaded = read_model(config.to_dict()).rope().geometry()
-    except RopewalkError:
-        return  # a rotation that cannot be compared is shown by the proof of an installation
-    for name in ("rotary_dim", "rope_theta"):
-        ours, theirs = getattr(stated, name), getattr(loaded, name)
-        if not math.isclose(ours, theirs, rel_tol=1e-6):
-            raise RopewalkError(
-                f"{path}: {name} is {ours:g} in its header and {theirs:g} in what transformers "
-                "loads; expected the same; use the model's safetensors folder"
-            )
-
-
 @contextmanager
 def _explained(source: str) -> Iterator[None]:
     """Turn what transformers raises about a bad checkpoint into one line."""
@@ -312,22 +285,3 @@ def _explained(source: str) -> Iterator[None]:
             f"{source}: transformers cannot load it ({type(error).__name__}: {reason.strip()}); "
             "check config.json and the weights"
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no warnings of the libraries; what matters is raised instead."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        # The GGUF reader draws its bar on standard error whatever the settings say.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

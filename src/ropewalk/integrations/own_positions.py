@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ropewalk.core.own_positions import OwnPositions
-from ropewalk.integrations.loading import quiet
+from ropewalk.integrations.quiet import quiet
 
 BIASES = ("alibi", "position_bias")
 """What the library's ALiBi models call their bias, as an argument of each layer."""

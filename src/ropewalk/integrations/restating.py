@@ -7,7 +7,7 @@ import torch
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.folders import patched
-from ropewalk.integrations.loading import quiet
+from ropewalk.integrations.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

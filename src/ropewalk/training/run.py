@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
 from ropewalk.integrations.folders import require_free
-from ropewalk.integrations.loading import quiet
+from ropewalk.integrations.quiet import quiet
 from ropewalk.methods.build import encoding
 from ropewalk.storage.files import write_whole
 from ropewalk.training.corpus import END_OF_TEXT, Windows, encode_files, train_tokenizer
