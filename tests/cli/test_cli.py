@@ -20,6 +20,7 @@ from ropewalk.cli.main import main
 from ropewalk.cli.options import SPEC_EXAMPLES, read_length
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
+from ropewalk.evaluation.executor import SerialExecutor
 
 CELL = {
     "method": "none",
@@ -428,6 +429,7 @@ def test_compare_passes_everything_on(
     ((name, given, named),) = api.asked
     assert (name, given) == ("compare", (str(tiny),))
     del named["progress"]
+    assert isinstance(named.pop("executor"), SerialExecutor)
     assert named == {
         "methods": ["none", "yarn"],
         "lengths": [64, "2x"],
