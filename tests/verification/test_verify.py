@@ -509,7 +509,7 @@ def test_a_method_that_the_model_refuses_is_told_with_its_reason():
     assert shares[-1] == 11 / 12
     assert set(statuses(records["native"]).values()) == {"ok"}
     assert set(statuses(records["none"]).values()) == {"not run"}
-    assert "sliding window" in records["none"]["padded"]["sentence"]
+    assert "within a window" in records["none"]["padded"]["sentence"]
     with pytest.raises(rw.RopewalkError, match="no method could run: mistral"):
         rw.verify(model, ["none"])
 
