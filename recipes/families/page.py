@@ -62,6 +62,8 @@ def uses_table(records: Mapping[str, Record]) -> str:
     """What else was done to the tested families; those that were not asked are left out."""
     head = ("family", *USES)
     asked = {name: each["uses"] for name, each in records.items() if "uses" in each}
+    if not asked:
+        return "Not measured yet; `python -m recipes.families.run` measures it."
     rows = [[f"`{name}`", *(use(each[u]) for u in USES)] for name, each in asked.items()]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 

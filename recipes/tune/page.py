@@ -94,6 +94,7 @@ def draw(document: Record) -> None:
         panel.set_xlabel("thousand tokens trained")
     axes[0].set_ylabel("nats a token")
     axes[1].legend(fontsize=7, frameon=False)
+    IMAGES.mkdir(exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "ropewalk"}):
         figure.savefig(IMAGES / "tune.svg", format="svg", metadata={"Date": None})
 
