@@ -20,15 +20,12 @@ SPEED = ROOT / "docs" / "speed.md"
 
 
 def blocks() -> Blocks:
-    taken = {
-        marker: _page(name, show)
-        for marker, (name, show) in PAGES.items()
-        if (RESULTS / f"{name}.json").exists()
-    }
-    return {SPEED: taken}
+    return {SPEED: {marker: _page(name, show) for marker, (name, show) in PAGES.items()}}
 
 
 def _page(name: str, show: Callable[[Record], str]) -> str:
+    if not (RESULTS / f"{name}.json").exists():
+        return "Not measured yet."
     document = result(name)
     taken = _taken_with(document, name)
     spread = "Taken" if show is attention else "Medians, and quartiles in brackets; taken"
