@@ -9,6 +9,7 @@ from places import ROOT
 from recipes.audit import page as audit_page
 from recipes.pages import filled
 from ropewalk.cli.main import main
+from ropewalk.engines.findings.files import FILE_FINDINGS
 from ropewalk.engines.findings.table import FINDINGS
 
 CONFIGS = ROOT / "recipes" / "audit" / "configs"
@@ -37,7 +38,8 @@ def test_strict_fails_on_an_error_alone(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_table_of_engines_and_the_findings_in_order(capsys):
+def test_a_table_of_engines_and_the_findings_in_order(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # as wide as it needs to be
     assert main(["audit", INTERNLM3]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line for line in lines if line.strip()}
@@ -88,5 +90,6 @@ def test_the_page_explains_every_kind_of_finding_once():
     text = (ROOT / "docs" / "audit.md").read_text("utf-8")
     _, _, table = text.partition("<!-- findings -->")
     assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == [
-        kind.id for kind in sorted(FINDINGS.values(), key=lambda kind: kind.severity)
+        kind.id
+        for kind in sorted((*FINDINGS.values(), *FILE_FINDINGS), key=lambda kind: kind.severity)
     ]
