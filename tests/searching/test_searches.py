@@ -164,6 +164,7 @@ def test_the_command_prints_one_document_and_ends_with_0_whatever_was_found(caps
     assert document["best_fixed"] in shown
 
 
+@pytest.mark.slow
 def test_a_short_budget_ends_in_time_and_still_hands_out_factors(tmp_path, text):
     document = rw.search(
         toy_model(), 512, texts=[text], out=tmp_path / "b", budget=1.0, tail_tokens=64
@@ -188,6 +189,7 @@ def test_other_objectives_are_measured(tmp_path, text, objective):
     assert document["token_evaluations"] == document["units"] * 400 * terms
 
 
+@pytest.mark.slow
 def test_a_weighted_sum_is_the_sum_of_its_terms(tmp_path, text):
     values = {}
     for objective in ("loss", "needle", "loss+0.5*needle"):
@@ -224,6 +226,7 @@ def test_needle_loss_is_that_of_the_digits_after_the_prompt(text):
     assert above == pytest.approx(sum(nats), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_limit_at_the_trained_length_keeps_out_what_costs_more(tmp_path, text):
     document = rw.search(
         toy_model(), 512, texts=[text], out=tmp_path / "e", short_within=1e-3,

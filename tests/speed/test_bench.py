@@ -96,6 +96,7 @@ def test_rotation_is_measured_against_its_copy():
     assert document["shapes"]["q"] == [1, 32, 8, 128]
 
 
+@pytest.mark.slow
 def test_a_stream_computes_what_decoding_does():
     methods = ("dynamic_ntk", "dynamic_ntk:policy=at_birth")
     document = bench_stream(methods=methods, length=270, rounds=1, device="cpu")

@@ -162,6 +162,7 @@ def test_figures_are_those_of_the_saved_checkpoint(base, book, tmp_path):
     torch.testing.assert_close(torch.tensor(told), torch.tensor(found), rtol=1e-5, atol=0)
 
 
+@pytest.mark.slow
 def test_stages_train_on_what_the_one_before_left(base, book, tmp_path):
     """Two stages in one run are two runs, the second from the checkpoint of the first."""
     methods, lengths = ["abf:rope_theta=20000", "abf:rope_theta=50000"], [64, 128]
@@ -176,6 +177,7 @@ def test_stages_train_on_what_the_one_before_left(base, book, tmp_path):
     assert (two[name] - one[name]).norm() < (two[name] - start).norm()
 
 
+@pytest.mark.slow
 def test_a_stage_without_steps_changes_the_method_alone(base, book, tmp_path):
     """DroPE: the rotation is dropped and trained away; then a temperature, which trains nothing."""
     dropped = quick_tune(base, "nope", 32, texts=[book], out=tmp_path / "dropped", steps=2)

@@ -108,6 +108,7 @@ def test_killed_at_a_random_moment_it_ends_with_the_same_weights(seed, words, wh
     require_same(out, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["lora:rank=2", "full"])
 def test_an_interrupted_stage_goes_on_from_its_checkpoint(parameters, words, tmp_path, monkeypatch):
     """In one process: the optimizer's state, the rate and the windows are those of the step."""

@@ -127,7 +127,9 @@ def keep_keys_as_born(monkeypatch):
 # What is right passes.
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(torch.float64, marks=pytest.mark.slow), torch.float32]
+)
 def test_every_default_method_keeps_its_promises(dtype):
     records = by_method(rw.verify(small(dtype=dtype)))
     assert tuple(records) == DEFAULT_SPECS

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 from torch import nn
 
 from ropewalk.configs.shape import ModelShape, read_model
+from ropewalk.core.errors import RopewalkError
 from ropewalk.core.own_positions import OwnPositions
 from ropewalk.evaluation.request import length_in_tokens
 from ropewalk.integrations.config_classes import completed_by_transformers
@@ -45,7 +46,14 @@ def parsed_config(config: Config) -> Mapping[str, Any]:
         return config_of(getattr(config, "_orig_mod", config))
     if isinstance(config, str | Path):
         return load_config(config)
-    return config if isinstance(config, Mapping) else config.to_dict()
+    if isinstance(config, Mapping):
+        return config
+    if not hasattr(config, "to_dict"):
+        raise RopewalkError(
+            f"{type(config).__name__}: expected a parsed config.json, its path, or a config or "
+            "model of transformers"
+        )
+    return config.to_dict()
 
 
 def tokens_of(

@@ -40,7 +40,7 @@ def input_device(model: nn.Module) -> torch.device:
     device = getattr(hook, "execution_device", None)
     if device is not None:
         return torch.device(device)
-    return next((each.device for each in model.parameters() if not each.is_meta), _CPU)
+    return next((each.device for each in model.parameters()), _CPU)
 
 
 def whole_state(model: nn.Module) -> Mapping[str, Tensor]:

@@ -1,5 +1,6 @@
 """What one attention layer of an extended model does."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -164,10 +165,17 @@ def _on(call: Call, device: torch.device) -> Call:
     return call.shared.once(("on", device), lambda: Call(rows.to(device)))
 
 
+def _without_autocast(kind: str) -> AbstractContextManager[Any]:
+    """A device without autocast has nothing to turn off."""
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
+
+
 def _autocast(*tensors: Tensor) -> list[Tensor]:
     """As autocast would hand them to fused attention: log-sum-exps are not rounded then."""
     kind = tensors[0].device.type
-    if not torch.is_autocast_enabled(kind):
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
         return list(tensors)
     return [x.to(torch.get_autocast_dtype(kind)) for x in tensors]
 
@@ -202,6 +210,6 @@ def planned_attention(
     call = _on(attention_mask.call, query.device)
     softmax = Softmax(scale=scaling, softcap=softcap, sinks=s_aux, dropout=dropout)
     query, key, value = _autocast(query, key, value)
-    with torch.autocast(query.device.type, enabled=False):
+    with _without_autocast(query.device.type):
         out = plan.attend(query, key, value, call, softmax)
     return out.transpose(1, 2).contiguous(), None

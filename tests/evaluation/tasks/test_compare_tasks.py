@@ -162,6 +162,7 @@ def test_a_killed_cell_goes_on_after_its_last_whole_sample(tmp_path, monkeypatch
     assert again.records == whole.records
 
 
+@pytest.mark.slow
 def test_a_batch_of_samples_is_one_part(tmp_path):
     request = {**REQUEST, "methods": ["none"], "lengths": [64], "tasks": ["induction"]}
     alone = api.compare(out=tmp_path / "alone", **request).records[0]
@@ -170,6 +171,7 @@ def test_a_batch_of_samples_is_one_part(tmp_path):
     assert together["forced"]["loss"] == pytest.approx(alone["forced"]["loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_modes_feed_the_prompt_and_agree_for_a_static_method(tmp_path):
     modes = ["full", "stream", "decode", "chunked:24"]
     request = {**REQUEST, "lengths": [64], "tasks": ["key_value"], "modes": modes, "trials": 2}

@@ -100,6 +100,7 @@ def test_half_a_cache_that_is_dropped_is_seen(toy):
     assert_disjoint(right, forced(toy, "induction", TRAINED, Forgetful(toy.model)))
 
 
+@pytest.mark.slow
 def test_a_method_that_keeps_near_distances_retrieves_where_plain_rope_does_not(toy):
     plain = forced(toy, "key_value", 4 * TRAINED)
     for spec in ("yarn:factor=4", "self_extend:group_size=8,window=128"):
