@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 import ropewalk as rw
 from recipes.families.sharpened import L0, logits, tiny, token_ids
 from ropewalk.api.checkpoints import open_checkpoint
-from ropewalk.cli.compare import ProtocolName
+from ropewalk.cli.compare_options import ProtocolName
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.progress import Silent

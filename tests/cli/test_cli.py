@@ -291,6 +291,7 @@ def test_a_source_that_is_none_is_answered_at_once(command: list[str], source: s
     assert seconds < 3
 
 
+@pytest.mark.slow
 def test_offline_a_hub_id_is_answered_in_one_line(tmp_path: Path) -> None:
     status, output, error, _ = in_process(
         "generate", "someone/model", "--prompt=a", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path)
@@ -300,6 +301,7 @@ def test_offline_a_hub_id_is_answered_in_one_line(tmp_path: Path) -> None:
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_broken_config_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text("{")

@@ -49,7 +49,7 @@ def test_the_toy_model_retrieves_what_it_was_trained_to(toy, task):
     assert figures["ci95"]["rank_1"][0] > 0.25  # by chance
 
 
-@pytest.mark.parametrize("task", ["induction", "key_value"])
+@pytest.mark.parametrize("task", ["induction", pytest.param("key_value", marks=pytest.mark.slow)])
 def test_keys_frozen_at_birth_are_seen(toy, task):
     with rw.extend(toy.model, "dynamic_ntk"):
         right = forced(toy, task, 4 * TRAINED)
