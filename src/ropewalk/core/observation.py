@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 LOGITS_AT_ONCE = 2**22
 
@@ -110,12 +111,9 @@ class ToldEmbeddings:
 
         sqrt(d) (s - b),   s and b the unit vectors told and given
         """
-        told, given = map(_unit, (self.vectors, torch.stack(list(vectors)).double().cpu()))
-        return (told - given) * told.shape[-1] ** 0.5
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=-1, keepdim=True)
+        given = torch.stack(list(vectors)).double().cpu()
+        size: float = self.vectors.shape[-1] ** 0.5
+        return (normalize(self.vectors, dim=-1) - normalize(given, dim=-1)) * size
 
 
 def cosines(differences: Tensor) -> Tensor:

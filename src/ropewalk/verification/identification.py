@@ -179,7 +179,7 @@ def _short_table(
     whole = count > 0 and int(rows[count - 1]) == end - 1
     if not whole or end not in table_ends or bool(told[count:].any()):
         return None
-    name = f"{best.name}, a table of {end:,} rows"
+    name = f"{best.name} inside a table of {end:,} rows"
     return replace(best, name=name, findings=("short-table",))
 
 

@@ -71,6 +71,12 @@ def of_prompt(ids: Tensor, logprobs: Sequence[float]) -> ToldLogprobs:
     )
 
 
+def without_numbers_behind(told: ToldLogprobs, ids: Tensor) -> ToldLogprobs:
+    """What was told of a shorter prompt, as one of ``ids`` with NaN in the rest."""
+    rest = [math.nan] * (len(ids) - 1 - len(told.rows))
+    return of_prompt(ids, [*told.logprobs[:, 0].tolist(), *rest])
+
+
 def of_rows(rows: Sequence[int], told: Sequence[Mapping[int, float]]) -> ToldLogprobs:
     """Log-probabilities of the likeliest tokens of some rows, as many of each."""
     count = min(map(len, told))
