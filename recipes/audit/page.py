@@ -14,6 +14,7 @@ from unittest.mock import patch
 from recipes.pages import ROOT, Blocks
 from ropewalk.cli.main import main as command_line
 from ropewalk.engines.findings.files import FILE_FINDINGS
+from ropewalk.engines.findings.readers import READER_FINDINGS
 from ropewalk.engines.findings.table import FINDINGS
 
 PAGE = ROOT / "docs" / "audit.md"
@@ -48,7 +49,9 @@ def kinds() -> str:
     rows = [
         f"| `{kind.id}` | {kind.severity.name.lower()} | {cell(kind.meaning)} | "
         f"{cell(kind.remedy)} |\n"
-        for kind in sorted((*FINDINGS.values(), *FILE_FINDINGS), key=lambda kind: kind.severity)
+        for kind in sorted(
+            (*FINDINGS.values(), *FILE_FINDINGS, *READER_FINDINGS), key=lambda kind: kind.severity
+        )
     ]
     return head + "".join(rows)
 

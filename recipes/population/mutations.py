@@ -90,7 +90,7 @@ def faults(
 
 def _finite(audit: Mapping[str, Any]) -> Mapping[str, Any]:
     """Without the difference of frequencies: infinite where a pair rotates in one alone."""
-    for engine in audit["engines"].values():
+    for engine in (*audit["engines"].values(), *audit["readers"].values()):
         del engine["inv_freq_difference"]
     return audit
 

@@ -10,6 +10,7 @@ from recipes.audit import page as audit_page
 from recipes.pages import filled
 from ropewalk.cli.main import main
 from ropewalk.engines.findings.files import FILE_FINDINGS
+from ropewalk.engines.findings.readers import READER_FINDINGS
 from ropewalk.engines.findings.table import FINDINGS
 
 CONFIGS = ROOT / "recipes" / "audit" / "configs"
@@ -46,8 +47,17 @@ def test_a_table_of_engines_and_the_findings_in_order(capsys, monkeypatch):
     assert "up to 96.8 % off" in rows["sglang"]  # 1 - 31^-1: the slowest pair
     assert "196,608" in rows["vllm"]
     shown = [line.split()[1] for line in lines if line.startswith(("error ", "warning ", "info "))]
-    assert shown == [finding["id"] for finding in rw.audit(INTERNLM3)["findings"]]
-    assert lines[-1] == "findings: error 5, warning 1, info 3"
+    document = rw.audit(INTERNLM3)
+    of_readers = [each for reader in document["readers"].values() for each in reader["findings"]]
+    assert shown == [finding["id"] for finding in (*document["findings"], *of_readers)]
+    assert lines[-1] == (
+        "findings: error 5, warning 1, info 3; of ollama and mlx-lm: error 0, warning 2, info 0"
+    )
+
+
+def test_a_model_that_rotates_nothing_says_why(capsys):
+    assert main(["audit", str(CONFIGS / "kimi_linear.json")]) == 0
+    assert "nothing rotates: kimi_linear" in capsys.readouterr().out
 
 
 def test_an_error_of_an_engine_is_shown(capsys):
@@ -91,5 +101,7 @@ def test_the_page_explains_every_kind_of_finding_once():
     _, _, table = text.partition("<!-- findings -->")
     assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == [
         kind.id
-        for kind in sorted((*FINDINGS.values(), *FILE_FINDINGS), key=lambda kind: kind.severity)
+        for kind in sorted(
+            (*FINDINGS.values(), *FILE_FINDINGS, *READER_FINDINGS), key=lambda kind: kind.severity
+        )
     ]

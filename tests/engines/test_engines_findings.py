@@ -273,6 +273,18 @@ SEEN = [
     ),
     ("length-differs", "info", ALL, INTERNLM, None),
     ("converter-length", "info", ["llama.cpp"], CONFIGS["dynamic-alpha-hunyuan"], None),
+    ("cannot-load", "error", ["transformers"], {**LLAMA, "model_type": "mimo"}, None),
+    ("unread-switch", "warning", ["transformers"], {**LLAMA, "alibi": True}, None),
+    (
+        "dict-beside-section",
+        "warning",
+        ALL,
+        {
+            **{"model_type": "llava", "rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+            "text_config": LLAMA,
+        },
+        None,
+    ),
 ]
 
 

@@ -1,8 +1,7 @@
 """verify --served: which encoding does a running server compute?
 
-A server tells log-probabilities along a text, or of an encoder embeddings of its prefixes; the
-local model makes the same under what was asked, under what engines are known to do instead, and
-under other methods.
+A server tells log-probabilities along a text; the local model predicts the same text under what
+was asked, under what engines are known to do instead, and under other methods.
 """
 
 from dataclasses import replace
@@ -17,7 +16,6 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
 from ropewalk.evaluation.documents import Document as Text
 from ropewalk.evaluation.request import length_in_tokens
-from ropewalk.integrations.endpoints.heard import Heard, HeardEmbeddings, HeardTokens
 from ropewalk.integrations.endpoints.server import SECONDS, Server
 from ropewalk.integrations.endpoints.table import connect
 from ropewalk.integrations.installation import install
@@ -27,6 +25,7 @@ from ropewalk.integrations.session import config_of
 from ropewalk.methods.by_layer import Encode
 from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.verification.checks import SHORTEST, default_length
+from ropewalk.verification.predictor import Predictions
 from ropewalk.verification.served.document import Document, Served, document
 from ropewalk.verification.served.judging import Progress, judged
 from ropewalk.verification.served.offer import Offer
@@ -72,34 +71,25 @@ def verify_served(
     admitted = endpoint.admitted
     tokens = _length(length, trained, admitted)
     ids = _ids(loaded, text, tokens)
+    told = endpoint.observe(ids, lambda share: progress("asking the server", share))
     offer = Offer.of(read_model(config_of(loaded.model)), spec, len(ids), admitted)
     predictor = TransformersPredictor(model=loaded.model, name=loaded.name, trained_length=trained)
-
-    def asking(share: float) -> None:
-        progress("asking the server", share)
-
     with install(loaded.model, offer.asked, offer.native) as extension:
-        heard: Heard
-        if extension.both_ways:
-            heard = HeardEmbeddings.of(endpoint, ids, predictor, asking)
-            how = f"embeddings of {len(heard.rows)} prefixes ({heard.pooling.name} of the states)"
-        else:
-            heard, how = HeardTokens.of(endpoint, ids, asking), endpoint.how
 
-        def differences(encode: Encode) -> Tensor:
+        def predict(encode: Encode) -> Predictions:
             extension.swap(encode, extension.length)
-            return heard.differences(predictor)
+            return predictor.in_turn(ids)[0]
 
-        judgement = judged(offer, differences, heard.unit, heard.rows, progress)
+        judgement = judged(offer, told, predict, progress)
     served = Served(
         engine=endpoint.engine,
-        how=how,
+        how=endpoint.how,
         model=loaded.name,
         shape=offer.shape,
         asked=spec.text,
         length=len(ids),
         trained_length=trained,
-        rows=heard.rows,
+        rows=told.rows,
     )
     return document(served, judgement)
 

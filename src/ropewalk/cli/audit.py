@@ -1,6 +1,6 @@
 """``ropewalk audit``: what each engine computes for a config, and where they differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from shutil import get_terminal_size
 from textwrap import fill
 from typing import Annotated, Any
@@ -45,6 +45,8 @@ def audit(
 ) -> None:
     """Show what transformers, vLLM, SGLang and llama.cpp will compute, and what to write instead.
 
+    Below them Ollama and MLX-LM, whose findings come last and do not count for --strict.
+
     LENGTH is the length served: vLLM --max-model-len, SGLang --context-length, llama.cpp -c.
     Without it, what each engine takes by default. Reads the config alone; runs no engine.
     """
@@ -62,16 +64,23 @@ def audit(
 
 
 def _print(document: Mapping[str, Any]) -> None:
-    engines, found = document["engines"], document["findings"]
+    engines, readers = document["engines"], document["readers"]
+    found = document["findings"]
+    theirs = [finding for reader in readers.values() for finding in reader["findings"]]
     header = ("engine", "release", "frequencies", "on cos, sin", "on softmax", "rows", "admits")
-    print_table(header, [_row(name, engine) for name, engine in engines.items()])
+    print_table(header, [_row(name, each) for name, each in (engines | readers).items()])
+    if "reason" in document:
+        typer.echo(f"nothing rotates: {document['reason']}\n")
     for name, engine in engines.items():
         if engine["error"] is not None:
             typer.echo(f"{name} fails: {engine['error']}\n")
-    for finding in found:
+    for finding in (*found, *theirs):
         _print_finding(finding)
-    counts = [f"{name} {sum(f['severity'] == name for f in found)}" for name in _SEVERITIES]
-    typer.echo(f"findings: {', '.join(counts)}")
+    typer.echo(f"findings: {_counts(found)}; of {' and '.join(readers)}: {_counts(theirs)}")
+
+
+def _counts(found: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{name} {sum(f['severity'] == name for f in found)}" for name in _SEVERITIES)
 
 
 def _print_finding(finding: Mapping[str, Any]) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 
 from ropewalk.configs import families
 from ropewalk.configs.attention import Attention, Full, NoAttention, Recurrent, Sliding
-from ropewalk.configs.keys import HEADS, HIDDEN, KEY_HEADS
+from ropewalk.configs.keys import BLOCKS, HEADS, HIDDEN, KEY_HEADS, KEY_HEADS_OF_LAYERS
+from ropewalk.configs.layer_keys import block_attention
 from ropewalk.configs.numbers import required_size, size
 from ropewalk.configs.text import model_type
 
@@ -105,7 +106,8 @@ def _own(attention: Attention, name: str) -> tuple[str, ...]:
 
 def caches_differ(text: Mapping[str, Any]) -> bool:
     """Whether a config states for each layer what it keeps: its key heads, its indexer."""
-    return any(isinstance(text.get(name), list | tuple) for name in (*KEY_HEADS, _INDEXERS))
+    names = (*KEY_HEADS, KEY_HEADS_OF_LAYERS, BLOCKS, _INDEXERS)
+    return any(isinstance(text.get(name), list | tuple) for name in names)
 
 
 def _indexer(text: Mapping[str, Any], attention: Attention, index: int) -> int:
@@ -138,15 +140,22 @@ def _key_heads(text: Mapping[str, Any], attention: Attention, index: int) -> int
         stated = size(text, "num_global_key_value_heads")
         if stated:
             return stated
-    own = size(text, *_own(attention, KEY_HEADS[0]))
+    own = size(text, *_own(attention, KEY_HEADS[0])) or _listed_key_heads(text, index)
     if own:
         return own
-    for name in KEY_HEADS:
-        listed = text.get(name)
-        if isinstance(listed, list | tuple) and len(listed) > index:
-            return required_size({name: listed[index]}, name)
     if isinstance(attention, Sliding) and model_type(text) in families.KEY_HEADS_TWICE_IN_WINDOWS:
         return 2 * required_size(text, *KEY_HEADS, *HEADS)
     if text.get("multi_query") is True and not text.get("new_decoder_architecture"):
         return 1
     return required_size(text, *KEY_HEADS, *HEADS)
+
+
+def _listed_key_heads(text: Mapping[str, Any], index: int) -> int | None:
+    """g where it is stated layer by layer: in blocks, as a group's heads, or in a list."""
+    if group := size(block_attention(text, index), "n_heads_in_group"):
+        return required_size({"heads": required_size(text, *HEADS) // group}, "heads")
+    for name in (KEY_HEADS_OF_LAYERS, *KEY_HEADS):
+        listed = text.get(name)
+        if isinstance(listed, list | tuple) and len(listed) > index:
+            return required_size({name: listed[index]}, name)
+    return None

@@ -24,8 +24,23 @@ WINDOW_PATTERN: Mapping[str, int] = MappingProxyType(
 ASKED_FOR_ROPE = frozenset({"granitemoehybrid", "esm"})
 """Families that rotate where position_embedding_type says so, and not where it says nothing."""
 
-READ_SWITCHES = ASKED_FOR_ROPE | {"evolla", "falcon", "mpt", "zamba2"}
-"""Families of the library that read a key of ``switches`` for the model as a whole."""
+READ_BY: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "alibi": frozenset({"falcon", "mpt"}),
+        "layer_rope_theta": frozenset(
+            {"granite_swa", "granitemoe_swa", "muse_glimmer_text", "muse_spark_text"}
+        ),
+        "no_rope_layers": frozenset({"llama4_text", "mistral_large4_text", "smollm3"}),
+        "position_embedding_type": ASKED_FOR_ROPE | {"evolla"},
+        "use_mem_rope": frozenset({"zamba2"}),
+        "use_sliding_window": frozenset(
+            {"dots3_note_text", "iquestcoder", "qwen2", "qwen2_5_omni_talker", "qwen2_5_omni_text"}
+            | {"qwen2_5_vl_text", "qwen2_moe", "qwen2_vl_text", "qwen3", "qwen3_moe", "smollm3"}
+        ),
+        **dict.fromkeys(("attn_use_rope", "mla_use_nope", "use_rope"), frozenset[str]()),
+    }
+)
+"""Switches -> the families of the library that read them; elsewhere in it they change nothing."""
 
 NEVER_ROTATE = frozenset({"kimi_linear"})
 """Families that state rope keys and have no rotary code."""

@@ -2,6 +2,7 @@
 
 Configs say it in a dozen ways. The first of these that a config has is read:
 
+block_configs                             layers without attention (Nemotron-NAS)
 layer_types, layers_block_type            a name for each layer
 hybrid_override_pattern                   a letter for each layer (Nemotron-H: ``*`` attends)
 attn_layer_indices                        the layers that attend (Bamba)
@@ -26,7 +27,8 @@ from ropewalk.configs.attention import (
     Recurrent,
     Sliding,
 )
-from ropewalk.configs.keys import CHUNKED, FULL, LAYERS, SLIDING
+from ropewalk.configs.keys import BLOCKS, CHUNKED, FULL, LAYERS, SLIDING
+from ropewalk.configs.layer_keys import block_attention
 from ropewalk.configs.numbers import LARGEST_LAYER_COUNT, required_size, size
 from ropewalk.configs.text import model_type
 from ropewalk.core.errors import RopewalkError
@@ -109,6 +111,16 @@ def _listed(text: Mapping[str, Any]) -> Sequence[str] | None:
     return [_LETTERS.get(letter, letter) for letter in pattern]
 
 
+def _by_blocks(text: Mapping[str, Any]) -> Sequence[str] | None:
+    if not isinstance(text.get(BLOCKS), list | tuple):
+        return None
+    found = (block_attention(text, i) for i in range(_count(text)))
+    return [
+        "mlp" if each.get("no_op") is True or each.get("replace_with_linear") is True else FULL
+        for each in found
+    ]
+
+
 def _by_indices(text: Mapping[str, Any]) -> Sequence[str] | None:
     listed = text.get("attn_layer_indices")
     if isinstance(listed, list | tuple):
@@ -142,4 +154,4 @@ def _by_window_pattern(text: Mapping[str, Any]) -> Sequence[str] | None:
     return [FULL if (i + 1) % every == 0 else SLIDING for i in range(_count(text))]
 
 
-_RULES = (_listed, _by_indices, _by_period, _by_window_pattern)
+_RULES = (_by_blocks, _listed, _by_indices, _by_period, _by_window_pattern)

@@ -17,9 +17,12 @@ _KNOWN_BY_THEIR_LENGTH = ("default", "dynamic", "powers_ntk", "proportional")
 def tuned_length(section: RopeSection) -> int:
     """Tokens that the checkpoint covers as it is; L0 under dynamic NTK.
 
-    Linear's and Llama 3's factors are not taken: configs state their whole reach.
+    Linear's and Llama 3's factors are not taken: configs state their whole reach, Vicuna's and
+    LongChat's under max_sequence_length.
     """
     longest = section.max_position_embeddings
+    if section.rope_type == "linear" and section.reached is not None:
+        return section.reached
     if section.rope_type == "dynamic" and not section.parameters.get("alpha"):
         return min(longest, section.trained_length)
     factor = section.number("factor") or 1.0

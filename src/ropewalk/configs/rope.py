@@ -26,6 +26,7 @@ from ropewalk.configs.keys import (
     HIDDEN,
     LENGTHS,
     ORIGINAL,
+    REACHED,
     SHARES,
     THETAS,
     TRAINED,
@@ -59,6 +60,7 @@ class RopeSection:
     head_dim                 channels of a head; the rotary part alone in latent attention (MLA)
     max_position_embeddings  the length that the config admits, in tokens
     longest_key              the key that states it
+    reached                  a longer one under max_sequence_length, which linear scalings may state
     trained_length           L0, in tokens: the length that ``rope_type`` refers to
     trained_length_key       the key that states it
     softmax_scale            sigma of the architecture, before MLA's mscale
@@ -77,6 +79,7 @@ class RopeSection:
     pairing: Pairing
     max_position_embeddings: int
     longest_key: str
+    reached: int | None
     trained_length: int
     trained_length_key: str
     softmax_scale: float
@@ -137,6 +140,7 @@ def read_rope(text: Mapping[str, Any], rope: RopeDict) -> RopeSection:
         pairing=_pairing(text),
         max_position_embeddings=longest,
         longest_key=longest_key,
+        reached=_reached(text, longest),
         trained_length=trained,
         trained_length_key=trained_key,
         softmax_scale=_softmax_scale(text, head_dim),
@@ -167,6 +171,14 @@ def read_longest(text: Mapping[str, Any]) -> tuple[int, str]:
     if name is None:
         raise RopewalkError("no max_position_embeddings: expected a number of tokens; add it")
     return integer(text[name], LENGTHS[0], smallest=2, largest=LARGEST_LENGTH), name
+
+
+def _reached(text: Mapping[str, Any], longest: int) -> int | None:
+    value = text.get(REACHED)
+    if value is None:
+        return None
+    found = integer(value, REACHED, smallest=2, largest=LARGEST_LENGTH)
+    return found if found > longest else None
 
 
 def _trained_length(

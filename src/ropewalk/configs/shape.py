@@ -22,7 +22,12 @@ from ropewalk.configs.logit_scale import LogitScale, read_logit_scale
 from ropewalk.configs.remote import remote_defaults
 from ropewalk.configs.rope import RopeSection, read_longest, read_rope
 from ropewalk.configs.rope_dicts import RopeDicts
-from ropewalk.configs.switches import NoRotation, bases_of_layers, read_no_rotation
+from ropewalk.configs.switches import (
+    NoRotation,
+    bases_of_layers,
+    read_no_rotation,
+    unread_switches,
+)
 from ropewalk.configs.text import (
     model_type,
     states_rotation,
@@ -65,6 +70,7 @@ class ModelShape:
     main_rope     the rotation of the layers that rotate and see farthest
     ropes         the rotation of each layer type that one may ask for
     kinds         the kinds of layer, in the order of their first layers
+    unread        switches of rotation and windows that it states and the library does not read
     """
 
     config: Mapping[str, Any]
@@ -76,6 +82,7 @@ class ModelShape:
     main_rope: RopeSection | NoRotation | Unknown
     ropes: Mapping[str, RopeSection | Unknown]
     kinds: tuple[LayerKind, ...] | Unknown
+    unread: tuple[str, ...] = ()
 
     @property
     def without_rotation(self) -> str | None:
@@ -131,7 +138,9 @@ def read_model(config: Mapping[str, Any], library: Library = no_library) -> Mode
     """
     stated = text_model(config)
     completed = library(config)
-    text = with_defaults(stated, completed or remote_defaults(stated))
+    unread = unread_switches(stated, completed)
+    kept, theirs = (_without(keys, unread) for keys in (stated, completed))
+    text = with_defaults(kept, theirs or remote_defaults(kept))
     dicts, own = RopeDicts.of(text), RopeDicts.of(stated)
     no_rotation = _no_rotation(text, completed)
     ropes: dict[str, RopeSection | Unknown] = {}
@@ -155,7 +164,12 @@ def read_model(config: Mapping[str, Any], library: Library = no_library) -> Mode
         main_rope=main,
         ropes=MappingProxyType(ropes),
         kinds=kinds,
+        unread=unread,
     )
+
+
+def _without(keys: Mapping[str, Any], dropped: tuple[str, ...]) -> Mapping[str, Any]:
+    return {key: value for key, value in keys.items() if key not in dropped} if dropped else keys
 
 
 def _rope(dicts: RopeDicts, own: RopeDicts, layer_type: str | None) -> RopeSection:
@@ -173,7 +187,7 @@ def _longest(text: Mapping[str, Any]) -> int | None:
 def _no_rotation(text: Mapping[str, Any], completed: Mapping[str, Any]) -> NoRotation | None:
     """Raises RopewalkError for a text model of an unknown family that states no rotation."""
     if states_rotation(text):
-        return read_no_rotation(text, in_library=bool(completed))
+        return read_no_rotation(text)
     if not completed or model_type(text) in ROTATE_UNSTATED:
         raise RopewalkError("no rope fields: expected rope_theta, rope_parameters or rope_scaling")
     return NoRotation(f"{model_type(text)} has no rotary encoding")

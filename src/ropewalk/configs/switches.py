@@ -5,10 +5,12 @@ alibi                     biases instead (Falcon; MPT and others under attn_conf
 mla_use_nope              latent attention without positions (Kimi Linear)
 attn_use_rope, use_rope   false: the attending layers carry no positions (MiniCPM-SALA)
 use_mem_rope              false: the shared attention carries none (Zamba 2)
+use_sliding_window        false: no layer has a window (Qwen)
 qk_rope_head_dim          0: latent attention whose rotary part is empty
 no_rope_layers            1 for each layer that rotates, 0 for each that does not (Llama 4, SmolLM3)
 layer_rope_theta          the base of each layer, 0 for one without positions (Granite SWA, Muse)
 
+A family that a library knows reads some of them and no others: ``families.READ_BY``.
 Families whose layers with a window rotate and whose others do not state it nowhere: they are in
 ``families``.
 """
@@ -32,18 +34,26 @@ class NoRotation:
     reason: str
 
 
-def read_no_rotation(text: Mapping[str, Any], *, in_library: bool) -> NoRotation | None:
-    """Whether a text model as a whole goes without rotation, None where it rotates.
+def unread_switches(stated: Mapping[str, Any], completed: Mapping[str, Any]) -> tuple[str, ...]:
+    """Switches that a config states and that the library's class of its family does not read.
 
-    in_library  whether a library has a class of this family: then only keys that it reads count
+    None is told of a family that no library knows.
     """
+    family = str(completed.get("model_type") or "")
+    return tuple(
+        name
+        for name, reading in families.READ_BY.items()
+        if family and stated.get(name) is not None and family not in reading
+    )
+
+
+def read_no_rotation(text: Mapping[str, Any]) -> NoRotation | None:
+    """Whether a text model as a whole goes without rotation, None where it rotates."""
     family = model_type(text)
     if family in families.NEVER_ROTATE:
         return NoRotation(f"{family}: no layer rotates its queries and keys")
     if text.get("qk_rope_head_dim") == 0:
         return NoRotation(f"qk_rope_head_dim is 0: {_NO_POSITIONS}")
-    if in_library and family not in families.READ_SWITCHES:
-        return None
     said = next((said for rule in _RULES if (said := rule(text)) is not None), None)
     return None if said is None else NoRotation(f"{said}: {_NO_POSITIONS}")
 

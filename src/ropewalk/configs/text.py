@@ -11,6 +11,7 @@ from ropewalk.configs.keys import (
     SHARES,
     THETAS,
 )
+from ropewalk.configs.numbers import first
 from ropewalk.core.errors import RopewalkError
 
 _SECTIONS = (
@@ -32,7 +33,10 @@ def text_section(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The text model's keys over the outer ones; a rope dict inside hides those outside.
+    """The text model's keys over the outer ones.
+
+    What says how a text model rotates stands in its section alone, as every library reads it; a
+    section that is no text model by itself (no sizes, no family) is filled up from outside.
 
     Raises RopewalkError for what is no config.
     """
@@ -41,11 +45,25 @@ def text_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
     text = config
     for name in text_section(config):
         inner = text[name]
-        hidden = {*ROPE_DICTS, ORIGINAL} if any(key in inner for key in ROPE_DICTS) else set()
+        dicts = any(key in inner for key in ROPE_DICTS)
+        hidden = {*ROPE_DICTS, ORIGINAL} if dicts else set()
+        if any(key in inner for key in (*HIDDEN, "model_type")):
+            hidden |= {*ROPE_DICTS, ORIGINAL, *THETAS, *LOCAL_THETAS, *SHARES}
         if any(key in inner for key in HIDDEN):
             hidden |= {"head_dim"}  # the wrapper's own: the section states its sizes
         text = {**{k: v for k, v in text.items() if k not in hidden}, **inner}
     return text
+
+
+def rope_beside_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The rope dict that stands outside the text section, whose own there is none; else empty."""
+    inner: Mapping[str, Any] = config
+    outside: Mapping[str, Any] = {}
+    for name in text_section(config):
+        found = first(inner, ROPE_DICTS)
+        outside = found if isinstance(found, Mapping) else outside
+        inner = inner[name]
+    return {} if first(inner, ROPE_DICTS) is not None else outside
 
 
 def with_text_keys(

@@ -3,9 +3,11 @@
 from typing import Any
 
 from ropewalk.configs.shape import ModelShape
-from ropewalk.engines.answer import EngineAnswer, TwoTables
+from ropewalk.engines.answer import TRANSFORMERS, EngineAnswer, TwoTables
 from ropewalk.engines.findings.finding import Evidence, Finding
+from ropewalk.engines.findings.readers import ReaderEvidence, reader_findings
 from ropewalk.engines.findings.table import findings
+from ropewalk.engines.readers import READER_VERSIONS, READERS
 from ropewalk.engines.reading import Reading
 from ropewalk.engines.table import ENGINES, VERSIONS
 
@@ -19,9 +21,10 @@ def audit_model(
                    longest sequence of a call; None: what each engine takes by default
     layer_type     for configs whose layer types differ; None reads "full_attention"
 
-    Returns ``{"engines": {name: {...}}, "findings": [...]}``, JSON-serialisable but for
-    infinities. Where no layer rotates, ``inv_freq`` is empty in every engine and ``reason`` says
-    why. Raises RopewalkError for a config or a length that no engine could be asked about.
+    Returns ``{"engines": {name: {...}}, "findings": [...], "readers": {name: {...}}}``,
+    JSON-serialisable but for infinities; a reader has ``findings`` of its own. Where no layer
+    rotates, ``inv_freq`` is empty everywhere and ``reason`` says why. Raises RopewalkError for a
+    config or a length that no engine could be asked about.
     """
     if shape.without_rotation is not None:
         return _without_rotation(shape.without_rotation)
@@ -38,6 +41,22 @@ def audit_model(
             for name, answer in answers.items()
         },
         "findings": [plain_finding(finding) for finding in findings(evidence)],
+        "readers": _readers(reading, answers[reference or TRANSFORMERS]),
+    }
+
+
+def _readers(reading: Reading, reference: EngineAnswer) -> dict[str, Any]:
+    """Ollama and MLX-LM, each with its own findings."""
+    answers = {name: rule(reading) for name, rule in READERS.items()}
+    evidence = ReaderEvidence(reading=reading, answers=answers, reference=reference)
+    found = reader_findings(evidence)
+    return {
+        name: {
+            **plain_answer(answer),
+            "inv_freq_difference": evidence.difference(name),
+            "findings": [plain_finding(each) for each in found if name in each.engines],
+        }
+        for name, answer in answers.items()
     }
 
 
@@ -48,14 +67,22 @@ def plain_answer(answer: EngineAnswer) -> dict[str, Any]:
 
 def _without_rotation(reason: str) -> dict[str, Any]:
     empty: dict[str, Any] = {"inv_freq_difference": None, "inv_freq": [], "keys_read": []}
-    answer = {**dict.fromkeys(_FIELDS), **empty}
+    answer, notes = {**dict.fromkeys(_FIELDS), **empty}, [f"nothing rotates: {reason}"]
     return {
         "reason": reason,
         "engines": {
-            name: {**answer, "version": VERSIONS[name], "notes": [f"nothing rotates: {reason}"]}
-            for name in ENGINES
+            name: {**answer, "version": VERSIONS[name], "notes": notes} for name in ENGINES
         },
         "findings": [],
+        "readers": {
+            name: {
+                **answer,
+                "version": version,
+                "findings": [],
+                "notes": [f"nothing rotates: {reason}"],
+            }
+            for name, version in READER_VERSIONS.items()
+        },
     }
 
 

@@ -1,6 +1,5 @@
 """The audit of a GGUF file: what llama.cpp makes of its header, and who else can load it."""
 
-import math
 from typing import Any
 
 from ropewalk.configs.gguf import GGUFHeader, dropped_scaling
@@ -8,7 +7,10 @@ from ropewalk.configs.shape import ModelShape
 from ropewalk.engines.answer import LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM, EngineAnswer
 from ropewalk.engines.audit import plain_answer, plain_finding
 from ropewalk.engines.findings.files import FileEvidence, file_findings, reading_of
+from ropewalk.engines.findings.finding import largest_difference
 from ropewalk.engines.llama_cpp.file import File, llama_cpp_file
+from ropewalk.engines.ollama.release import NAME as OLLAMA
+from ropewalk.engines.ollama.release import ollama_file
 from ropewalk.engines.reading import Reading
 from ropewalk.engines.table import ENGINES, VERSIONS
 
@@ -38,12 +40,17 @@ def audit_file(
         LLAMA_CPP: answer,
     }
     return {
-        "engines": {
-            name: {**plain_answer(each), "inv_freq_difference": _difference(each, answer)}
-            for name, each in answers.items()
-        },
+        "engines": {name: _beside(each, answer) for name, each in answers.items()},
         "findings": [plain_finding(finding) for finding in file_findings(evidence)],
+        "readers": {
+            OLLAMA: {**_beside(ollama_file(header, served_length), answer), "findings": []}
+        },
     }
+
+
+def _beside(found: EngineAnswer, reference: EngineAnswer) -> dict[str, Any]:
+    difference = largest_difference(found.inv_freq, reference.inv_freq)
+    return {**plain_answer(found), "inv_freq_difference": difference}
 
 
 def _loaded(
@@ -65,12 +72,3 @@ def _without_numbers(name: str, header: GGUFHeader, reason: str) -> EngineAnswer
         choice="none",
         pairing=File(header=header).pairing,
     )
-
-
-def _difference(found: EngineAnswer, reference: EngineAnswer) -> float | None:
-    """Largest relative difference of a frequency from llama.cpp's."""
-    ours, theirs = reference.inv_freq, found.inv_freq
-    if ours is None or theirs is None or len(ours) != len(theirs):
-        return None
-    pairs = zip(theirs, ours, strict=True)
-    return max(abs(a - b) / abs(b) if b else math.inf if a else 0.0 for a, b in pairs)

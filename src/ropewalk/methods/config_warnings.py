@@ -8,6 +8,8 @@ two-lengths         original_max_position_embeddings stands in two places with t
 position-precision  the config's dtype cannot tell all positions apart
 mrope-sections      mrope_section does not sum to the pairs that rotate
 xpos-overflow       xPos scales leave the range of float16
+unread-switch       a key that switches rotation or windows, which the family's class does not read
+dict-beside-section a rope dict outside the section of the text model
 """
 
 import math
@@ -18,6 +20,7 @@ from typing import Any
 from ropewalk.configs.keys import ORIGINAL
 from ropewalk.configs.rope import RopeSection
 from ropewalk.configs.shape import ModelShape
+from ropewalk.configs.text import rope_beside_section
 from ropewalk.methods.from_config import ROPE_TYPES
 
 _SIGNIFICAND_BITS: Mapping[str, int] = MappingProxyType({"bfloat16": 8, "float16": 11})
@@ -39,6 +42,8 @@ def config_warnings(
         *_mrope_sections(section),
         *_position_precision(text, context_length),
         *_xpos_overflow(text),
+        *_unread_switches(shape),
+        *_dict_beside_section(shape),
     ]
 
 
@@ -78,6 +83,26 @@ def _unread_keys(section: RopeSection) -> Iterator[dict[str, str]]:
             "unread-key",
             f"{key} in a rope dict of type {section.rope_type}: nothing reads it",
             f"drop {key}, or say a rope_type that has it",
+        )
+
+
+def _unread_switches(shape: ModelShape) -> Iterator[dict[str, str]]:
+    for key in shape.unread:
+        yield _warning(
+            "unread-switch",
+            f"{key} is {shape.text[key]!r:.40}: the library's class of {shape.model_type} does not "
+            "read it, and nothing is switched",
+            f"drop {key}, or use a family that reads it",
+        )
+
+
+def _dict_beside_section(shape: ModelShape) -> Iterator[dict[str, str]]:
+    if rope_beside_section(shape.config):
+        section = ".".join(shape.text_section)
+        yield _warning(
+            "dict-beside-section",
+            f"a rope dict stands outside {section}, where the text model is: it is not read",
+            f"move it into {section}",
         )
 
 

@@ -1,5 +1,4 @@
-"""A server beside the local model, by position: |difference| of a log-probability, or of a unit
-vector."""
+"""A server beside the local model, by position: |difference| of a log-probability."""
 
 import json
 import math
@@ -46,7 +45,7 @@ def draw_served(document: Mapping[str, Any]) -> "Figure":
         axis.axvline(document["departs_at"], color="grey", linestyle="--", linewidth=1.0)
     axis.set_yscale("log")
     axis.set_xlabel("position")
-    axis.set_ylabel(f"|difference|, {document['unit']}")
+    axis.set_ylabel("|difference| of a log-probability, nats")
     set_title(axis, f"{document['model']} on {document['engine']}, asked: {document['asked']}")
     open_frame(axis)
     add_legend(axis)

@@ -13,6 +13,7 @@ _EXPLAINED = (
     *("unexpected keyword argument", "Found conflicts", "not a rotation", "rotary_pct"),
     "unsupported operand type(s) for *: 'NoneType' and 'float'",
 )
+_CANNOT_LOAD = ("cannot load: ", "is not supported anymore")
 _KNOWN_TO_LLAMA_CPP = frozenset(
     {"default", "linear", "yarn", "longrope", "su", "llama3", "dynamic", "mrope"}
 )
@@ -153,12 +154,22 @@ conversion_fails = error(
 
 
 @error(
+    "cannot-load",
+    "a release has no file for the model",
+    "serve it with an engine that has a file for it",
+)
+def cannot_load(evidence: Evidence) -> Iterator[Sighting]:
+    for engine, said in evidence.raising(*_CANNOT_LOAD).items():
+        yield Sighting((engine,), said)
+
+
+@error(
     "engine-raises",
     "an engine raises on the config for another reason",
     "correct the key that the error names",
 )
 def other(evidence: Evidence) -> Iterator[Sighting]:
-    explained = {*evidence.raising(*_EXPLAINED), *_not_known(evidence)}
+    explained = {*evidence.raising(*_EXPLAINED, *_CANNOT_LOAD), *_not_known(evidence)}
     rest = {
         name: answer.error
         for name, answer in evidence.answers.items()
@@ -181,5 +192,14 @@ def no_model(evidence: Evidence) -> Iterator[Sighting]:
 
 KINDS = (
     *(not_a_rotation, integer_factor, zero_beta, missing_key, unknown_type, dropped_type),
-    *(null_head_dim, nested_dict, mrope_mscale, type_conflict, conversion_fails, other, no_model),
+    *(
+        null_head_dim,
+        nested_dict,
+        mrope_mscale,
+        type_conflict,
+        conversion_fails,
+        cannot_load,
+        other,
+        no_model,
+    ),
 )

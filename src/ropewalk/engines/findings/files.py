@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from ropewalk.configs import gguf_graphs as graphs
 from ropewalk.configs.gguf import GGUFHeader, dropped_scaling
 from ropewalk.configs.shape import ModelShape
-from ropewalk.engines.answer import LLAMA_CPP, SGLANG, TRANSFORMERS, EngineAnswer
+from ropewalk.engines.answer import (
+    ENGINE_NAMES,
+    LLAMA_CPP,
+    SGLANG,
+    TRANSFORMERS,
+    EngineAnswer,
+)
 from ropewalk.engines.findings.finding import SAME, Finding, Kind, Severity, Sighting, number
 from ropewalk.engines.llama_cpp.file import SCALING, File
 from ropewalk.engines.llama_cpp.release import llama_cpp
@@ -230,6 +236,18 @@ FILE_FINDINGS = (
         look=other_length,
     ),
 )
+
+
+def method_beside(method: str, file: str) -> Finding:
+    """Of a checkpoint folder that states a method in a file of ours beside its config."""
+    return Finding(
+        id="method-beside",
+        severity=Severity.ERROR,
+        engines=ENGINE_NAMES,
+        message=f"{file} states {method}, with which the checkpoint was saved: no engine reads "
+        "that file, and each computes what config.json says",
+        remedy="rw.load(folder), or ropewalk export --method native for what an engine can say",
+    )
 
 
 def file_findings(evidence: FileEvidence) -> tuple[Finding, ...]:

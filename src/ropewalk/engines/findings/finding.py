@@ -114,11 +114,7 @@ class Evidence:
 
         None where either has none; infinite where a pair rotates in one alone.
         """
-        theirs, ours = (self.answers[name].inv_freq for name in (engine, reference))
-        if theirs is None or ours is None or len(theirs) != len(ours):
-            return None
-        pairs = zip(theirs, ours, strict=True)
-        return max(abs(a - b) / abs(b) if b else math.inf if a else 0.0 for a, b in pairs)
+        return largest_difference(self.answers[engine].inv_freq, self.answers[reference].inv_freq)
 
     def rows(self, engine: str) -> int | None:
         """Positions that the table of ``engine`` holds, of the list in use."""
@@ -198,6 +194,20 @@ def raising(pattern: str, message: str) -> Look:
             yield Sighting((*errors,), f"{message} ({next(iter(errors.values()))})")
 
     return look
+
+
+def largest_difference(
+    theirs: tuple[float, ...] | None, ours: tuple[float, ...] | None
+) -> float | None:
+    """Largest relative difference of a frequency of ``theirs`` from ``ours``.
+
+    None where either has none, or another number of pairs; infinite where a pair rotates in one
+    alone.
+    """
+    if theirs is None or ours is None or len(theirs) != len(ours):
+        return None
+    pairs = zip(theirs, ours, strict=True)
+    return max(abs(a - b) / abs(b) if b else math.inf if a else 0.0 for a, b in pairs)
 
 
 def number(value: float) -> str:

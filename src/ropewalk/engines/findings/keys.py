@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from ropewalk.configs.keys import THETAS
+from ropewalk.configs.text import rope_beside_section
 from ropewalk.engines.answer import ENGINE_NAMES, LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM
 from ropewalk.engines.findings.finding import (
     Evidence,
@@ -13,11 +14,18 @@ from ropewalk.engines.findings.finding import (
     number,
     warning,
 )
+from ropewalk.engines.reading import Reading
 from ropewalk.engines.transformers.rules import OLMO3_THETA
 
 _ELSEWHERE = frozenset({"partial_rotary_factor", "rope_dim"})
 _DEFAULTS = {"beta_fast": 32, "beta_slow": 1, "truncate": True}
 _HALF = ("bfloat16", "float16")
+
+
+def theta_is_stated(reading: Reading) -> bool:
+    """Whether a config states a base anywhere."""
+    inside = reading.rope.get(THETAS[0]) is not None
+    return inside or any(reading.text.get(name) is not None for name in THETAS)
 
 
 def _theta_beside(evidence: Evidence) -> bool:
@@ -95,7 +103,7 @@ def dual_chunk(evidence: Evidence) -> Iterator[Sighting]:
     "write rope_theta",
 )
 def theta_unstated(evidence: Evidence) -> Iterator[Sighting]:
-    if not evidence.has("rope_theta") and not _theta_beside(evidence):
+    if not theta_is_stated(evidence.reading):
         yield Sighting(
             ENGINE_NAMES,
             "rope_theta is stated nowhere: each config class has its own default, here taken to "
@@ -174,6 +182,40 @@ def text_section(evidence: Evidence) -> Iterator[Sighting]:
         )
 
 
+@warning(
+    "unread-switch",
+    "a key that switches rotation or windows, and that the library's class does not read",
+    "drop the key, or use a family that reads it",
+)
+def unread_switch(evidence: Evidence) -> Iterator[Sighting]:
+    shape = evidence.reading.shape
+    for key in shape.unread:
+        yield Sighting(
+            evidence.library,
+            f"{key} is {shape.text[key]!r:.40}: the class of {shape.model_type} does not read it, "
+            "and nothing is switched",
+        )
+
+
+@warning(
+    "dict-beside-section",
+    "a rope dict outside the section of the text model, which llama.cpp's converter alone may read",
+    "move it into the section",
+)
+def dict_beside_section(evidence: Evidence) -> Iterator[Sighting]:
+    shape = evidence.reading.shape
+    if rope_beside_section(shape.config):
+        section = ".".join(shape.text_section)
+        read = "no engine reads it"
+        if not shape.completed:
+            read = "llama.cpp's converter alone reads it, where the class of the whole config fails"
+        yield Sighting(
+            ENGINE_NAMES if shape.completed else (TRANSFORMERS, VLLM, SGLANG),
+            f"a rope dict stands outside {section}, where the text model is: {read}",
+            f"move it into {section}",
+        )
+
+
 @info(
     "query-temperature",
     "llama_4_scaling_beta is read by some model classes alone",
@@ -207,5 +249,6 @@ def table_dtype(evidence: Evidence) -> Iterator[Sighting]:
 
 KINDS = (
     *(theta_lost, olmo3, proportional, dual_chunk, theta_unstated, unread),
-    *(theta_inside, backend, text_section, temperature, table_dtype),
+    *(theta_inside, backend, text_section, unread_switch, dict_beside_section, temperature),
+    table_dtype,
 )

@@ -6,6 +6,8 @@ Source: llama.cpp 0c1e57098, convert_hf_to_gguf.py, src/llama-context.cpp, src/l
 
 from dataclasses import replace
 
+from ropewalk.configs.keys import ROPE_DICTS
+from ropewalk.configs.text import rope_beside_section, with_text_keys
 from ropewalk.core.geometry import Pairing
 from ropewalk.core.lengths import Fixed
 from ropewalk.engines.answer import LLAMA_CPP, EngineAnswer
@@ -33,6 +35,7 @@ def llama_cpp(reading: Reading, settings: Context = FILES_OWN) -> EngineAnswer:
         choice="no table: angles computed in the kernel",
         pairing=_pairing(reading),
     )
+    reading = _as_merged(reading)
     try:
         rotation = converted_rotation(reading)
     except EngineRaises as raised:
@@ -45,6 +48,17 @@ def llama_cpp(reading: Reading, settings: Context = FILES_OWN) -> EngineAnswer:
         softmax_scale_multiplier=_softmax_multiplier(reading, magnitude),
         max_length=HUNYUAN_CONTEXT if has_baked_alpha(reading) else reading.longest,
     )
+
+
+def _as_merged(reading: Reading) -> Reading:
+    """The config as the converter merges it: a rope dict outside the text section counts where the
+    section has none and no library completes it (conversion/base.py, load_hparams)."""
+    outside = rope_beside_section(reading.shape.config)
+    if not outside or reading.shape.completed:
+        return reading
+    shape = reading.shape
+    merged = with_text_keys(shape.config, shape.text_section, {ROPE_DICTS[0]: outside})
+    return Reading.of(shape.reread(merged), reading.served_length, reading.section.layer_type)
 
 
 def served_context(reading: Reading) -> int:

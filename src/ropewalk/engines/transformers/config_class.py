@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ropewalk.configs.keys import ORIGINAL
+from ropewalk.configs.rope import TYPES_FROM_ORIGINAL
+from ropewalk.configs.text import rope_beside_section
 from ropewalk.engines.reading import EngineRaises, Reading
 
 REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -30,6 +32,7 @@ def loaded_type(reading: Reading) -> str:
     Phi-3's class turns ``su`` and ``yarn`` into ``longrope`` and knows no other scaling, the
     Qwen-VL classes turn ``mrope`` into ``default``; required keys are checked after that.
     """
+    _check_outside(reading)
     name = reading.written_type
     if reading.model_type == "phi3" and name in ("su", "yarn"):
         name = "longrope"
@@ -43,6 +46,17 @@ def loaded_type(reading: Reading) -> str:
             f"['longrope'], got {name}"
         )
     return name
+
+
+def _check_outside(reading: Reading) -> None:
+    """A rope dict outside the text section is the wrapper's own, whose class has no lengths."""
+    config = reading.shape.config
+    outside = rope_beside_section(config)
+    kind = outside.get("rope_type") or outside.get("type")
+    if kind in TYPES_FROM_ORIGINAL and config.get("max_position_embeddings") is None:
+        raise EngineRaises(
+            "AttributeError: the config of the whole has no attribute 'max_position_embeddings'"
+        )
 
 
 def _check_keys(reading: Reading, name: str) -> None:

@@ -1,1 +1,0 @@
-"""Methods of Ropewalk inside serving engines, by their own entry points."""
