@@ -109,6 +109,22 @@ class VLLM(Engine):
         return {"choices": [{"text": "x", "prompt_logprobs": [None, *rows]}]}
 
 
+class StrictVLLM(VLLM):
+    """Answers 500 to a prompt with a log-probability that is no number, as Starlette does."""
+
+    def __call__(self, handler: Handler) -> None:
+        if handler.command == "GET":
+            super().__call__(handler)
+            return
+        body = handler.body()
+        self.asked.append(body)
+        found = self.answer(handler.path, body)
+        if "NaN" in json.dumps(found):
+            handler.send({"error": "Out of range float values are not JSON compliant"}, 500)
+        else:
+            handler.send(found)
+
+
 class SGLang(Engine):
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path != "/generate" or not body.get("return_logprob"):
@@ -138,6 +154,16 @@ class Echoing(Engine):
             return None
         told = [None, *self.told(body["prompt"]), -0.5]
         return {"choices": [{"text": "x", "logprobs": {"token_logprobs": told}}]}
+
+
+class Embeds(Engine):
+    """``predict`` makes an embedding of the tokens."""
+
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path != "/v1/embeddings":
+            return None
+        vector = self.predict(torch.tensor(body["input"]))
+        return {"data": [{"embedding": vector.tolist(), "index": 0}]}
 
 
 @dataclass

@@ -531,7 +531,7 @@ def test_a_type_without_lists_is_replaced_by_flags():
     assert "--rope-scaling yarn" in found["command"]
 
 
-@pytest.mark.parametrize(("engine", "reserved"), [("vllm", 1), ("sglang", 6), ("llama.cpp", 1)])
+@pytest.mark.parametrize(("engine", "reserved"), [("vllm", 1), ("sglang", 7), ("llama.cpp", 1)])
 def test_a_prompt_leaves_room_for_what_is_generated(engine, reserved):
     """The longest prompts that running servers took."""
     checked = rw.export(QWEN, "yarn:factor=4", engine)["checked"]

@@ -1,7 +1,8 @@
 """verify --served: which encoding does a running server compute?
 
-A server tells log-probabilities along a text; the local model predicts the same text under what
-was asked, under what engines are known to do instead, and under other methods.
+A server tells log-probabilities along a text, or of an encoder embeddings of its prefixes; the
+local model makes the same under what was asked, under what engines are known to do instead, and
+under other methods.
 """
 
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
 from ropewalk.evaluation.documents import Document as Text
 from ropewalk.evaluation.request import length_in_tokens
+from ropewalk.integrations.endpoints.heard import Heard, HeardEmbeddings, HeardTokens
 from ropewalk.integrations.endpoints.server import SECONDS, Server
 from ropewalk.integrations.endpoints.table import connect
 from ropewalk.integrations.installation import install
@@ -25,7 +27,6 @@ from ropewalk.integrations.session import config_of
 from ropewalk.methods.by_layer import Encode
 from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.verification.checks import SHORTEST, default_length
-from ropewalk.verification.predictor import Predictions
 from ropewalk.verification.served.document import Document, Served, document
 from ropewalk.verification.served.judging import Progress, judged
 from ropewalk.verification.served.offer import Offer
@@ -71,25 +72,34 @@ def verify_served(
     admitted = endpoint.admitted
     tokens = _length(length, trained, admitted)
     ids = _ids(loaded, text, tokens)
-    told = endpoint.observe(ids, lambda share: progress("asking the server", share))
     offer = Offer.of(read_model(config_of(loaded.model)), spec, len(ids), admitted)
     predictor = TransformersPredictor(model=loaded.model, name=loaded.name, trained_length=trained)
+
+    def asking(share: float) -> None:
+        progress("asking the server", share)
+
     with install(loaded.model, offer.asked, offer.native) as extension:
+        heard: Heard
+        if extension.both_ways:
+            heard = HeardEmbeddings.of(endpoint, ids, predictor, asking)
+            how = f"embeddings of {len(heard.rows)} prefixes ({heard.pooling.name} of the states)"
+        else:
+            heard, how = HeardTokens.of(endpoint, ids, asking), endpoint.how
 
-        def predict(encode: Encode) -> Predictions:
+        def differences(encode: Encode) -> Tensor:
             extension.swap(encode, extension.length)
-            return predictor.in_turn(ids)[0]
+            return heard.differences(predictor)
 
-        judgement = judged(offer, told, predict, progress)
+        judgement = judged(offer, differences, heard.unit, heard.rows, progress)
     served = Served(
         engine=endpoint.engine,
-        how=endpoint.how,
+        how=how,
         model=loaded.name,
         shape=offer.shape,
         asked=spec.text,
         length=len(ids),
         trained_length=trained,
-        rows=told.rows,
+        rows=heard.rows,
     )
     return document(served, judgement)
 

@@ -14,7 +14,7 @@ DIFFERENT = 1
 _BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 32
 _SMALLEST, _LARGEST = 1e-5, 3.0
-"""Nats of the lowest and the highest bar."""
+"""Differences of the lowest and the highest bar."""
 
 
 def verify_served(
@@ -41,7 +41,7 @@ def _print(document: Mapping[str, Any]) -> None:
     typer.echo(
         f"{document['model']} on {document['engine']}, {document['length']:,} tokens (trained "
         f"length {document['trained_length']:,}): {document['told']}.\n"
-        "Difference of a log-probability from the local model under each method, in nats."
+        f"Difference from the local model under each method, {document['unit']}."
     )
     rows = [
         (

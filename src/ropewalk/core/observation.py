@@ -5,14 +5,23 @@ log-probabilities of a few tokens of a row, or only the token that it takes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 LOGITS_AT_ONCE = 2**22
+
+
+class Unit(Enum):
+    """What differences are measured in, in words."""
+
+    NATS = "nats a token"
+    UNIT_VECTORS = "of a unit vector"
 
 
 class Rows(Protocol):
@@ -79,3 +88,34 @@ class ToldTokens(Observation):
 
     def signed(self, logprobs: Tensor, block: slice) -> Tensor:
         return logprobs.amax(dim=-1, keepdim=True) - logprobs.gather(-1, self.ids[block])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ToldEmbeddings:
+    """Embeddings of growing prefixes of one sequence.
+
+    rows     int64 ``[r]``, ascending: the last position of each prefix
+    vectors  float64 ``[r, d]``, of any size; NaN where the server gave no number
+    """
+
+    rows: Tensor
+    vectors: Tensor
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each prefix."""
+        return (self.rows + 1).tolist()
+
+    def differences(self, vectors: Sequence[Tensor]) -> Tensor:
+        """Of unit vectors, signed, float64 ``[r, d]``; those of a row have |s - b| as their rms.
+
+        sqrt(d) (s - b),   s and b the unit vectors told and given
+        """
+        given = torch.stack(list(vectors)).double().cpu()
+        size: float = self.vectors.shape[-1] ** 0.5
+        return (normalize(self.vectors, dim=-1) - normalize(given, dim=-1)) * size
+
+
+def cosines(differences: Tensor) -> Tensor:
+    """cos of each row of ``ToldEmbeddings.differences``: 1 - |s - b|^2 / 2."""
+    return 1 - differences.square().mean(dim=-1) / 2

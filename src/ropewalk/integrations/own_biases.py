@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ropewalk.configs.limits import nothing_to_scale
 from ropewalk.configs.shape import ModelShape
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
@@ -49,7 +50,7 @@ class OwnBiases:
         own = own_encoding(model, shape)
         encoding = change(own)
         if encoding == own and name != NATIVE:
-            raise RopewalkError(_refusal(model, name))
+            raise RopewalkError(_refusal(model, shape, name))
         if encoding.score_mods[len(own.score_mods) :]:
             raise RopewalkError(
                 f"{name} changes logits of {family_of(model)}, whose code hands them to nobody: "
@@ -222,9 +223,9 @@ def _measured_slopes(model: nn.Module) -> GivenSlopes:
     return GivenSlopes(tuple(steps.tolist()))
 
 
-def _refusal(model: nn.Module, name: str) -> str:
+def _refusal(model: nn.Module, shape: ModelShape, name: str) -> str:
     """Why a method changes nothing in this model, and what would have to be trained."""
-    limits = "; ".join(each.limit for each in own_positions(model)) or "it has no positions"
+    limits = "; ".join(each.limit for each in own_positions(model)) or nothing_to_scale(shape)
     return (
         f"{name} changes nothing in {family_of(model)}, which rotates nothing: {limits}; expected "
         f"{_expected(model)}"

@@ -1,4 +1,5 @@
-"""A server beside the local model, by position: |difference| of a log-probability."""
+"""A server beside the local model, by position: |difference| of a log-probability, or of a unit
+vector."""
 
 import json
 import math
@@ -45,7 +46,7 @@ def draw_served(document: Mapping[str, Any]) -> "Figure":
         axis.axvline(document["departs_at"], color="grey", linestyle="--", linewidth=1.0)
     axis.set_yscale("log")
     axis.set_xlabel("position")
-    axis.set_ylabel("|difference| of a log-probability, nats")
+    axis.set_ylabel(f"|difference|, {document['unit']}")
     set_title(axis, f"{document['model']} on {document['engine']}, asked: {document['asked']}")
     open_frame(axis)
     add_legend(axis)

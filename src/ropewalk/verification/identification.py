@@ -5,26 +5,31 @@ enough to be that of weights and cache in few bits, and if the differences lean 
 encoding: rounding leans nowhere, another factor or base does.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ropewalk.core.observation import Unit
+
 SHARE = 1 / 3
 """Of the runner-up's mean difference."""
-FLOOR_NATS = 0.1
-"""The largest mean difference that few bits explain: 4-bit weights give 0.06, bfloat16 0.015."""
+FLOOR = 0.1
+"""The largest mean difference that few bits explain: in nats 4-bit weights give 0.06, bfloat16
+0.015; of a unit vector it is a cosine of 0.995."""
+FEW_BITS = 0.03
+"""From here on it is more than bfloat16 gives."""
 LEAN = 0.15
 """Share of the way to a neighbour: rounding at 1,000 rows stays below a hundredth."""
 STANDARD_ERRORS = 4.0
-SAME_NATS = 1e-4
+SAME = 1e-4
 """Mean difference of two encodings that are one but for the rounding of float32."""
 RUN = 8
 """Rows that show whether a departure lasts."""
 NOISE = 5.0
 """Times the identified encoding's mean difference, beyond which a row departs."""
-LEAST_NATS = 1e-3
+LEAST = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +38,7 @@ class Compared:
 
     name       in words
     findings   kinds of audit finding that explain it
-    signed     float64 ``[r, k]``: the server's nats minus its own
+    signed     float64 ``[r, k]``: the server's numbers minus its own
     """
 
     name: str
@@ -61,7 +66,7 @@ def distinct(candidates: Sequence[Compared]) -> list[Compared]:
     """Without those that differ from an earlier one nowhere."""
     kept: list[Compared] = []
     for each in candidates:
-        if all(_apart(each, other) > SAME_NATS for other in kept):
+        if all(_apart(each, other) > SAME for other in kept):
             kept.append(each)
     return kept
 
@@ -80,7 +85,7 @@ def nearest(candidates: Sequence[Compared]) -> tuple[Compared, Compared | None]:
 
 def stands_out(best: Compared, runner: Compared | None) -> bool:
     """Whether the differences alone identify the best."""
-    near = best.mean <= FLOOR_NATS
+    near = best.mean <= FLOOR
     return near and (runner is None or best.mean <= SHARE * runner.mean)
 
 
@@ -115,36 +120,72 @@ class Judgement:
     identified  what the server computes; None: cannot be told
     doubt       why not, in words
     undefined   whether the server told something that is no number
+    unit        of differences
     """
 
     candidates: Sequence[Compared]
     identified: Compared | None
     doubt: str
     undefined: bool
+    unit: Unit = Unit.NATS
 
     @classmethod
-    def of(cls, candidates: Sequence[Compared], neighbours: Sequence[Compared]) -> "Judgement":
-        """neighbours  of the nearest candidate"""
+    def of(
+        cls,
+        candidates: Sequence[Compared],
+        neighbours: Sequence[Compared],
+        unit: Unit = Unit.NATS,
+        *,
+        rows: Tensor | None = None,
+        table_ends: Collection[int] = (),
+    ) -> "Judgement":
+        """What comes of the candidates.
+
+        neighbours  of the nearest candidate
+        rows        int64 ``[r]``: positions, where a table that ends may be recognised
+        table_ends  rows that a table may have
+        """
         undefined = not bool(candidates[0].signed.isfinite().all())
         best, runner = nearest(candidates)
         leaning = leans_to(best, neighbours)
-        known = stands_out(best, runner) and leaning is None and not undefined
+        known = stands_out(best, runner) and leaning is None
+        found = best if known else None
+        if found is not None and undefined:
+            found = _short_table(found, rows, table_ends)
         return cls(
             candidates=candidates,
-            identified=best if known else None,
-            doubt=_doubt(best, runner, leaning),
+            identified=found,
+            doubt=_doubt(best, runner, leaning, unit),
             undefined=undefined,
+            unit=unit,
         )
 
     @property
     def noise(self) -> float:
-        """Mean difference that is no departure, in nats."""
-        return FLOOR_NATS / NOISE if self.identified is None else self.identified.mean
+        """Mean difference that is no departure."""
+        return FLOOR / NOISE if self.identified is None else self.identified.mean
 
 
-def _doubt(best: Compared, runner: Compared | None, leaning: str | None) -> str:
-    nearest = f"nearest is {best.name}, {best.mean:.2g} nats a token away"
-    if best.mean > FLOOR_NATS:
+def _short_table(
+    best: Compared, rows: Tensor | None, table_ends: Collection[int]
+) -> Compared | None:
+    """What stands out over the rows with numbers, if all others lie behind the end of a table."""
+    if rows is None:
+        return None
+    told = best.signed.isfinite().all(dim=-1)
+    count = int(told.sum())
+    end = int(rows[count]) if count < len(rows) else -1
+    # Where few positions are told of, the first without a number says little of where they began.
+    whole = count > 0 and int(rows[count - 1]) == end - 1
+    if not whole or end not in table_ends or bool(told[count:].any()):
+        return None
+    name = f"{best.name} inside a table of {end:,} rows"
+    return replace(best, name=name, findings=("short-table",))
+
+
+def _doubt(best: Compared, runner: Compared | None, leaning: str | None, unit: Unit) -> str:
+    nearest = f"nearest is {best.name}, {best.mean:.2g} {unit.value} away"
+    if best.mean > FLOOR:
         return f"{nearest}, more than few bits explain"
     if not stands_out(best, runner) and runner is not None:
         return f"{nearest}, and {runner.name} ({runner.mean:.2g}) is too close to it"
@@ -156,7 +197,7 @@ def departure(asked: Compared, rows: Tensor, noise: float) -> int | None:
 
     noise  mean difference that is no departure
     """
-    differs = asked.by_row.nan_to_num(nan=torch.inf) > max(NOISE * noise, LEAST_NATS)
+    differs = asked.by_row.nan_to_num(nan=torch.inf) > max(NOISE * noise, LEAST)
     for place in torch.nonzero(differs).flatten().tolist():
         ahead = differs[place : place + RUN].double()
         if float(ahead.mean()) >= 0.5:

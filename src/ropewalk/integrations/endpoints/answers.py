@@ -39,6 +39,17 @@ def logprob(value: object) -> float:
     return number if math.isfinite(number) else math.nan
 
 
+def embedding(values: object) -> Tensor:
+    """A vector, NaN where it has no number; RopewalkError for anything else."""
+    if not isinstance(values, list) or not values:
+        raise RopewalkError(f"embedding {values!r:.40}: expected a list of numbers")
+    for each in values:
+        if isinstance(each, bool) or not isinstance(each, int | float | None):
+            raise RopewalkError(f"embedding with {each!r:.40}: expected numbers")
+    known = [math.nan if each is None else float(each) for each in values]
+    return torch.tensor(known, dtype=torch.float64)
+
+
 def token(value: object) -> int:
     """A token's id; RopewalkError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**40:
@@ -58,6 +69,12 @@ def of_prompt(ids: Tensor, logprobs: Sequence[float]) -> ToldLogprobs:
         ids=ids[1:, None],
         logprobs=torch.tensor(logprobs, dtype=torch.float64)[:, None],
     )
+
+
+def without_numbers_behind(told: ToldLogprobs, ids: Tensor) -> ToldLogprobs:
+    """What was told of a shorter prompt, as one of ``ids`` with NaN in the rest."""
+    rest = [math.nan] * (len(ids) - 1 - len(told.rows))
+    return of_prompt(ids, [*told.logprobs[:, 0].tolist(), *rest])
 
 
 def of_rows(rows: Sequence[int], told: Sequence[Mapping[int, float]]) -> ToldLogprobs:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.observation import Observation
-from ropewalk.integrations.endpoints.answers import at
+from ropewalk.integrations.endpoints.answers import at, embedding
 from ropewalk.integrations.endpoints.server import Server
 
 PROBES = 14
@@ -56,6 +56,14 @@ class Endpoint(ABC):
 
         Raises RopewalkError for an answer of another form, and as ``Server`` does.
         """
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The embedding of a text, float64 ``[d]``, in OpenAI's protocol, which all speak.
+
+        Raises RopewalkError as ``observe`` does.
+        """
+        body = {"model": self.model, "input": ids.tolist(), "encoding_format": "float"}
+        return embedding(at(self.server.post("/v1/embeddings", body), "data", 0, "embedding"))
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -23,10 +23,16 @@ FIRST_PAUSE_SECONDS = 0.2
 MOST_BYTES = 256 * 2**20
 """Of one answer: a prompt of 2^20 tokens takes about 100 bytes a token."""
 _SHOWN = 160
+_NAN = "not JSON compliant"
+"""Starlette's words for NaN, of a table that is too short among other things."""
 
 
 class Refused(RopewalkError):
     """The server answered, with a status of 400 to 499."""
+
+
+class ComputesNaN(RopewalkError):
+    """The server computed what is no number, and could not send it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +119,7 @@ class Server:
 
     def _broken(self, path: str, error: Exception) -> str:
         if isinstance(error, _Busy):
-            # Starlette's words for NaN, of a table that is too short among other things.
-            nan = "not JSON compliant" in str(error)
-            why = "it computes NaN; ask for a shorter --length" if nan else "its log says why"
-            return f"{self.url}{path}: {error}, {TRIES} times; {why}"
+            return f"{self.url}{path}: {error}, {TRIES} times; its log says why"
         return (
             f"{self.url}{path}: the connection was closed in the middle of an answer, {TRIES} "
             "times; the server's log says why"
@@ -144,6 +147,11 @@ class Server:
             where = self._line(response.headers.get("location", "nowhere"))
             raise RopewalkError(
                 f"{self.url}{path}: redirects to {where}, which is not followed; name that URL"
+            )
+        if status >= 500 and _NAN in said:
+            raise ComputesNaN(
+                f"{self.url}{path}: answered {status} ({said}): it computes NaN; ask for a shorter "
+                "--length"
             )
         if status >= 500 or status == 429:
             raise _Busy(f"answered {status} ({said or 'nothing said'})")

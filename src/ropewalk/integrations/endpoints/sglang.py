@@ -12,8 +12,9 @@ from ropewalk.core.observation import Observation
 from ropewalk.integrations.endpoints.answers import at, logprob, of_prompt, token
 from ropewalk.integrations.endpoints.endpoint import Endpoint, Progress
 
-RESERVED = 6
-"""Tokens of the context length that a prompt may not fill (seen on 0.5.23)."""
+RESERVED = 7
+"""Tokens of the context length that a prompt may not fill: 1 and 5 are kept, and a prompt must be
+shorter than the rest (tp_worker.py, max_req_input_len; managers/utils.py); seen on 0.5.23."""
 
 
 class SGLang(Endpoint):

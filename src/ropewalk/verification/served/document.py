@@ -10,15 +10,17 @@ from torch import Tensor
 
 from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.observation import Unit, cosines
 from ropewalk.engines.audit import audit_model
 from ropewalk.engines.export.document import export_model
 from ropewalk.engines.findings.table import FINDINGS
 from ropewalk.engines.instead import UNSCALED
 from ropewalk.engines.table import ENGINES
-from ropewalk.verification.identification import Judgement, departure
+from ropewalk.verification.identification import FEW_BITS, Compared, Judgement, departure
 
 CANNOT_TELL = "cannot tell"
 Document = dict[str, Any]
+_BY_CHANCE = 4
 _LOOK = "compare the server's config and flags with what ropewalk export prints"
 _NOT_A_NUMBER: Mapping[str, str] = MappingProxyType(
     {
@@ -60,12 +62,7 @@ def document(served: Served, judgement: Judgement) -> Document:
         "verdict": identified.name if identified else CANNOT_TELL,
         "departs_at": departs,
         "candidates": [
-            {
-                "name": each.name,
-                "mean_difference": _number(each.mean),
-                "largest_difference": _number(each.largest),
-                "by_position": [_number(value) for value in each.by_row.tolist()],
-            }
+            _candidate(each, judgement.unit)
             for each in sorted(judgement.candidates, key=lambda each: each.mean)
         ],
         "finding": None if passed else _finding(served, judgement),
@@ -73,11 +70,25 @@ def document(served: Served, judgement: Judgement) -> Document:
         "trained_length": served.trained_length,
         "length": served.length,
         "told": served.how,
+        "unit": judgement.unit.value,
         "positions": served.rows.tolist(),
         "undefined": int((~asked.by_row.isfinite()).sum()),
         "passed": passed,
     }
     return {**found, "sentence": _sentence(found, judgement.doubt)}
+
+
+def _candidate(compared: Compared, unit: Unit) -> Document:
+    """One of the candidates; of embeddings the cosine at each position too."""
+    found: Document = {
+        "name": compared.name,
+        "mean_difference": _number(compared.mean),
+        "largest_difference": _number(compared.largest),
+        "by_position": [_number(value) for value in compared.by_row.tolist()],
+    }
+    if unit is Unit.UNIT_VECTORS:
+        found["cosines"] = [_number(value) for value in cosines(compared.signed).tolist()]
+    return found
 
 
 def _finding(served: Served, judgement: Judgement) -> Document | None:
@@ -86,7 +97,7 @@ def _finding(served: Served, judgement: Judgement) -> Document | None:
     if judgement.undefined:
         return shown.get("short-table") or dict(_NOT_A_NUMBER)
     if judgement.identified is None:
-        return None
+        return _at_the_end_of_a_table(served, judgement, shown)
     computed = judgement.identified
     for name in computed.findings:
         if name in shown:
@@ -99,6 +110,18 @@ def _finding(served: Served, judgement: Judgement) -> Document | None:
         return {"id": kind.id, "message": kind.meaning, "remedy": remedy or kind.remedy}
     message = f"the server computes {computed.name}: {served.asked} did not reach it"
     return {"id": "other-encoding", "message": message, "remedy": remedy or _LOOK}
+
+
+def _at_the_end_of_a_table(
+    served: Served, judgement: Judgement, shown: Mapping[str, Document]
+) -> Document | None:
+    """The audit's finding of a short table, if the server departs where a stated length ends."""
+    since = departure(judgement.candidates[0], served.rows, judgement.noise)
+    section = served.shape.rope()
+    ends = (section.trained_length, section.max_position_embeddings)
+    # A row or two behind the end may agree by chance.
+    at_end = since is not None and any(0 <= since - end < _BY_CHANCE for end in ends)
+    return shown.get("short-table") if at_end else None
 
 
 def _audited(served: Served) -> dict[str, Document]:
@@ -131,8 +154,10 @@ def _sentence(found: Document, doubt: str) -> str:
     since = "" if departs is None else f", and departs from {asked} at position {departs:,}"
     if found["passed"]:
         mean = found["candidates"][0]["mean_difference"]
-        return f"The server computes {asked}: {mean:.2g} nats a token away on average."
-    if found["undefined"]:
+        bits = ", as weights or a cache in few bits are" if mean > FEW_BITS else ""
+        away = f"{mean:.2g} {found['unit']} away on average{bits}"
+        return f"The server computes {asked}: {away}."
+    if found["undefined"] and found["verdict"] == CANNOT_TELL:
         first = "" if departs is None else f", the first at position {departs:,}"
         rows = f"{found['undefined']:,} of {len(found['positions']):,} positions"
         return f"Cannot tell: the server tells no number at {rows}{first}."

@@ -2,24 +2,31 @@
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.observation import Observation
+from ropewalk.core.observation import Unit
 from ropewalk.methods.by_layer import Encode
 from ropewalk.verification.identification import Compared, Judgement, distinct, nearest
-from ropewalk.verification.predictor import Predictions
 from ropewalk.verification.served.offer import Candidate, Offer
 
-Predict = Callable[[Encode], Predictions]
-"""The same tokens under an encoding; RopewalkError for one that the model cannot have."""
+Differences = Callable[[Encode], Tensor]
+"""What the server told minus what the local model makes of the same tokens under an encoding,
+float64 ``[r, k]``; RopewalkError for an encoding that the model cannot have."""
 Progress = Callable[[str, float], None]
 
 
-def judged(offer: Offer, told: Observation, predict: Predict, progress: Progress) -> Judgement:
-    """The nearest encoding, beside the encodings close to it."""
+def judged(
+    offer: Offer, differences: Differences, unit: Unit, rows: Tensor, progress: Progress
+) -> Judgement:
+    """The nearest encoding, beside the encodings close to it.
+
+    rows  int64 ``[r]``: the positions of the differences
+    """
 
     def compared(candidate: Candidate) -> Compared | None:
         try:
-            signed = told.differences(predict(candidate.encode))
+            signed = differences(candidate.encode)
         except RopewalkError:
             return None
         return Compared(name=candidate.name, findings=candidate.findings, signed=signed)
@@ -32,4 +39,4 @@ def judged(offer: Offer, told: Observation, predict: Predict, progress: Progress
     best, _ = nearest(kept)
     beside = offer.beside(next(each for each in candidates if each.name == best.name))
     close = [other for each in beside if (other := compared(each)) is not None]
-    return Judgement.of(kept, close)
+    return Judgement.of(kept, close, unit, rows=rows, table_ends=offer.table_ends)

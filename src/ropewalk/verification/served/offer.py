@@ -63,6 +63,12 @@ class Offer:
         own = [] if self.admitted is None else [self.admitted + 1]
         return [*own, self.length]
 
+    @property
+    def table_ends(self) -> frozenset[int]:
+        """Rows of a table that an engine may have built too short: the lengths of the config."""
+        section = self.shape.rope()
+        return frozenset({section.trained_length, section.max_position_embeddings})
+
     def candidates(self) -> list[Candidate]:
         """What was asked; unscaled RoPE; what engines make of what was asked; other methods."""
         departures = [

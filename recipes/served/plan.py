@@ -1,0 +1,120 @@
+"""What is started and asked: one cell is one server and one verification of it."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from recipes.served.models import FAMILIES
+
+ENGINES = ("llama.cpp", "vllm", "sglang")
+LISTS = "longrope:short_factor=@{lists}/short.json,long_factor=@{lists}/long.json,factor=4,"
+METHODS = (
+    "none",
+    "linear:factor=4",
+    "ntk_aware:factor=4",
+    "abf:rope_theta=500000",
+    "dynamic_ntk:policy=fixed,length=1024",
+    "yarn:factor=4",
+    "ntk_by_parts:factor=4",
+    "yarn:factor=4,beta_fast=16,beta_slow=2",
+    "yarn:factor=4,truncate=false",
+    "llama3:factor=4",
+    f"{LISTS}policy=fixed,length=1024",
+    "yarn:factor=4,ramp=paper",
+)
+YARN = "yarn:factor=4"
+NAMED = (
+    *("none", "linear:factor=4", "ntk_aware:factor=4", "abf:rope_theta=500000"),
+    *("dynamic_ntk:policy=fixed,length=1024", "dynamic_yarn:policy=fixed,length=1024"),
+    *("yarn:factor=4", "yarn:factor=4,ramp=paper", "yarn:factor=4,truncate=false"),
+    *("ntk_by_parts:factor=4", "llama3:factor=4"),
+    f"{LISTS}policy=fixed,length=1024",
+    *("resonance+yarn:factor=4", "clipped:clip_low_n=4"),
+)
+"""For the plug-ins: the static one-map methods of the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One server, asked once.
+
+    part    demo, faults, families, smollm2 or plug-in
+    model   of ``models``
+    served  what the server is started as: a method that is exported, or a fault by name
+    asked   the method that it is verified against, over ``local``
+    local   the model beside it
+    length  tokens of the text; None: by default
+    """
+
+    part: str
+    engine: str
+    model: str
+    served: str
+    asked: str
+    local: str
+    length: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name of its file: what decides the result."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+SHORT_TABLE = "a table of 256 rows"
+PLAIN = "without the flags"
+FAULTS: tuple[tuple[str, str, str], ...] = (
+    ("yarn:factor=8", YARN, "demo"),
+    ("yarn:factor=3.5", YARN, "demo"),
+    ("yarn:factor=4,beta_fast=16,beta_slow=2", YARN, "demo"),
+    ("abf:rope_theta=12000", "none", "demo"),
+    (PLAIN, YARN, "demo"),
+    ("linear:factor=4", YARN, "demo"),
+    ("ntk_by_parts:factor=4", YARN, "demo"),
+    (SHORT_TABLE, "dynamic_ntk:factor=4", "demo"),
+    (YARN, YARN, "demo-4bit"),
+)
+"""(started as, asked for, the model that is served)"""
+
+
+def cells() -> Iterator[Cell]:
+    """All of them, the most telling first."""
+    for engine in ENGINES:
+        for method in METHODS:
+            yield _own("demo", engine, "demo", method)
+    for engine in ENGINES:
+        for served, asked, model in FAULTS:
+            # llama.cpp has no table, and SGLang's grows.
+            if served != SHORT_TABLE or engine == "vllm":
+                yield Cell(
+                    part="faults",
+                    engine=engine,
+                    model=model,
+                    served=served,
+                    asked=asked,
+                    local="demo",
+                )
+    for engine in ("vllm", "sglang"):
+        for method in NAMED:
+            yield _own("plug-in", engine, "demo", method)
+    for engine in ENGINES:
+        for family in FAMILIES:
+            for method in ("none", YARN):
+                yield _own("families", engine, f"tiny-{family}", method)
+    for engine in ENGINES:
+        for method in ("none", "yarn:factor=2"):
+            yield _own("smollm2", engine, "smollm2", method, length=1200)
+
+
+def _own(part: str, engine: str, model: str, method: str, length: int | None = None) -> Cell:
+    """A cell in which the server is started as what is asked for."""
+    return Cell(
+        part=part,
+        engine=engine,
+        model=model,
+        served=method,
+        asked=method,
+        local=model,
+        length=length,
+    )

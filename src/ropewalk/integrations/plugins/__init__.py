@@ -1,0 +1,1 @@
+"""Methods of Ropewalk inside serving engines, by their own entry points."""
