@@ -9,9 +9,9 @@ from transformers import DynamicCache
 
 from benchmarks.models import extended_copy, trained_length_of
 from benchmarks.timing import Progress, Race, machine, race, silent
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.evaluation.request import check_words, read_lengths
 from ropewalk.integrations.key_record import RECORD, vouch
+from ropewalk.opening.checkpoints import open_checkpoint
 
 STOCK = "stock"
 METHODS = ("dynamic_ntk", "dynamic_ntk:step=64", "rerope", "dual_chunk")

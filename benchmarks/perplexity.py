@@ -7,7 +7,6 @@ import torch
 
 from benchmarks.models import random_ids, trained_length_of, vocabulary_of
 from benchmarks.timing import Progress, Race, machine, race, silent
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.api.extending import extend
 from ropewalk.api.measuring import perplexity
 from ropewalk.core.passes import FullPass
@@ -15,6 +14,7 @@ from ropewalk.evaluation.memory import meter_of
 from ropewalk.evaluation.request import read_lengths
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
+from ropewalk.opening.checkpoints import open_checkpoint
 
 CURVE_LENGTHS = 7
 STATIC_METHOD = "yarn:factor=8"

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from benchmarks.models import extended_copy, random_ids, trained_length_of
 from benchmarks.timing import Progress, Race, Work, machine, race, silent
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.core.passes import DecodePass, Pass, StreamPass
 from ropewalk.evaluation.request import check_words, read_lengths
 from ropewalk.integrations.scoring import TransformersScorer
+from ropewalk.opening.checkpoints import open_checkpoint
 
 PLAIN = "none"
 METHODS = (

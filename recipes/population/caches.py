@@ -14,8 +14,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from recipes.families.sharpened import L0, token_ids
 from recipes.families.shrunk import shrunk
 from recipes.population.library import NotBuilt
-from ropewalk.api.shapes import shape_of
 from ropewalk.configs.unknown import known
+from ropewalk.opening.shapes import shape_of
 
 TOKENS = 72
 """More than the windows of shrunk models (48), so that a window shows."""

@@ -16,11 +16,11 @@ import typer
 import ropewalk as rw
 from recipes.pages import RESULTS, write_result
 from recipes.run import environment
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.data import demo_book
 from ropewalk.evaluation.protocols.parameters import STRIDE, TAIL_TOKENS
 from ropewalk.evaluation.protocols.table import PROTOCOLS, having
 from ropewalk.integrations.loading import LoadedModel
+from ropewalk.opening.checkpoints import open_checkpoint
 
 METHODS = ("none", "yarn")
 LENGTHS = (256, 512)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from ropewalk.api.checkpoints import open_checkpoint
+from ropewalk.opening.checkpoints import open_checkpoint
 
 
 def main(checkpoint: Path, folder: Path, *, length: int = 1024) -> None:

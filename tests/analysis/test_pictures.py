@@ -9,12 +9,12 @@ import torch
 from torch.testing import assert_close
 
 from ropewalk.analysis.sinusoidal import sinusoidal
-from ropewalk.api.pictures import Subject, picture
+from ropewalk.methods.pictures import Subject, picture
+from ropewalk.opening.shapes import shape_of
 
 DIM, BASE, L0 = 16, 1e4, 64
-SMALL = Subject(
-    name="small", config={"head_dim": DIM, "rope_theta": BASE, "max_position_embeddings": L0}
-)
+CONFIG = {"head_dim": DIM, "rope_theta": BASE, "max_position_embeddings": L0}
+SMALL = Subject(name="small", section=shape_of(CONFIG).rope())
 THETA = [BASE ** (-2 * i / DIM) for i in range(DIM // 2)]
 
 
@@ -43,10 +43,8 @@ def test_an_omitted_factor_is_written_out(method, length, stated):
 
 
 def test_the_config_s_own_encoding_can_be_drawn():
-    scaled = Subject(
-        name="scaled",
-        config={**SMALL.config, "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
-    )
+    config = {**CONFIG, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+    scaled = Subject(name="scaled", section=shape_of(config).rope())
     record = picture("wavelengths", scaled, ["native"], [128])
     expected = [2 * math.pi * 2 / theta for theta in THETA]
     assert record["methods"][0]["wavelengths"] == pytest.approx(expected, rel=1e-12)

@@ -20,7 +20,6 @@ from transformers import PreTrainedTokenizerFast
 
 import ropewalk as rw
 from recipes.families.sharpened import L0, logits, tiny, token_ids
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.cli.compare_options import ProtocolName
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass
 from ropewalk.evaluation.documents import Document
@@ -28,6 +27,7 @@ from ropewalk.evaluation.progress import Silent
 from ropewalk.evaluation.protocols.table import PROTOCOLS, read_protocol
 from ropewalk.evaluation.request import Line, length_in_tokens, read_lengths, read_mode
 from ropewalk.evaluation.worker import Worker
+from ropewalk.opening.checkpoints import open_checkpoint
 from ropewalk.training.corpus import train_tokenizer
 
 PROBES = (1, 24)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import ropewalk as rw
-from ropewalk.api.shapes import shape_of
 from ropewalk.configs.limits import nothing_to_scale
+from ropewalk.opening.shapes import shape_of
 
 MODELS = json.loads((Path(__file__).parent / "people_run.json").read_text("utf-8"))
 every = pytest.mark.parametrize("model", MODELS, ids=[model["name"] for model in MODELS])

@@ -6,9 +6,9 @@ import pytest
 
 import ropewalk as rw
 from places import GOLDENS
-from ropewalk.api.shapes import shape_of
 from ropewalk.engines.export.portable import portable_block
 from ropewalk.integrations.folders import patched
+from ropewalk.opening.shapes import shape_of
 
 RECORDED = json.loads((GOLDENS / "engines.json").read_text("utf-8"))["configs"]
 HEALTHY = [

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import ropewalk as rw
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.data import demo_book
+from ropewalk.opening.checkpoints import open_checkpoint
 
 JUST_PAST, FAR = 320, 1024
 ONE_BASE = "dynamic_ntk:policy=whole_sequence"

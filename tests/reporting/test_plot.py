@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from ropewalk.api.pictures import Subject, picture
 from ropewalk.cli.main import main
 from ropewalk.core.errors import RopewalkError
+from ropewalk.methods.pictures import Subject, picture
+from ropewalk.opening.shapes import shape_of
 from ropewalk.reporting import decay, heatmaps, pairs
 from ropewalk.reporting.figures import folded, write_figure
 
 DIM, BASE, L0 = 16, 1e4, 64
-SMALL = Subject(
-    name="small", config={"head_dim": DIM, "rope_theta": BASE, "max_position_embeddings": L0}
-)
+CONFIG = {"head_dim": DIM, "rope_theta": BASE, "max_position_embeddings": L0}
+SMALL = Subject(name="small", section=shape_of(CONFIG).rope())
 THETA = [BASE ** (-2 * i / DIM) for i in range(DIM // 2)]
 NAMES = ("distances", "angles", "wavelengths", "reach", "decay")
 

@@ -7,13 +7,13 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import ropewalk as rw
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.cli.main import main
 from ropewalk.core.passes import FullPass
 from ropewalk.data import demo_book, toy_model
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.stretches import parts, stretches
 from ropewalk.integrations.scoring import TransformersScorer
+from ropewalk.opening.checkpoints import open_checkpoint
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import torch
 
 import ropewalk as rw
 from recipes.families.sharpened import tiny, token_ids
-from ropewalk.api.checkpoints import ModelInMemory, open_checkpoint
 from ropewalk.cli.main import main
 from ropewalk.core.passes import FullPass
 from ropewalk.data import demo_book, toy_model
@@ -20,6 +19,7 @@ from ropewalk.evaluation.tasks.tokens import Tokens
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import Session
 from ropewalk.methods.spec import parse_spec
+from ropewalk.opening.checkpoints import ModelInMemory, open_checkpoint
 from ropewalk.searching.candidate import Candidate
 from ropewalk.searching.measured.bench import spec_of
 

@@ -7,11 +7,11 @@ import torch
 from torch.testing import assert_close
 
 import ropewalk as rw
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.cli.main import main
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.method import Promise
 from ropewalk.methods.table import METHODS
+from ropewalk.opening.checkpoints import open_checkpoint
 from ropewalk.training.corpus import Windows
 from ropewalk.training.decoder import Decoder
 from ropewalk.training.decoder_config import DecoderConfig

@@ -1,1 +1,2 @@
-"""Joins training with measuring, engines and checkpoints: a tuning, from words to a folder."""
+"""Joins training and searching with measuring, engines and checkpoints: a search, a tuning, and
+both in stages, from words to a folder."""

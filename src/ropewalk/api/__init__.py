@@ -3,7 +3,6 @@
 from ropewalk.api import plot
 from ropewalk.api.adapting import adapt
 from ropewalk.api.auditing import audit
-from ropewalk.api.compared import CompareResult
 from ropewalk.api.exporting import export
 from ropewalk.api.extending import extend, inspect
 from ropewalk.api.measuring import compare, perplexity, plan_compare
@@ -11,6 +10,7 @@ from ropewalk.api.planning import plan
 from ropewalk.api.reporting import report
 from ropewalk.api.searching import search
 from ropewalk.api.verification import verify, verify_stock
+from ropewalk.comparing.result import CompareResult
 from ropewalk.training.run import train
 
 __all__ = [

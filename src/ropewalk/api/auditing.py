@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from ropewalk.api.shapes import Config, shape_of, tokens_of
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.audit import audit_model, plain_finding
 from ropewalk.engines.audit_file import audit_file
 from ropewalk.engines.findings.files import method_beside
 from ropewalk.integrations.loading import gguf_header
 from ropewalk.methods.sidecar import SIDECAR, read_sidecar
+from ropewalk.opening.shapes import Config, shape_of, tokens_of
 
 
 def audit(

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ropewalk.api.shapes import Config, shape_of, tokens_of
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import LLAMA_CPP
 from ropewalk.engines.export.document import export_model
 from ropewalk.integrations.sources import fetch
+from ropewalk.opening.shapes import Config, shape_of, tokens_of
 from ropewalk.shipping.folder import ship_folder
 from ropewalk.shipping.gguf_file import ship_gguf
 

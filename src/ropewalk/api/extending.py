@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import nn
 
-from ropewalk.api.shapes import Config, positions_of, shape_of, tokens_of
 from ropewalk.integrations.session import AnyExtension, extend_with
 from ropewalk.methods.inspection import inspect_model
 from ropewalk.methods.sidecar import in_force, read_sidecar
 from ropewalk.methods.spec import parse_spec, with_arguments
+from ropewalk.opening.shapes import Config, positions_of, shape_of, tokens_of
 
 
 def extend(model: nn.Module, spec: str, **parameters: object) -> AnyExtension:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ropewalk.api.checkpoints import open_checkpoint
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.session import AnyExtension, extend_with
 from ropewalk.methods.sidecar import SIDECAR
+from ropewalk.opening.checkpoints import open_checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ropewalk.analysis.sinusoidal import sinusoidal as sinusoidal_table
-from ropewalk.api.compared import CompareResult
-from ropewalk.api.pictures import Subject, picture
-from ropewalk.api.shapes import Config, parsed_config, tokens_of
+from ropewalk.comparing.result import CompareResult
+from ropewalk.methods.pictures import Subject, picture
+from ropewalk.opening.shapes import Config, parsed_config, shape_of, tokens_of
 from ropewalk.reporting import decay as decays
 from ropewalk.reporting import heatmaps, pairs
 from ropewalk.reporting.plots import draw_curves
@@ -69,10 +69,10 @@ def sinusoidal(width: int = 128, length: int = 100) -> "Figure":
 def _record(
     name: str, config: Config, methods: Sequence[str], lengths: Sequence[int | str]
 ) -> "dict[str, object]":
-    """As ``ropewalk.api.pictures.picture``; RopewalkError as that."""
+    """As ``ropewalk.methods.pictures.picture``; RopewalkError as that."""
     known = parsed_config(config)
     named = Path(config).name if isinstance(config, str | Path) else known.get("model_type")
     title = str(named or "config")
     specs = [methods] if isinstance(methods, str) else methods
     tokens = [tokens_of(each, known) or 0 for each in lengths]
-    return picture(name, Subject(name=title, config=known), specs, tokens)
+    return picture(name, Subject(name=title, section=shape_of(known).rope()), specs, tokens)

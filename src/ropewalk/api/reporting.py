@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ropewalk.api.compared import CompareResult
+from ropewalk.comparing.result import CompareResult
 from ropewalk.core.errors import RopewalkError
 from ropewalk.reporting.card import card
+from ropewalk.reporting.formats import write_runs
 from ropewalk.reporting.lm_eval import write_lm_eval
-from ropewalk.reporting.page.render import write_page
-from ropewalk.reporting.parquet import write_parquet
 from ropewalk.reporting.run_record import RunRecord
-from ropewalk.storage.files import write_whole
 
 Runs = str | Path | CompareResult | Sequence[str | Path | CompareResult]
 
@@ -26,16 +24,7 @@ def report(runs: Runs, out: str | Path) -> Path:
     larger than 1 MB, a missing optional package (named with its extra), or a file that cannot be
     written.
     """
-    file, records = Path(out), read_runs(runs)
-    match file.suffix.lower():
-        case ".html":
-            return write_page(records, file)
-        case ".md":
-            return write_whole(file, card(records).encode())
-        case ".parquet":
-            return write_parquet(records, file)
-        case _:
-            raise RopewalkError(f"{out}: expected a name that ends in .html, .md or .parquet")
+    return write_runs(read_runs(runs), Path(out))
 
 
 def markdown(runs: Runs) -> str:

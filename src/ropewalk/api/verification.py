@@ -6,18 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from ropewalk.api.checkpoints import identity, open_checkpoint
-from ropewalk.configs.shape import read_model
-from ropewalk.evaluation.request import check_words, length_in_tokens
+from ropewalk.evaluation.request import check_words
 from ropewalk.integrations.loading import LoadedModel
-from ropewalk.integrations.methods import TransformersMethods
-from ropewalk.integrations.predictor import TransformersPredictor
-from ropewalk.integrations.session import config_of, trained_length_of
-from ropewalk.integrations.wrappers import measured
-from ropewalk.methods.spec import Spec
+from ropewalk.opening.checkpoints import identity, open_checkpoint
+from ropewalk.opening.subjects import verify_subject
 from ropewalk.storage.folders import Folder
 from ropewalk.storage.version import code_version
-from ropewalk.verification.checks import Sample, default_length
 from ropewalk.verification.listening import Document, Listener, NoStore, Silent, Store
 from ropewalk.verification.subject import Subject
 from ropewalk.verification.verdicts import Record
@@ -49,7 +43,7 @@ def verify(
     where no method could run.
     """
     check_words(specs, ())
-    subject = _subject(model, length)
+    subject = verify_subject(model, length)
     records: list[Record] = subject.verified(specs, listener or Silent(), NoStore())["records"]
     return records
 
@@ -61,7 +55,7 @@ def verify_stock(
 
     Raises RopewalkError for a bad length, a model without rope fields and an extended model.
     """
-    subject = _subject(model, length)
+    subject = verify_subject(model, length)
     records: list[Record] = subject.verified_stock(listener or Silent())["records"]
     return records
 
@@ -107,25 +101,4 @@ def _opened(
     device: str | None = None,
 ) -> tuple[LoadedModel, Subject]:
     loaded = open_checkpoint(source, dtype=dtype, device=device)
-    return loaded, _subject(loaded.model, length, loaded.name, loaded.method)
-
-
-def _subject(
-    model: nn.Module, length: int | str | None, name: str = "", own: Spec | None = None
-) -> Subject:
-    """Raises RopewalkError for a model that is extended or lacks rope fields, and for a length
-    that is too short.
-    """
-    model = measured(model)
-    methods = TransformersMethods(model)
-    shape = read_model(config_of(model))
-    trained = trained_length_of(model)
-    tokens = default_length(trained) if length is None else length_in_tokens(length, trained)
-    predictor = TransformersPredictor(model=model, name=name, trained_length=trained)
-    return Subject(
-        predictor=predictor,
-        methods=methods,
-        family=str(shape.config.get("model_type", type(model).__name__)),
-        sample=Sample.of(predictor, tokens),
-        own=own,
-    )
+    return loaded, verify_subject(loaded.model, length, loaded.name, loaded.method)

@@ -63,7 +63,7 @@ def generate(
     import torch
     from transformers import TextStreamer
 
-    from ropewalk.api.checkpoints import open_checkpoint
+    from ropewalk.opening.checkpoints import open_checkpoint
 
     loaded = open_checkpoint(source)
     if not loaded.model.can_generate():

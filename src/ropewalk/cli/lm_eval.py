@@ -23,5 +23,5 @@ def lm_eval(context: typer.Context) -> None:
     if not context.args:
         typer.echo(context.get_help())
         return
-    with as_file(files("ropewalk.api.harness") / "tasks") as folder:
+    with as_file(files("ropewalk.comparing.harness") / "tasks") as folder:
         run(context.args, folder)

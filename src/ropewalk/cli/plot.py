@@ -14,7 +14,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.sources import locate
 
 if TYPE_CHECKING:
-    from ropewalk.api.pictures import Subject
+    from ropewalk.methods.pictures import Subject
 
 plot = typer.Typer(
     help="Pictures of what position encodings do: distances, angles, wavelengths, decay.",
@@ -206,22 +206,21 @@ def _subject(
                 "numbers; drop one"
             )
         locate(source)  # a mistyped path is answered before the heavy imports
-    from ropewalk.api.pictures import Subject
-    from ropewalk.integrations.loading import load_config
+    from ropewalk.methods.pictures import Subject
+    from ropewalk.opening.shapes import shape_of
 
     if source is not None:
-        return Subject(name=Path(source).name, config=load_config(source))
+        return Subject(name=Path(source).name, section=shape_of(source).rope())
     config = {**usual, **given}
-    return Subject(
-        name=f"head_dim {config['head_dim']}, base {config['rope_theta']:,.0f}", config=config
-    )
+    name = f"head_dim {config['head_dim']}, base {config['rope_theta']:,.0f}"
+    return Subject(name=name, section=shape_of(config).rope())
 
 
 def _collect(
     picture: Picture, subject: "Subject", methods: Sequence[str], lengths: Sequence[int | str]
 ) -> dict[str, Any]:
-    from ropewalk.api import pictures
     from ropewalk.evaluation.request import length_in_tokens
+    from ropewalk.methods.pictures import picture as record
 
     trained_length = subject.section.trained_length
     tokens = [length_in_tokens(word, trained_length) for word in lengths]
@@ -230,7 +229,7 @@ def _collect(
             f"--length is given {len(tokens)} times: expected one length in this picture; drop the "
             "others"
         )
-    return pictures.picture(picture.name, subject, methods, tokens)
+    return record(picture.name, subject, methods, tokens)
 
 
 def _finish(

@@ -152,7 +152,6 @@ class Subject:
     def _method(self, spec: Spec) -> Candidate:
         """Raises RopewalkError for a spec with which there is no encoding."""
         spec = in_force(spec, self.own)
-        spec = in_force(spec, self.own)
         length = len(self.sample.long)
         factor = max(1.0, length / self.predictor.trained_length)
         given: dict[str, Any] = {"default_factor": factor, "context_length": length}

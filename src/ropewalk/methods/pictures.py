@@ -3,14 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from ropewalk.analysis.angles import angles
 from ropewalk.analysis.case import Case, Record
 from ropewalk.analysis.decay import decay
 from ropewalk.analysis.distances import distances
 from ropewalk.analysis.pairs import reach, wavelengths
-from ropewalk.api.shapes import shape_of
 from ropewalk.configs.rope import RopeSection
 from ropewalk.core.encoding import Encoding
 from ropewalk.methods.from_config import native_encoding
@@ -25,14 +23,10 @@ PICTURES: Mapping[str, Callable[..., Record]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A checkpoint's positions, by a name for titles and a parsed config.json."""
+    """The rotation that a config states, and a name for titles."""
 
     name: str
-    config: Mapping[str, Any]
-
-    @property
-    def section(self) -> RopeSection:
-        return shape_of(self.config).rope()
+    section: RopeSection
 
     def stated(self, method: str, length: int) -> str:
         """The spec with an omitted factor written out: length / L0, at least 1."""
@@ -48,8 +42,7 @@ class Subject:
 
         Raises RopewalkError for a spec, or numbers of the config, with which there is no encoding.
         """
-        section = self.section
-        native = native_encoding(section)
+        section, native = self.section, native_encoding(self.section)
 
         def encoding(spec: str) -> Encoding:
             return parse_spec(spec).encoding(native.geometry, context_length=length, native=native)

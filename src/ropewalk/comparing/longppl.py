@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ropewalk.api.checkpoints import identity
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.setting import Setting
@@ -12,6 +11,7 @@ from ropewalk.evaluation.tasks.task import Task
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import trained_length_of
+from ropewalk.opening.checkpoints import identity
 
 
 def long_perplexity(setting: Setting, evaluator: LoadedModel, texts: Sequence[Path]) -> Task:

@@ -81,7 +81,7 @@ def test_an_argument_that_would_be_ignored_is_refused(arguments, told):
 def test_there_is_a_task_file_for_every_generator_of_text():
     from lm_eval.tasks import TaskManager
 
-    folder = files("ropewalk.api.harness") / "tasks"
+    folder = files("ropewalk.comparing.harness") / "tasks"
     found = {n for n in TaskManager(include_path=str(folder)).all_subtasks if "ropewalk_" in n}
     text = set(GENERATORS) - {"induction", "key_value"}  # these are ids, not text
     generated = {f"ropewalk_{name}" for name in text}
@@ -144,7 +144,7 @@ def test_an_own_task_folder_stays_beside_ours(tmp_path):
 
 
 def test_judging_needs_the_text_alone():
-    from ropewalk.api.harness.dataset import judge
+    from ropewalk.comparing.harness.dataset import judge
 
     doc = {"task": "passkey", "answer": ["12345"], "max_new_tokens": 8}
     assert judge(doc, [" 12345."]) == {"right": 1.0, "recall": 1.0, "empty": 0.0}

@@ -1,24 +1,16 @@
 """What ``compare`` measures, from words: a model, a run, and what was chosen without a word."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ropewalk.api.checkpoints import (
-    CheckpointSource,
-    ModelInMemory,
-    identity,
-    in_memory,
-    open_checkpoint,
-)
-from ropewalk.api.longppl import long_perplexity
+from ropewalk.comparing.longppl import long_perplexity
+from ropewalk.comparing.request import CompareRequest, Materials
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.data import demo_book
-from ropewalk.evaluation.bos import check_bos
 from ropewalk.evaluation.choosing import Choice, choose, open_to_choice
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.documents import Document
@@ -29,18 +21,20 @@ from ropewalk.evaluation.request import Request, default_methods, read_tasks
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.tasks.longppl import LONGPPL
 from ropewalk.evaluation.tasks.made import retrieval_tasks
-from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import native_of, own_of, trained_length_of
-
-Words = str | Path | Sequence[str | Path]
-SEVERAL = ("methods", "lengths", "modes", "lines", "tasks")
-"""Words of which there may be one or several."""
+from ropewalk.opening.checkpoints import (
+    CheckpointSource,
+    ModelInMemory,
+    identity,
+    in_memory,
+    open_checkpoint,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Setup:
     """A model and what is measured of it.
 
     choice  of methods and lengths, where they were left open
@@ -58,82 +52,7 @@ class Prepared:
         return self.choice.budget if asked is None and self.choice is not None else asked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Materials:
-    """What samples and texts are made of, in the words of ``ropewalk compare --help``."""
-
-    texts: Sequence[Path] = ()
-    trials: int = TRIALS
-    bos: str = "auto"
-    questions: Path | None = None
-    evaluator: str | Path | None = None
-
-    @property
-    def files(self) -> Sequence[Path]:
-        """The texts, or the bundled book."""
-        return self.texts or [demo_book()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A comparison as it is asked for.
-
-    place      of the checkpoint; None for the demo model; or a loaded model
-    tokenizer  of a loaded model
-    out     the run folder; None for one named after the model
-    budget  seconds; None for no limit, or that of a choice
-    """
-
-    place: str | Path | nn.Module | None
-    tokenizer: Any
-    request: Request
-    materials: Materials
-    dtype: str
-    device: str | None
-    budget: float | None
-    out: Path | None
-
-    @classmethod
-    def of(
-        cls,
-        place: str | Path | nn.Module | None,
-        *,
-        tokenizer: Any = None,
-        texts: Words = (),
-        trials: int = TRIALS,
-        bos: str = "auto",
-        questions: str | Path | None = None,
-        evaluator: str | Path | None = None,
-        dtype: str = "float32",
-        device: str | None = None,
-        budget: float | None = None,
-        out: str | Path | None = None,
-        **request: Any,
-    ) -> "Asked":
-        """From the words of ``compare``. Raises RopewalkError for a mistyped one."""
-        several: dict[str, Any] = {name: _several(request.pop(name, ())) for name in SEVERAL}
-        asked = Request(**several, **request)
-        asked.check()
-        check_bos(bos)
-        return cls(
-            place=place,
-            tokenizer=tokenizer,
-            request=asked,
-            materials=Materials(
-                texts=tuple(map(Path, _several(texts))),
-                trials=trials,
-                bos=bos,
-                questions=None if questions is None else Path(questions),
-                evaluator=evaluator,
-            ),
-            dtype=dtype,
-            device=device,
-            budget=budget,
-            out=None if out is None else Path(out),
-        )
-
-
-def prepared(asked: Asked) -> Prepared:
+def set_up(asked: CompareRequest) -> Setup:
     """A checkpoint loaded, and its run. Raises RopewalkError for bad input."""
     request, materials = asked.request, asked.materials
     loaded, source = _opened(asked)
@@ -151,7 +70,7 @@ def prepared(asked: Asked) -> Prepared:
         if materials.evaluator is not None:
             by = open_checkpoint(materials.evaluator, dtype=asked.dtype, device=asked.device)
         run = run.with_task(long_perplexity(run.setting, by, materials.files))
-    return Prepared(
+    return Setup(
         source=source,
         run=run,
         run_dir=run_dir,
@@ -160,7 +79,7 @@ def prepared(asked: Asked) -> Prepared:
     )
 
 
-def _opened(asked: Asked) -> tuple[LoadedModel, ModelSource]:
+def _opened(asked: CompareRequest) -> tuple[LoadedModel, ModelSource]:
     """The checkpoint, and how a process comes by it."""
     place, dtype, device = asked.place, asked.dtype, asked.device
     if isinstance(place, nn.Module):
@@ -180,7 +99,7 @@ def run_of(
     return Run.of(request, geometry, native or stated, **setting)
 
 
-def opened(protocol: str, tokenizer: Any, bos: str) -> dict[str, Any]:
+def beginnings(protocol: str, tokenizer: Any, bos: str) -> dict[str, Any]:
     """The ids that windows of a protocol begin with, and their text; neither without a BOS."""
     if tokenizer is None:
         if bos == "always":
@@ -195,7 +114,7 @@ def _setting(
 ) -> dict[str, Any]:
     """What ``run_of`` needs beside a request: texts and tasks, read and made once."""
     tokenizer = loaded.require_tokenizer()
-    begins = opened(request.protocol, tokenizer, materials.bos)
+    begins = beginnings(request.protocol, tokenizer, materials.bos)
     return {
         "name": loaded.name,
         "weights": identity(loaded),
@@ -234,8 +153,3 @@ def _choice(
     methods = default_methods(native)
     shortest = run(replace(request, methods=methods[:1], lengths=request.lengths or ("1x",)))
     return choose(request, methods, run, shortest.cost_model(scorer))
-
-
-def _several(words: Any) -> tuple[Any, ...]:
-    """One word is one of several."""
-    return (words,) if isinstance(words, str | int | Path) else tuple(words)

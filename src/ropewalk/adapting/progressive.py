@@ -1,0 +1,170 @@
+"""LongRoPE's progressive extension: search, tune, search again, then a list for short contexts.
+
+Source: Ding et al. 2024, LongRoPE, arXiv:2402.13753, section 3.4.
+"""
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ropewalk.adapting.course import SHARES, Course
+from ropewalk.adapting.search import SearchJob
+from ropewalk.adapting.tuning import TuneJob
+from ropewalk.evaluation.stretches import parts
+from ropewalk.integrations.folders import CONFIG
+from ropewalk.integrations.sources import fetch
+from ropewalk.opening.shapes import shape_of
+from ropewalk.opening.subjects import search_subject
+from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.measured.bench import Bench
+from ropewalk.searching.measured.contestants import Contestants
+from ropewalk.searching.measured.effects import Effect, effects
+from ropewalk.searching.measured.result import Told, finished
+from ropewalk.searching.measured.searched import Searched, Texts, searched
+from ropewalk.shipping.folder import ship_folder
+from ropewalk.storage.files import write_whole
+from ropewalk.training.tuning.request import TuneRequest
+
+FOUND, TUNED, AGAIN, SHORT = "search", "tuned", "again", "short"
+"""Folders of the stages."""
+BASE, CHECKPOINT = "base", "checkpoint"
+"""Folders of what is measured of the model as it was, and of the result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """What was found for the tuned model: its second search and its short list.
+
+    again, short  their documents; ``long`` is the second search itself
+    method        the spec that says both
+    """
+
+    again: dict[str, Any]
+    short: dict[str, Any]
+    long: Searched
+    method: str
+
+
+def extended(course: Course, progress: Told) -> dict[str, Any]:
+    """Go through all stages; the document of ``ropewalk adapt``. RopewalkError for bad input."""
+    progress("search", 0.0)
+    first = _found(course)
+    progress("tune", SHARES[0])
+    trained = _tuned(course, first["method"])
+    lists = _after_training(course, _candidate(first), progress)
+    progress("effects", 0.95)
+    document = {
+        "model": trained["model"],
+        "trained_length": course.trained,
+        "tuned_length": course.tuned,
+        "length": course.length,
+        "stages": {
+            "search": first["verdict"],
+            "search again": lists.again["verdict"],
+            "short": lists.short["verdict"],
+        },
+        "effects": _effects(course, _candidate(first), lists),
+        "method": lists.method,
+        "checkpoint": str(course.out / CHECKPOINT),
+        "seconds": time.monotonic() - course.begun,
+    }
+    _ship(course, lists.method)
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_whole(course.out / "adapt.json", text.encode())
+    return document
+
+
+def _found(course: Course) -> dict[str, Any]:
+    """The first search, at the length of the training."""
+    job = SearchJob(
+        source=course.source,
+        length=course.tuned,
+        request=course.asked,
+        texts=course.heldout,
+        out=course.out / FOUND,
+        budget=course.seconds(0),
+        device=course.device,
+    )
+    return job.run(lambda work, share: None)
+
+
+def _tuned(course: Course, method: str) -> dict[str, Any]:
+    """The training under what the first search found."""
+    steps = () if course.steps is None else course.steps
+    job = TuneJob(
+        source=course.source,
+        request=TuneRequest(method=method, length=course.tuned, steps=steps),
+        texts=course.texts,
+        heldout=course.heldout,
+        out=course.out / TUNED,
+        budget=course.seconds(1),
+        device=course.device,
+    )
+    return job.run(lambda work, share: None)
+
+
+def _after_training(course: Course, tuned: Candidate, progress: Told) -> Lists:
+    subject = search_subject(course.out / TUNED, "float32", course.device)
+    trained, asked, texts = course.trained, course.asked, Texts(search=course.heldout)
+    progress("search again", sum(SHARES[:2]))
+    over = Contestants.over_tuned(subject, tuned, course.tuned, course.length)
+    long = searched(subject, asked, over, course.length, texts=texts, out=course.out / AGAIN)
+    again = finished(long, course.seconds(2), time.monotonic(), progress)
+    progress("short list", sum(SHARES[:3]))
+    near = searched(
+        subject,
+        replace(asked, tail_tokens=max(1, trained // 4)),
+        Contestants.for_short(subject, tuned, course.tuned),
+        trained,
+        texts=texts,
+        out=course.out / SHORT,
+        pinned=again["attention_factor"],
+    )
+    short = finished(near, course.seconds(3), time.monotonic(), progress)
+    method = (
+        f"longrope:short_factor=@{course.out / SHORT / 'factors.json'},"
+        f"long_factor=@{course.out / AGAIN / 'factors.json'},factor={course.length / trained:.12g},"
+        f"attention_factor={again['attention_factor']:g},policy=whole_sequence"
+    )
+    return Lists(again=again, short=short, long=long, method=method)
+
+
+def _effects(course: Course, first: Candidate, lists: Lists) -> list[dict[str, Any]]:
+    """Of every stage, on the test stretches of the second search."""
+    lengths = sorted({course.trained, course.tuned, course.length})
+    again, short = _candidate(lists.again), _candidate(lists.short)
+    plain = Candidate.of([1.0] * len(first.divisors))
+    against = Contestants.of(course.base, course.length)
+    texts, out = Texts(search=course.heldout), course.out / BASE
+    base = searched(course.base, course.asked, against, course.length, texts=texts, out=out).bench
+    sizes = lists.again["documents"]
+    dealt = parts(lists.long.texts, (sizes["search"], sizes["choice"], sizes["test"]))
+
+    def stage(name: str, bench: Bench, candidate: Candidate) -> Effect:
+        return Effect(stage=name, bench=bench, lists=dict.fromkeys(lengths, candidate))
+
+    last = stage("short list", lists.long.bench, again)
+    return effects(
+        [
+            stage("as it was", base, plain),
+            stage("search", base, first),
+            stage("tune", lists.long.bench, first),
+            stage("search again", lists.long.bench, again),
+            replace(last, lists={**last.lists, course.trained: short}),
+        ],
+        dealt.test,
+    )
+
+
+def _ship(course: Course, method: str) -> None:
+    """The checkpoint that states both lists, unless it stands there already."""
+    place = course.out / CHECKPOINT
+    if (place / CONFIG).exists():
+        return
+    tuned = fetch(course.out / TUNED)
+    ship_folder(tuned, method, "transformers", length=course.length, place=place, read=shape_of)
+
+
+def _candidate(document: dict[str, Any]) -> Candidate:
+    return Candidate.of(document["factors"], document["attention_factor"])

@@ -1,0 +1,1 @@
+"""Joins measuring with models: a comparison, from words to a run folder."""

@@ -1,0 +1,97 @@
+"""A comparison as it is asked for: the words of ``compare``, read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ropewalk.data import demo_book
+from ropewalk.evaluation.bos import check_bos
+from ropewalk.evaluation.request import Request
+from ropewalk.evaluation.tasks.retrieval import TRIALS
+
+Words = str | Path | Sequence[str | Path]
+SEVERAL = ("methods", "lengths", "modes", "lines", "tasks")
+"""Words of which there may be one or several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Materials:
+    """What samples and texts are made of, in the words of ``ropewalk compare --help``."""
+
+    texts: Sequence[Path] = ()
+    trials: int = TRIALS
+    bos: str = "auto"
+    questions: Path | None = None
+    evaluator: str | Path | None = None
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The texts, or the bundled book."""
+        return self.texts or [demo_book()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareRequest:
+    """A comparison as it is asked for.
+
+    place      of the checkpoint; None for the demo model; or a loaded model
+    tokenizer  of a loaded model
+    out        the run folder; None for one named after the model
+    budget     seconds; None for no limit, or that of a choice
+    """
+
+    place: str | Path | nn.Module | None
+    tokenizer: Any
+    request: Request
+    materials: Materials
+    dtype: str
+    device: str | None
+    budget: float | None
+    out: Path | None
+
+    @classmethod
+    def of(
+        cls,
+        place: str | Path | nn.Module | None,
+        *,
+        tokenizer: Any = None,
+        texts: Words = (),
+        trials: int = TRIALS,
+        bos: str = "auto",
+        questions: str | Path | None = None,
+        evaluator: str | Path | None = None,
+        dtype: str = "float32",
+        device: str | None = None,
+        budget: float | None = None,
+        out: str | Path | None = None,
+        **request: Any,
+    ) -> "CompareRequest":
+        """From the words of ``compare``. Raises RopewalkError for a mistyped one."""
+        several: dict[str, Any] = {name: _several(request.pop(name, ())) for name in SEVERAL}
+        asked = Request(**several, **request)
+        asked.check()
+        check_bos(bos)
+        return cls(
+            place=place,
+            tokenizer=tokenizer,
+            request=asked,
+            materials=Materials(
+                texts=tuple(map(Path, _several(texts))),
+                trials=trials,
+                bos=bos,
+                questions=None if questions is None else Path(questions),
+                evaluator=evaluator,
+            ),
+            dtype=dtype,
+            device=device,
+            budget=budget,
+            out=None if out is None else Path(out),
+        )
+
+
+def _several(words: Any) -> tuple[Any, ...]:
+    """One word is one of several."""
+    return (words,) if isinstance(words, str | int | Path) else tuple(words)

@@ -1,0 +1,120 @@
+"""A comparison measured, or planned: its cells kept in the run folder, tables and pictures."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ropewalk.comparing.origin import document_origin
+from ropewalk.comparing.request import CompareRequest
+from ropewalk.comparing.result import CompareResult
+from ropewalk.comparing.setup import Setup, set_up
+from ropewalk.comparing.toy import beside, shows_retrieval, with_toy
+from ropewalk.evaluation.budget import Budget
+from ropewalk.evaluation.cells import Record
+from ropewalk.evaluation.differences import differences, to_best
+from ropewalk.evaluation.executor import Executor
+from ropewalk.evaluation.measure import dry_run, measure
+from ropewalk.evaluation.progress import Progress
+from ropewalk.evaluation.run import Run
+from ropewalk.evaluation.runs import NoStore, RunFolder
+from ropewalk.evaluation.tasks.made import write_samples
+from ropewalk.reporting.files import write_csv, write_json
+from ropewalk.reporting.plots import write_curves
+from ropewalk.reporting.records import PLAIN, loss_records
+from ropewalk.reporting.task_plots import write_tasks
+from ropewalk.reporting.tasks import context_gains, effective_lengths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """Where a run is measured, and who is told. ``begun``: of ``time.monotonic``, for budgets."""
+
+    progress: Progress
+    executor: Executor | None
+    batch: int
+    begun: float
+
+
+def compared(asked: CompareRequest, how: How) -> CompareResult:
+    """All cells, tables and pictures of a comparison. Raises RopewalkError for bad input."""
+    result = _measured(asked, how)
+    if shows_retrieval(asked):
+        batch = max(how.batch, asked.materials.trials)
+        toy = _measured(beside(asked, result.run_dir), replace(how, batch=batch))
+        result = with_toy(result, toy)
+    return _written(result)
+
+
+def planned(asked: CompareRequest, batch: int) -> CompareResult:
+    """The cells of a comparison, done or with estimated seconds. Writes nothing."""
+    plan = _planned(asked, batch)
+    if not shows_retrieval(asked):
+        return plan
+    toy = beside(asked, plan.run_dir)
+    return with_toy(plan, _planned(toy, max(batch, toy.materials.trials)))
+
+
+def _measured(asked: CompareRequest, how: How) -> CompareResult:
+    """All cells of one model, kept in its run folder, and their samples."""
+    ready = set_up(asked)
+    run, run_dir = ready.run.in_parts(how.batch), ready.run_dir
+    store = RunFolder.open(run_dir, run.setting)
+    session: Any = ready.source.open()  # of integrations, which has the model
+    document_origin(run_dir, session.model)
+    if ready.choice is not None:
+        ready.choice.keep(run_dir)
+        how.progress.chosen(ready.choice)
+    seconds = ready.budget(asked.budget)
+    parts = measure(
+        run.setting,
+        run.series,
+        ready.source,
+        store,
+        executor=how.executor,
+        progress=how.progress,
+        batch=how.batch,
+        budget=None if seconds is None else Budget(seconds, how.begun, ready.timed()),
+    )
+    results = run.merged(parts)
+    write_samples(ready.run.setting.others, results, run_dir)
+    document = _document(ready, [result.record() for result in results])
+    document["differences"] = differences(results, _baseline(run))
+    document["to_best"] = to_best(results)
+    return CompareResult(document=document, run_dir=run_dir)
+
+
+def _planned(asked: CompareRequest, batch: int) -> CompareResult:
+    ready = set_up(asked)
+    run, run_dir = ready.run.in_parts(batch), ready.run_dir
+    exists = (run_dir / "run.json").is_file()
+    store = RunFolder.open(run_dir, run.setting) if exists else NoStore()
+    cells = dry_run(run.setting, run.series, ready.source, store, ready.timed())
+    document = _document(ready, [cell.record() for cell in run.merged(cells)])
+    return CompareResult(document=document, run_dir=run_dir)
+
+
+def _document(ready: Setup, records: list[Record]) -> dict[str, Any]:
+    document = ready.run.document(records, ready.run_dir)
+    if ready.choice is not None:
+        document["chosen"] = ready.choice.record()
+    return document
+
+
+def _written(result: CompareResult) -> CompareResult:
+    """What the cells come to together; tables and pictures in the run folder."""
+    document = {
+        **result.document,
+        "effective_lengths": effective_lengths(result.document),
+        "context_gains": context_gains(result.document),
+    }
+    write_json(document, result.run_dir)
+    write_csv(document, result.run_dir)
+    if any(record["status"] == "ok" for record in loss_records(document)):
+        write_curves(document, result.run_dir)
+    write_tasks(document, result.run_dir)
+    return replace(result, document=document)
+
+
+def _baseline(run: Run) -> str:
+    """What differences compare with: plain RoPE, or else the first method."""
+    texts = [each.method.text for each in run.series]
+    return PLAIN if PLAIN in texts else texts[0]
