@@ -11,6 +11,7 @@ from benchmarks.models import extended_copy, trained_length_of
 from benchmarks.timing import Progress, Race, machine, race, silent
 from ropewalk.evaluation.request import check_words, read_lengths
 from ropewalk.integrations.key_record import RECORD, vouch
+from ropewalk.integrations.placement import input_device
 from ropewalk.opening.checkpoints import open_checkpoint
 
 STOCK = "stock"
@@ -78,7 +79,7 @@ class _Decoder:
 
     def __init__(self, model: Any, keys: int) -> None:
         self._model, self._cache = model.eval(), DynamicCache(config=model.config)
-        device = next(model.parameters()).device
+        device = input_device(model)
         self._token = torch.zeros(1, 1, dtype=torch.long, device=device)
         self.step()
         generator = torch.Generator().manual_seed(0)

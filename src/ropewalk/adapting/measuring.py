@@ -16,6 +16,7 @@ from ropewalk.evaluation.measure import measure
 from ropewalk.evaluation.request import Request
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore
+from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.spec import Spec
@@ -35,7 +36,7 @@ class AsItStands:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return input_device(self.model)
 
     def use(self, method: Spec, length: int, split: Pass) -> TransformersScorer:
         return TransformersScorer(self.model)

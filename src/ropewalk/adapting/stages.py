@@ -85,13 +85,12 @@ class Stages:
             windows = self._windows(number, schedule.steps * schedule.batch)
             prove_seams(model, windows)
             begun = time.monotonic()
-            cells: dict[int, list[Record]] = {}
 
             def measure(step: int) -> None:
-                name = f"cells-{step}"
                 when = f"stage {number + 1}, step {step}"
-                cells[step] = folder.kept(
-                    name, lambda: study.measured(model, stage.method.text, when, "tuned")
+                folder.kept(
+                    f"cells-{step}",
+                    lambda: study.measured(model, stage.method.text, when, "tuned"),
                 )
 
             steps = fit(
@@ -183,9 +182,9 @@ class Stages:
         )
 
     def _kept_cells(self, folder: TuningFolder) -> list[Record]:
-        files = sorted(folder.path.glob("cells-*.json"), key=lambda file: len(file.name))
-        names = sorted((file.stem for file in files), key=lambda name: int(name.split("-")[1]))
-        return [cell for name in names for cell in folder.found(name)]
+        names = (file.stem for file in folder.path.glob("cells-*.json"))
+        in_turn = sorted(names, key=lambda name: int(name.removeprefix("cells-")))
+        return [cell for name in in_turn for cell in folder.found(name)]
 
 
 def _write(model: "PreTrainedModel", file: Path) -> None:

@@ -10,7 +10,7 @@ from ropewalk.reporting.files import write_csv, write_json
 from ropewalk.reporting.plots import write_curves
 from ropewalk.reporting.records import loss_records
 from ropewalk.storage.files import write_whole
-from ropewalk.storage.folders import MANIFEST, Folder, read_manifest
+from ropewalk.storage.folders import MANIFEST, Folder, read_manifest, shortened
 
 Document = dict[str, Any]
 CELL = ("model", "task", "method", "mode", "length")
@@ -66,8 +66,8 @@ def _require_one_setting(folders: Sequence[Path], manifests: Sequence[Mapping[st
         for name in sorted({*first, *manifest}):
             if first.get(name) != manifest.get(name):
                 raise RopewalkError(
-                    f"{folder} was made with {name} {_short(manifest.get(name))}, {folders[0]} "
-                    f"with {_short(first.get(name))}: expected folders of one setting"
+                    f"{folder} was made with {name} {shortened(manifest.get(name))}, {folders[0]} "
+                    f"with {shortened(first.get(name))}: expected folders of one setting"
                 )
 
 
@@ -119,8 +119,3 @@ def _ran(file: Path) -> bool:
         return bool(json.loads(file.read_bytes())["record"]["status"] == "ok")
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.session import config_of
 from ropewalk.storage.files import write_whole
 from ropewalk.storage.origins import sign
@@ -18,7 +19,7 @@ def document_origin(run_dir: Path, model: nn.Module) -> None:
     config = {key: value for key, value in config_of(model).items() if key != "_name_or_path"}
     text = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
     write_whole(run_dir / CONFIG, text.encode())
-    sign(run_dir, _accelerator(next(model.parameters()).device))
+    sign(run_dir, _accelerator(input_device(model)))
 
 
 def _accelerator(device: torch.device) -> str | None:

@@ -1,5 +1,6 @@
 """What one engine computes for a config, a served length and a layer type."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -102,6 +103,17 @@ class EngineAnswer:
             keys_read=frozenset(rotation.keys_read),
             notes=rotation.notes,
         )
+
+    def difference(self, reference: "EngineAnswer") -> float | None:
+        """Largest relative difference of a frequency from the reference's.
+
+        None where either has none, or not as many; infinite where a pair rotates in one alone.
+        """
+        theirs, ours = self.inv_freq, reference.inv_freq
+        if theirs is None or ours is None or len(theirs) != len(ours):
+            return None
+        pairs = zip(theirs, ours, strict=True)
+        return max(abs(a - b) / abs(b) if b else math.inf if a else 0.0 for a, b in pairs)
 
 
 EngineRule = Callable[[Reading], EngineAnswer]

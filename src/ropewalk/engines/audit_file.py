@@ -7,7 +7,6 @@ from ropewalk.configs.shape import ModelShape
 from ropewalk.engines.answer import LLAMA_CPP, SGLANG, TRANSFORMERS, VLLM, EngineAnswer
 from ropewalk.engines.audit import plain_answer, plain_finding
 from ropewalk.engines.findings.files import FileEvidence, file_findings, reading_of
-from ropewalk.engines.findings.finding import largest_difference
 from ropewalk.engines.llama_cpp.file import File, llama_cpp_file
 from ropewalk.engines.ollama.release import NAME as OLLAMA
 from ropewalk.engines.ollama.release import ollama_file
@@ -49,8 +48,7 @@ def audit_file(
 
 
 def _beside(found: EngineAnswer, reference: EngineAnswer) -> dict[str, Any]:
-    difference = largest_difference(found.inv_freq, reference.inv_freq)
-    return {**plain_answer(found), "inv_freq_difference": difference}
+    return {**plain_answer(found), "inv_freq_difference": found.difference(reference)}
 
 
 def _loaded(

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.removable import Removable
 from ropewalk.methods.spec import NATIVE
 from ropewalk.methods.stretched_biases import STRETCHES
 
@@ -30,7 +30,7 @@ class EncodedModel(Protocol):
         ...
 
 
-class EncodedExtension:
+class EncodedExtension(Removable):
     """Other encodings in force in such a model, until ``remove``. A context manager."""
 
     def __init__(
@@ -74,17 +74,6 @@ class EncodedExtension:
             "layers_without_positions": sum(own.frequencies is None for own in self._own),
             "fingerprint": fingerprint_of(self.wanted.values()),
         }
-
-    def __enter__(self) -> "EncodedExtension":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.remove()
 
 
 def fingerprint_of(encodings: Iterable[Encoding]) -> str:

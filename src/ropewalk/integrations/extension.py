@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from inspect import signature
-from types import TracebackType
 from typing import Any
 
 from torch import nn
@@ -29,6 +28,7 @@ from ropewalk.integrations.plan import (
 )
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.proof import prove
+from ropewalk.integrations.removable import Removable
 from ropewalk.integrations.rotary import (
     ArrivingRotary,
     EncodedRotary,
@@ -61,7 +61,7 @@ class Seam(Enum):
         return cls.ROTARY if one else cls.ATTENTION
 
 
-class Extension:
+class Extension(Removable):
     """An encoding in force in a model. A context manager; ``remove`` restores the model.
 
     Made by ``extend``. Everything it changed is an attribute of this model's own modules; a copy
@@ -198,17 +198,6 @@ class Extension:
         self._parts = Parts()
         if getattr(self.model, EXTENSION, None) is self:
             delattr(self.model, EXTENSION)
-
-    def __enter__(self) -> "Extension":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.remove()
 
     def __repr__(self) -> str:
         told = self.describe()

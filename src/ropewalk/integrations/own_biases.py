@@ -8,7 +8,6 @@ its place. Nothing else of such a model changes, and ``native`` changes nothing.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -27,7 +26,9 @@ from ropewalk.integrations.own_positions import (
     modules_with_buckets,
     own_positions,
 )
+from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.probe import family_of, running
+from ropewalk.integrations.removable import Removable
 from ropewalk.methods.policies import static_encoding
 from ropewalk.methods.spec import NATIVE
 from ropewalk.scores.alibi import ALiBi, GivenSlopes
@@ -38,7 +39,7 @@ NO_LENGTH = 2**20
 """Stands for the trained length of a model whose config states none."""
 
 
-class OwnBiases:
+class OwnBiases(Removable):
     """An encoding in force in such a model, until ``remove``. A context manager."""
 
     def __init__(
@@ -79,17 +80,6 @@ class OwnBiases:
             "layers_without_positions": 0,
             "fingerprint": fingerprint_of(self.wanted.values()),
         }
-
-    def __enter__(self) -> "OwnBiases":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.remove()
 
     def _put(self, own: Encoding, encoding: Encoding) -> None:
         before, after = _slopes(own), _slopes(encoding)
@@ -214,7 +204,7 @@ def _measured_slopes(model: nn.Module) -> GivenSlopes:
     hook = layer.register_forward_pre_hook(look, with_kwargs=True)
     try:
         with at_rest(model), running(model, "on two tokens"):
-            ids = torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device)
+            ids = torch.zeros(1, 2, dtype=torch.long, device=input_device(model))
             model(ids, use_cache=False)
     finally:
         hook.remove()

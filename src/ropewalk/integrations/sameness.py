@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.modes import at_rest
+from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.probe import running
 
 ROWS = 4
@@ -21,7 +22,7 @@ def last_logits(model: nn.Module, ids: Tensor) -> Tensor:
 
     One pass without a cache, as plain transformers would run it.
     """
-    device = next(model.parameters()).device
+    device = input_device(model)
     rows = probed_rows(len(ids))
     with at_rest(model), running(model, f"on {len(ids)} tokens"):
         logits: Tensor = model(ids[None].to(device), use_cache=False).logits

@@ -18,6 +18,7 @@ from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.language_model import WaveSlope
 from ropewalk.core.loss import token_losses
 from ropewalk.integrations.output_layer import decoder_of, family_head
+from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.rotary import EncodedRotary
 
 
@@ -52,7 +53,7 @@ def wave_slope(model: nn.Module, ids: Tensor, first: int) -> WaveSlope:
             "gradients through the waves: expected a model with one rotation of true positions in "
             "force, without start tokens; use another way to search"
         )
-    device = next(model.parameters()).device
+    device = input_device(model)
     pairs = len(rotaries[0].encoding.rotation.inv_freq(ids.shape[-1]))
     u = torch.zeros(pairs, dtype=torch.float64, device=device, requires_grad=True)
     v = torch.zeros((), dtype=torch.float64, device=device, requires_grad=True)

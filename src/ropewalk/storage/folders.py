@@ -102,12 +102,13 @@ def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any
     for name, value in wanted.items():
         if found.get(name) != value:
             raise RopewalkError(
-                f"run folder {path} was made with {name} {_short(found.get(name))}: expected "
-                f"{_short(value)}; give another folder, or go on with what it was made with"
+                f"run folder {path} was made with {name} {shortened(found.get(name))}: expected "
+                f"{shortened(value)}; give another folder, or go on with what it was made with"
             )
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
+    """A value of a manifest as JSON, for one line of a message."""
     text = json.dumps(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 

@@ -97,7 +97,8 @@ def lost(evidence: FileEvidence) -> Iterator[Sighting]:
     asked = transformers_5_23(meant)
     if asked.inv_freq is None or asked.attention_factor is None:
         return
-    off = _difference(found.inv_freq, asked.inv_freq)
+    difference = found.difference(asked)
+    off = math.inf if difference is None else difference  # not as many pairs
     ratio = found.attention_factor / asked.attention_factor
     if off <= SAME and abs(ratio - 1) <= SAME:
         return
@@ -117,12 +118,6 @@ def lost(evidence: FileEvidence) -> Iterator[Sighting]:
         f"{' and '.join(said)} ({'; '.join(_causes(evidence, meant)) or 'other keys'})",
         _again(evidence, meant, asked),
     )
-
-
-def _difference(found: tuple[float, ...], asked: tuple[float, ...]) -> float:
-    if len(found) != len(asked):
-        return math.inf
-    return max(abs(a - b) / b if b else float(a != b) for a, b in zip(found, asked, strict=True))
 
 
 def _causes(evidence: FileEvidence, meant: Reading) -> Iterator[str]:
@@ -150,10 +145,10 @@ def _causes(evidence: FileEvidence, meant: Reading) -> Iterator[str]:
 def _again(evidence: FileEvidence, meant: Reading, asked: EngineAnswer) -> str:
     """Convert again where today's converter is right, else write a new file."""
     written = llama_cpp(meant)
+    off = written.difference(asked)
     right = (
-        written.inv_freq is not None
-        and asked.inv_freq is not None
-        and _difference(written.inv_freq, asked.inv_freq) <= SAME
+        off is not None
+        and off <= SAME
         and written.attention_factor is not None
         and abs(written.attention_factor - (asked.attention_factor or 1.0)) <= SAME
     )

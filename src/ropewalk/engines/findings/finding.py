@@ -6,7 +6,6 @@ A kind of finding is a function that looks at evidence and yields what it sees:
     def dropped(evidence: Evidence) -> Iterator[Sighting]: ...
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -110,11 +109,8 @@ class Evidence:
         }
 
     def difference(self, engine: str, reference: str) -> float | None:
-        """Largest relative difference of a frequency from the reference's.
-
-        None where either has none; infinite where a pair rotates in one alone.
-        """
-        return largest_difference(self.answers[engine].inv_freq, self.answers[reference].inv_freq)
+        """As ``EngineAnswer.difference``."""
+        return self.answers[engine].difference(self.answers[reference])
 
     def rows(self, engine: str) -> int | None:
         """Positions that the table of ``engine`` holds, of the list in use."""
@@ -194,20 +190,6 @@ def raising(pattern: str, message: str) -> Look:
             yield Sighting((*errors,), f"{message} ({next(iter(errors.values()))})")
 
     return look
-
-
-def largest_difference(
-    theirs: tuple[float, ...] | None, ours: tuple[float, ...] | None
-) -> float | None:
-    """Largest relative difference of a frequency of ``theirs`` from ``ours``.
-
-    None where either has none, or another number of pairs; infinite where a pair rotates in one
-    alone.
-    """
-    if theirs is None or ours is None or len(theirs) != len(ours):
-        return None
-    pairs = zip(theirs, ours, strict=True)
-    return max(abs(a - b) / abs(b) if b else math.inf if a else 0.0 for a, b in pairs)
 
 
 def number(value: float) -> str:

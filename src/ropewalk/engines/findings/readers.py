@@ -10,7 +10,6 @@ from ropewalk.engines.findings.finding import (
     Kind,
     Severity,
     Sighting,
-    largest_difference,
     number,
 )
 from ropewalk.engines.findings.keys import theta_is_stated
@@ -39,7 +38,7 @@ class ReaderEvidence:
 
     def difference(self, name: str) -> float | None:
         """Largest relative difference of a frequency from the reference's."""
-        return largest_difference(self.answers[name].inv_freq, self.reference.inv_freq)
+        return self.answers[name].difference(self.reference)
 
     def other_base(self, name: str) -> float | None:
         """The base of a reader that takes another than the reference's, else None."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.placement import input_device
 from ropewalk.training.tuning.positions import FullLength
 from ropewalk.training.tuning.windows import Batch, TextWindows
 
@@ -22,7 +23,7 @@ def prove_seams(model: nn.Module, windows: TextWindows) -> None:
     if found is None:
         return
     batch, place = found
-    device = next(model.parameters()).device
+    device = input_device(model)
     plain = _row(model, batch, place + 1, device)
     ids = batch["input_ids"].clone()
     ids[:, place] = (ids[:, place] + 1) % int(ids.max() + 1)

@@ -4,6 +4,7 @@ import time
 
 from torch import nn
 
+from ropewalk.integrations.placement import input_device
 from ropewalk.training.tuning.schedule import Schedule
 from ropewalk.training.tuning.windows import TextWindows
 
@@ -16,7 +17,7 @@ def step_seconds(model: nn.Module, windows: TextWindows, schedule: Schedule) -> 
 
     The first pass of a process is slower than the rest, so the second one is timed.
     """
-    device = next(model.parameters()).device
+    device = input_device(model)
     batch = windows.batch([windows[number] for number in range(schedule.at_once)])
     inputs = {key: value.to(device) for key, value in batch.items()}
     model.train()
