@@ -86,13 +86,15 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     to retrieval. Every finished cell is kept at once:
     an interrupted run goes on where it stopped when the same command is given again.
     """
+    place = out or default_run_folder(_model_name(model), protocol.value)
+    require_files([*(text or []), *([questions] if questions else [])])
     request = {
         "methods": method or [],
         "lengths": [read_length(one) for one in length or []],
         "texts": text or [],
         "protocol": protocol.value,
         "modes": mode or [],
-        "out": out or default_run_folder(_model_name(model), protocol.value),
+        "out": place,
         "windows": windows,
         "tail_tokens": tail_tokens,
         "stride": stride,
@@ -100,27 +102,17 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         "device": device,
         "bos": bos,
         "batch": batch,
+        **({} if budget is None else {"budget": budget}),
     }
     if task:
         tasks = {"tasks": task, "trials": trials, "questions": questions}
         request = {**request, **tasks, "evaluator": evaluator}
-    require_files([*(text or []), *([questions] if questions else [])])
-    if dry_run:
-        document = _planned(model, request)
-    else:
-        from ropewalk.cluster.table import executor_named
-
-        limit = {} if budget is None else {"budget": budget}
-        where = {"executor": executor_named(executor, workers)}
-        document = _measured(model, {**request, **limit, **where})
+    document = (_planned if dry_run else _measured)(model, request, executor, workers)
     if as_json:
         print_json(document)
-    elif dry_run:
-        _print_plan(document)
     else:
-        _print_table(document)
-    if "chosen" in document and not as_json:
-        _print_choice(context, document["chosen"])
+        (_print_plan if dry_run else _print_table)(document)
+        _print_choice(context, document)
     _require_a_cell(document["cells"])
 
 
@@ -135,16 +127,26 @@ def _model_name(model: str | None) -> str:
             raise RopewalkError(f"{path}: a config has no weights; {MODEL_HELP} was expected")
 
 
-def _measured(model: str | None, request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _measured(
+    model: str | None, request: Mapping[str, Any], executor: str, workers: int | None
+) -> Mapping[str, Any]:
+    from ropewalk.cluster.table import executor_named
+
+    where = executor_named(executor, workers)
     if (request["out"] / "run.json").is_file():
         remark(f"resuming {request['out']}: finished cells are taken from it")
     from ropewalk import api
 
     with bars() as progress:
-        return api.compare(model, **request, progress=progress).document
+        return api.compare(model, **request, executor=where, progress=progress).document
 
 
-def _planned(model: str | None, request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _planned(
+    model: str | None, request: Mapping[str, Any], executor: str, workers: int | None
+) -> Mapping[str, Any]:
+    from ropewalk.cluster.table import executor_named
+
+    executor_named(executor, workers)  # a mistyped one is told here too
     from ropewalk import api
 
     return api.plan_compare(model, **request).document
@@ -170,8 +172,10 @@ def _print_table(document: Mapping[str, Any]) -> None:
     typer.echo(f"Run folder: {document['run_dir']}")
 
 
-def _print_choice(context: typer.Context, chosen: Mapping[str, Any]) -> None:
-    """What was left out, and how to measure it."""
+def _print_choice(context: typer.Context, document: Mapping[str, Any]) -> None:
+    """What was left out, if anything was chosen, and how to measure it."""
+    if (chosen := document.get("chosen")) is None:
+        return
     typer.echo(f"Methods and lengths were {choice_text(chosen)}.")
     if chosen["whole"] != chosen["flags"]:
         typer.echo(f"All of them, at most about {duration(chosen['whole_seconds'])}:")

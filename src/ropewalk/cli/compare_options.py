@@ -112,7 +112,6 @@ Seconds = Annotated[
     typer.Option(
         "--budget",
         metavar="SECONDS",
-        min=0,
         show_default=False,
         help="Measure what fits, cheapest first; the table says what did not.",
     ),

@@ -21,33 +21,35 @@ Examples:
 """
 
 
+Method = Annotated[
+    str,
+    typer.Option("--method", metavar="SPEC", show_default=False, help=f"Method: {SPEC_HELP}"),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="E", show_default=False, help="transformers, vllm, sglang or llama.cpp."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        show_default=False,
+        help="Write a checkpoint folder that states the method (weights linked or copied, "
+        "tokenizer, config.json, a model card); for llama.cpp a new .gguf file.",
+    ),
+]
+
+
 def export(
     model_or_config: ModelOrConfig,
     *,
-    method: Annotated[
-        str,
-        typer.Option("--method", metavar="SPEC", show_default=False, help=f"Method: {SPEC_HELP}"),
-    ],
-    engine: Annotated[
-        str,
-        typer.Option(
-            "--engine",
-            metavar="E",
-            show_default=False,
-            help="transformers, vllm, sglang or llama.cpp.",
-        ),
-    ],
+    method: Method,
+    engine: Engine,
     length: Length = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            show_default=False,
-            help="Write a checkpoint folder that states the method (weights linked or copied, "
-            "tokenizer, config.json, a model card); for llama.cpp a new .gguf file.",
-        ),
-    ] = None,
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Print what to give an engine so that it computes a method, audited before it is printed.
@@ -58,26 +60,27 @@ def export(
     """
     wanted = None if length is None else read_length(length)
     locate(model_or_config)  # a mistyped path is answered before the heavy imports
-    from ropewalk import api
-
-    if out is None:
-        document = api.export(model_or_config, method, engine, wanted)
-    else:
-        with bar() as told:
-            document = api.export(
-                model_or_config,
-                method,
-                engine,
-                wanted,
-                out=out,
-                advanced=lambda share: told(f"writing {out.name}", share),
-            )
+    document = _exported(model_or_config, method, engine, wanted, out)
     if as_json:
         print_json(document)
     elif out is None:
         _print(document)
     else:
         _print_written(document)
+
+
+def _exported(
+    source: str, method: str, engine: str, length: int | str | None, out: Path | None
+) -> dict[str, Any]:
+    from ropewalk import api
+
+    if out is None:
+        return api.export(source, method, engine, length)
+    with bar() as told:
+        writing = f"writing {out.name}"
+        return api.export(
+            source, method, engine, length, out=out, advanced=lambda share: told(writing, share)
+        )
 
 
 def _print(document: Mapping[str, Any]) -> None:

@@ -1,11 +1,17 @@
 """``ropewalk generate``: text from a model under any method."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from ropewalk.cli.generate_options import (
+    Chat,
+    MaxNewTokens,
+    Prompt,
+    PromptFile,
+    Seed,
+    Temperature,
+)
 from ropewalk.cli.options import Json, Method, Model
 from ropewalk.cli.output import print_json
 from ropewalk.cli.prompts import chat_ids, plain_ids, read_prompt
@@ -14,7 +20,8 @@ from ropewalk.data import demo_model
 from ropewalk.integrations.sources import locate
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig
+    from torch import Tensor
+    from transformers import GenerationConfig, PreTrainedTokenizerBase, TextStreamer
 
     from ropewalk.integrations.loading import LoadedModel
 
@@ -30,39 +37,19 @@ Examples:
 def generate(
     model: Model = None,
     *,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", show_default=False, help="Text to continue; - reads standard input."
-        ),
-    ] = None,
-    prompt_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--prompt-file", metavar="FILE", show_default=False, help="UTF-8 text to continue."
-        ),
-    ] = None,
-    chat: Annotated[
-        bool,
-        typer.Option("--chat", help="The prompt is a user's turn, in the model's own template."),
-    ] = False,
+    prompt: Prompt = None,
+    prompt_file: PromptFile = None,
+    chat: Chat = False,
     method: Method = None,
-    max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Stop after this many tokens.")
-    ] = 64,
-    temperature: Annotated[
-        float, typer.Option(metavar="T", min=0.0, help="0 takes the likeliest token each time.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling, at a temperature above 0.")] = 0,
+    max_new_tokens: MaxNewTokens = 64,
+    temperature: Temperature = 0.0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Continue a prompt, with any method. Text streams to standard output."""
     text = read_prompt(prompt, prompt_file)
     source = model or demo_model()
     locate(source)  # a mistyped path is answered before the heavy imports
-    import torch
-    from transformers import TextStreamer
-
     from ropewalk.opening.checkpoints import open_checkpoint
 
     loaded = open_checkpoint(source)
@@ -70,17 +57,10 @@ def generate(
         raise RopewalkError(f"{loaded.name} writes no text: expected a causal language model")
     tokenizer = loaded.require_tokenizer()
     ids = chat_ids(tokenizer, text) if chat else plain_ids(tokenizer, text)
-    streamer = None if as_json else TextStreamer(tokenizer, skip_prompt=True)
-    torch.manual_seed(seed)
-    writer: Any = loaded.model  # the library's base class has no generate
+    settings = _settings(loaded, max_new_tokens, temperature)
     with _extended(loaded, method):
-        output = writer.generate(
-            ids.to(loaded.model.device),
-            generation_config=_settings(loaded, max_new_tokens, temperature),
-            streamer=streamer,
-        )
+        new = _written(loaded, ids, settings, seed, _silent if as_json else _streaming)
     if as_json:
-        new = output[0, ids.shape[-1] :].tolist()
         print_json(
             {
                 "model": loaded.name,
@@ -90,6 +70,37 @@ def generate(
                 "tokens": new,
             }
         )
+
+
+def _written(
+    loaded: "LoadedModel",
+    ids: "Tensor",
+    settings: "GenerationConfig",
+    seed: int,
+    streamer: Callable[["PreTrainedTokenizerBase"], Any],
+) -> list[int]:
+    """The new tokens after ``ids`` ``[1, n]``; a streamer is told each at once."""
+    import torch
+
+    torch.manual_seed(seed)
+    writer: Any = loaded.model  # the library's base class has no generate
+    output = writer.generate(
+        ids.to(loaded.model.device),
+        generation_config=settings,
+        streamer=streamer(loaded.require_tokenizer()),
+    )
+    new: list[int] = output[0, ids.shape[-1] :].tolist()
+    return new
+
+
+def _silent(tokenizer: "PreTrainedTokenizerBase") -> None:
+    """No streamer."""
+
+
+def _streaming(tokenizer: "PreTrainedTokenizerBase") -> "TextStreamer":
+    from transformers import TextStreamer
+
+    return TextStreamer(tokenizer, skip_prompt=True)
 
 
 def _extended(loaded: "LoadedModel", method: str | None) -> AbstractContextManager[object]:

@@ -1,13 +1,14 @@
 """``ropewalk plan``: which methods reach a length, the memory of the key cache, and flags."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from ropewalk.cli.export import pasted
 from ropewalk.cli.options import Json, ModelOrConfig, read_length
 from ropewalk.cli.output import number, print_json, print_positions, print_table
+from ropewalk.cli.plan_options import Batch, CacheDtype, Length, Memory, TrainedLength
 from ropewalk.integrations.sources import locate
 
 PLAN_EXAMPLES = """\b
@@ -21,44 +22,11 @@ Examples:
 def plan(
     model_or_config: ModelOrConfig,
     *,
-    length: Annotated[
-        str,
-        typer.Option(
-            "--length",
-            metavar="N",
-            show_default=False,
-            help="Context length in tokens, or in trained lengths: 4096, 2x.",
-        ),
-    ],
-    trained_length: Annotated[
-        int | None,
-        typer.Option(
-            "--trained-length",
-            metavar="N",
-            min=2,
-            show_default=False,
-            help="What the checkpoint was trained at, where its config says otherwise; tuned to, "
-            "where a scaling is shipped.",
-        ),
-    ] = None,
-    batch: Annotated[
-        int, typer.Option("--batch", metavar="B", min=1, help="Sequences in the key cache.")
-    ] = 1,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            "--dtype", metavar="T", help="Of cached numbers: bf16, fp16, fp32, fp8, int8."
-        ),
-    ] = "bf16",
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            "--memory",
-            metavar="SIZE",
-            show_default=False,
-            help="Say the longest context that fits beside the weights: 24GB, 80GiB.",
-        ),
-    ] = None,
+    length: Length,
+    trained_length: TrainedLength = None,
+    batch: Batch = 1,
+    dtype: CacheDtype = "bf16",
+    memory: Memory = None,
     as_json: Json = False,
 ) -> None:
     """Say which methods and parameters reach a length, at which price, and how to serve it.

@@ -1,5 +1,6 @@
 """``ropewalk report``: run folders as one page, or as files for others."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,45 +20,47 @@ Examples:
 """
 
 
+Runs = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN_DIR...", show_default=False, help="Run folders of compare."),
+]
+Out = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        show_default=False,
+        help="Repeats. .html (one page, under 1 MB, that needs nothing but itself), .md (for a "
+        "model card) or .parquet (one row a cell). Without it, report.html in the first RUN_DIR.",
+    ),
+]
+Markdown = Annotated[
+    bool,
+    typer.Option(
+        "--markdown", help="Print the Markdown of a model card; write only what --out asks."
+    ),
+]
+LmEval = Annotated[
+    Path | None,
+    typer.Option(
+        "--lm-eval",
+        metavar="DIR",
+        show_default=False,
+        help="Write the tasks as lm-evaluation-harness writes results: a file for each method.",
+    ),
+]
+
+
 def report(
-    run_dir: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN_DIR...", show_default=False, help="Run folders of compare."),
-    ],
+    run_dir: Runs,
     *,
-    out: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="Repeats. .html (one page, under 1 MB, that needs nothing but itself), .md (for a "
-            "model card) or .parquet (one row a cell). Without it, report.html in the first "
-            "RUN_DIR.",
-        ),
-    ] = None,
-    markdown: Annotated[
-        bool,
-        typer.Option(
-            "--markdown", help="Print the Markdown of a model card; write only what --out asks."
-        ),
-    ] = False,
-    lm_eval: Annotated[
-        Path | None,
-        typer.Option(
-            "--lm-eval",
-            metavar="DIR",
-            show_default=False,
-            help="Write the tasks as lm-evaluation-harness writes results: a file for each method.",
-        ),
-    ] = None,
+    out: Out = None,
+    markdown: Markdown = False,
+    lm_eval: LmEval = None,
     as_json: Json = False,
 ) -> None:
     """Write one HTML page of what runs found: answer, curves, heat maps, tables, and the data."""
-    for file in out or ():
-        if file.suffix.lower() not in ENDINGS:
-            raise RopewalkError(f"--out {file}: expected a name that ends in {', '.join(ENDINGS)}")
-    if markdown and as_json:
-        raise RopewalkError("--markdown with --json: both print on standard output; drop one")
+    _check(out or (), markdown=markdown, as_json=as_json)
     from ropewalk.api import reporting
 
     quiet = markdown or lm_eval is not None
@@ -72,3 +75,11 @@ def report(
     else:
         for file in files:
             typer.echo(file)
+
+
+def _check(files: Sequence[Path], *, markdown: bool, as_json: bool) -> None:
+    for file in files:
+        if file.suffix.lower() not in ENDINGS:
+            raise RopewalkError(f"--out {file}: expected a name that ends in {', '.join(ENDINGS)}")
+    if markdown and as_json:
+        raise RopewalkError("--markdown with --json: both print on standard output; drop one")

@@ -1,13 +1,24 @@
 """``ropewalk train``: a small decoder from scratch, with any encoding."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ropewalk.cli.options import SPEC_HELP, Json
+from ropewalk.cli.options import Json
 from ropewalk.cli.output import print_json
 from ropewalk.cli.progress import bar
+from ropewalk.cli.train_options import (
+    Batch,
+    Decoder,
+    Encodings,
+    Length,
+    Out,
+    Seed,
+    Steps,
+    Texts,
+    Vocabulary,
+    Windows,
+)
 
 if TYPE_CHECKING:
     from ropewalk.training.trainer import StepRecord
@@ -22,81 +33,45 @@ Examples:
 
 def train(
     *,
-    encoding: Annotated[
-        list[str],
-        typer.Option(
-            metavar="SPEC",
-            show_default=False,
-            help=f"Repeats: one for each kind of layer, in turn. {SPEC_HELP}",
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR", show_default=False, help="Of the run, which goes on where it stopped."
-        ),
-    ],
-    window: Annotated[
-        list[int] | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            show_default=False,
-            help="Repeats: tokens that a layer of each kind sees; 0 for all before it.",
-        ),
-    ] = None,
-    text: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="Repeats: what to train on; without it, the bundled book.",
-        ),
-    ] = None,
-    length: Annotated[int, typer.Option(metavar="N", min=2, help="Trained length.")] = 128,
-    steps: Annotated[int, typer.Option(metavar="N", min=1)] = 500,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Windows a step.")] = 32,
-    decoder: Annotated[
-        str,
-        typer.Option(
-            metavar="KEY=VALUE,...",
-            show_default=False,
-            help="Its shape: layers=4, width=128, heads=4, key_heads=4, qk_norm=none or rms, "
-            "partial_rotary_factor=1.0 (share of a head's channels that turn).",
-        ),
-    ] = "",
-    vocabulary: Annotated[
-        int, typer.Option(metavar="N", min=257, help="Entries of the tokenizer; 257 are bytes.")
-    ] = 257,
-    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    encoding: Encodings,
+    out: Out,
+    window: Windows = None,
+    text: Texts = None,
+    length: Length = 128,
+    steps: Steps = 500,
+    batch: Batch = 32,
+    decoder: Decoder = "",
+    vocabulary: Vocabulary = 257,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Train a small decoder with any encoding; its checkpoint is DIR/model."""
     from ropewalk.training.run import DecoderSize
-    from ropewalk.training.run import train as run
 
-    size = DecoderSize.parse(decoder)
-    with bar() as told:
-
-        def step_done(record: "StepRecord") -> None:
-            told(f"step {record.step + 1}/{steps}  loss {record.loss:.3f}", record.step / steps)
-
-        document = run(
-            encoding,
-            out,
-            texts=text or (),
-            length=length,
-            steps=steps,
-            batch=batch,
-            windows=[each or None for each in window or (0,)],
-            size=size,
-            vocabulary=vocabulary,
-            seed=seed,
-            progress=step_done,
-        )
+    words = {
+        "texts": text or (),
+        "length": length,
+        "batch": batch,
+        "windows": [each or None for each in window or (0,)],
+        "size": DecoderSize.parse(decoder),
+        "vocabulary": vocabulary,
+        "seed": seed,
+    }
+    document = _trained(encoding, steps, out=out, **words)
     if as_json:
         print_json(document)
         return
     loss = "done before" if document["loss"] is None else f"loss {document['loss']:.3f}"
     typer.echo(f"{document['parameters']:,} parameters, {document['tokens']:,} tokens, {loss}")
     typer.echo(f"Checkpoint: {document['model']}")
+
+
+def _trained(encodings: list[str], steps: int, **words: Any) -> dict[str, Any]:
+    from ropewalk.training.run import train as run
+
+    with bar() as told:
+
+        def step_done(record: "StepRecord") -> None:
+            told(f"step {record.step + 1}/{steps}  loss {record.loss:.3f}", record.step / steps)
+
+        return run(encodings, steps=steps, progress=step_done, **words)

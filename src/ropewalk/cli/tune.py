@@ -1,13 +1,34 @@
 """``ropewalk tune``: fine-tune a checkpoint under a method, and save one that states it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from ropewalk.cli.options import MODEL_HELP, SPEC_HELP, Device, Json, read_length, require_files
+from ropewalk.cli.options import Device, Json, read_length, require_files
 from ropewalk.cli.output import print_json, print_table, remark
 from ropewalk.cli.progress import bar
+from ropewalk.cli.tune_options import (
+    AtOnce,
+    Batch,
+    EvaluateEvery,
+    Heldout,
+    LearningRate,
+    Lengths,
+    Measured,
+    Methods,
+    Model,
+    Out,
+    Precision,
+    Samplers,
+    SaveEvery,
+    Seconds,
+    Seed,
+    Steps,
+    Texts,
+    Trained,
+    Windows,
+)
 from ropewalk.integrations.sources import locate
 
 TUNE_EXAMPLES = """\b
@@ -20,137 +41,27 @@ Examples:
 """
 
 
-def tune(  # noqa: PLR0913  # one flag each
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP}.")],
+def tune(  # noqa: PLR0913 (one parameter an option)
+    model: Model,
     *,
-    method: Annotated[
-        list[str],
-        typer.Option(
-            metavar="SPEC", show_default=False, help=f"Repeats: one for each stage. {SPEC_HELP}"
-        ),
-    ],
-    length: Annotated[
-        list[str],
-        typer.Option(
-            metavar="N",
-            show_default=False,
-            help="Repeats: one for each stage. In tokens, or in trained lengths: 4096, 4x.",
-        ),
-    ],
-    text: Annotated[
-        list[Path],
-        typer.Option(metavar="FILE", show_default=False, help="Repeats: what is trained on."),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            help="Becomes the checkpoint; DIR/training is the run, which goes on where it stopped.",
-        ),
-    ] = Path("ropewalk-tuned"),
-    heldout: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="Repeats: what is measured on; without it, the last tenth of each text, which is "
-            "not trained on.",
-        ),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            min=1,
-            show_default=False,
-            help="Loading, evaluation and saving included: as many steps as fit.",
-        ),
-    ] = None,
-    steps: Annotated[
-        list[int] | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            show_default=False,
-            help="Repeats: one for each stage; 0 changes the method alone. Without it 100, or what "
-            "the budget leaves room for.",
-        ),
-    ] = None,
-    sampler: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WORD",
-            show_default=False,
-            help="Repeats: one for each stage. Positions: full (default), pose, cream.",
-        ),
-    ] = None,
-    train: Annotated[
-        str,
-        typer.Option(
-            metavar="WORD",
-            help="full, lora, or lora:rank=8,alpha=16,targets=q_proj/v_proj: with lora, norms and "
-            "embeddings are trained in full.",
-        ),
-    ] = "full",
-    batch: Annotated[int, typer.Option(metavar="B", min=1, help="Windows a step.")] = 4,
-    at_once: Annotated[
-        int | None,
-        typer.Option(
-            metavar="B",
-            min=1,
-            show_default=False,
-            help="Of them that go through the model at once; without it all.",
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            metavar="R",
-            show_default=False,
-            help="Peak; without it, by the number of parameters (7.5 M: 1e-3, 7 B: 8e-5).",
-        ),
-    ] = None,
-    measure: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="N",
-            show_default=False,
-            help="Repeats: lengths that are measured; without it the trained length, its "
-            "doublings, and N.",
-        ),
-    ] = None,
-    windows: Annotated[
-        int | None,
-        typer.Option(metavar="W", min=1, show_default=False, help="Measured windows a text (8)."),
-    ] = None,
-    evaluate_every: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            show_default=False,
-            help="Steps between measurements; without it a quarter of a stage; 0 for none.",
-        ),
-    ] = None,
-    save_every: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            show_default=False,
-            help="Steps that a kill may cost; without it a tenth of a stage.",
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WORD",
-            show_default=False,
-            help="Of forward and backward, over float32 weights: float32 or bfloat16; without it "
-            "bfloat16 on a GPU.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
+    method: Methods,
+    length: Lengths,
+    text: Texts,
+    out: Out = Path("ropewalk-tuned"),
+    heldout: Heldout = None,
+    budget: Seconds = None,
+    steps: Steps = None,
+    sampler: Samplers = None,
+    train: Trained = "full",
+    batch: Batch = 4,
+    at_once: AtOnce = None,
+    learning_rate: LearningRate = None,
+    measure: Measured = None,
+    windows: Windows = None,
+    evaluate_every: EvaluateEvery = None,
+    save_every: SaveEvery = None,
+    precision: Precision = None,
+    seed: Seed = 0,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -162,39 +73,36 @@ def tune(  # noqa: PLR0913  # one flag each
     """
     locate(model)  # a mistyped path is answered before the heavy imports
     require_files([*text, *(heldout or [])])
-    words: dict[str, Any] = {
+    words = {
         "steps": steps or (),
         "sampler": sampler or "full",
         "parameters": train,
+        "batch": batch,
+        "at_once": at_once,
+        "learning_rate": learning_rate,
         "lengths": [read_length(each) for each in measure or []],
+        "windows": windows,
+        "evaluate_every": evaluate_every,
+        "save_every": save_every,
+        "precision": precision,
+        "seed": seed,
     }
-    from ropewalk.api.tuning import tune as run
-
-    with bar() as told:
-        document = run(
-            model,
-            method,
-            [read_length(each) for each in length],
-            texts=text,
-            out=out,
-            heldout=heldout or (),
-            budget=budget,
-            device=device,
-            progress=told,
-            batch=batch,
-            at_once=at_once,
-            learning_rate=learning_rate,
-            windows=windows,
-            evaluate_every=evaluate_every,
-            save_every=save_every,
-            precision=precision,
-            seed=seed,
-            **words,
-        )
+    lengths = [read_length(each) for each in length]
+    places = {"texts": text, "heldout": heldout or (), "out": out}
+    document = _tuned(model, method, lengths, budget=budget, device=device, **places, **words)
     if as_json:
         print_json(document)
     else:
         _print(document)
+
+
+def _tuned(
+    model: str, methods: list[str], lengths: list[int | str], **words: Any
+) -> dict[str, Any]:
+    from ropewalk.api.tuning import tune as run
+
+    with bar() as told:
+        return run(model, methods, lengths, progress=told, **words)
 
 
 def _print(document: dict[str, Any]) -> None:

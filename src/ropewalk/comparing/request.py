@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
 from ropewalk.evaluation.bos import check_bos
 from ropewalk.evaluation.request import Request
@@ -74,6 +75,8 @@ class CompareRequest:
         asked = Request(**several, **request)
         asked.check()
         check_bos(bos)
+        if budget is not None and not budget > 0:
+            raise RopewalkError(f"budget {budget:g}: expected seconds above 0")
         return cls(
             place=place,
             tokenizer=tokenizer,
