@@ -21,7 +21,7 @@ from ropewalk.searching.measured.bench import Bench
 from ropewalk.searching.measured.contestants import Contestants
 from ropewalk.searching.measured.effects import Effect, effects
 from ropewalk.searching.measured.result import Told, finished
-from ropewalk.searching.measured.searched import Searched, Texts, searched
+from ropewalk.searching.measured.search import Search, Texts, searched
 from ropewalk.shipping.folder import ship_folder
 from ropewalk.storage.files import write_whole
 from ropewalk.training.tuning.request import TuneRequest
@@ -42,7 +42,7 @@ class Lists:
 
     again: dict[str, Any]
     short: dict[str, Any]
-    long: Searched
+    long: Search
     method: str
 
 

@@ -12,7 +12,7 @@ from ropewalk.evaluation.request import length_in_tokens
 from ropewalk.opening.subjects import search_subject
 from ropewalk.searching.measured.contestants import Contestants
 from ropewalk.searching.measured.result import Told, finished
-from ropewalk.searching.measured.searched import Texts, searched
+from ropewalk.searching.measured.search import Texts, searched
 from ropewalk.searching.request import Request
 
 

@@ -89,10 +89,10 @@ class LatentAttention:
         """
         self._check(q, latent, shared_key)
         passing = torch.einsum("hpc,bnc->bhnp", self.key_up, latent)
-        turning = shared_key[:, None].expand(-1, passing.shape[1], -1, -1)
+        rotating = shared_key[:, None].expand(-1, passing.shape[1], -1, -1)
         return attend(
             q,
-            torch.cat([passing, turning], dim=-1),
+            torch.cat([passing, rotating], dim=-1),
             torch.einsum("hec,bnc->bhne", self.value_up, latent),
             encoding,
             rows=rows,
@@ -112,10 +112,10 @@ class LatentAttention:
         """The same attention on the latent cache, arguments and result as in ``prefill``."""
         self._check(q, latent, shared_key)
         width = self.key_up.shape[1]
-        passing, turning = q[..., :width], q[..., width:]
+        passing, rotating = q[..., :width], q[..., width:]
         absorbed = torch.einsum("bhmp,hpc->bhmc", passing, self.key_up)
         weighted = attend(
-            torch.cat([absorbed, turning], dim=-1),
+            torch.cat([absorbed, rotating], dim=-1),
             torch.cat([latent, shared_key], dim=-1)[:, None],
             latent[:, None],
             encoding,

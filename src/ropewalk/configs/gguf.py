@@ -145,9 +145,13 @@ def _latent(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Latent attention: the rotary part has ``rope.dimension_count`` channels."""
     if not fields.get("attention.kv_lora_rank"):
         return {}
-    turning = required_size(fields, "rope.dimension_count")
+    rotating = required_size(fields, "rope.dimension_count")
     whole = required_size(fields, "attention.key_length_mla", "attention.key_length")
-    return {"qk_rope_head_dim": turning, "qk_nope_head_dim": whole - turning, "rotary_dim": turning}
+    return {
+        "qk_rope_head_dim": rotating,
+        "qk_nope_head_dim": whole - rotating,
+        "rotary_dim": rotating,
+    }
 
 
 def _windows(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -215,10 +215,10 @@ def _share(text: Mapping[str, Any], rope: Mapping[str, Any], head_dim: int) -> f
         return number(value, SHARES[0])
     read = model_type(text) not in families.ROTARY_DIM_UNREAD
     stated = (read and text.get("rotary_dim")) or head_dim
-    turning = integer(stated, "rotary_dim", smallest=1, largest=head_dim)
-    share = turning / head_dim
+    rotating = integer(stated, "rotary_dim", smallest=1, largest=head_dim)
+    share = rotating / head_dim
     # A quotient that was rounded down would lose a channel when it is multiplied back.
-    return share if int(head_dim * share) == turning else math.nextafter(share, 1.0)
+    return share if int(head_dim * share) == rotating else math.nextafter(share, 1.0)
 
 
 def _theta(text: Mapping[str, Any], rope: Mapping[str, Any]) -> float:

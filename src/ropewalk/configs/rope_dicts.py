@@ -79,8 +79,8 @@ class RopeDicts:
         return inner if isinstance(inner, Mapping) else {}
 
     def _main(self) -> str:
-        turning = [name for name, rope in self.by_layer_type.items() if isinstance(rope, Mapping)]
-        return FULL if FULL in turning else turning[0]
+        rotating = [name for name, rope in self.by_layer_type.items() if isinstance(rope, Mapping)]
+        return FULL if FULL in rotating else rotating[0]
 
     def _sliding(self) -> Mapping[str, Any]:
         """Sliding layers of families whose flat rope dict is meant for full attention."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from ropewalk.core.passes import Pass
 
 
-class Forced(NamedTuple):
+class ForcedAnswer(NamedTuple):
     """What a model gives to continuations that it is fed (teacher forcing).
 
     losses       float64 ``[b, t]``: nats of each token, given all before it
@@ -22,7 +22,7 @@ class Forced(NamedTuple):
 class Reader(Protocol):
     """A model that has read prompts ``[b, n]``. Asking changes nothing for the next question."""
 
-    def forced(self, continuations: Tensor) -> Forced:
+    def forced(self, continuations: Tensor) -> ForcedAnswer:
         """Of int64 ``[b, t]`` after the prompts, on the CPU."""
         ...
 

@@ -43,5 +43,5 @@ class Proportional(Frequencies):
 
     def inv_freq(self, context_length: int) -> Tensor:
         theta = self.geometry.inv_freq() / self.factor
-        turning = int(self.partial_rotary_factor * self.geometry.rotary_dim // 2)
-        return torch.cat([theta[:turning], torch.zeros_like(theta[turning:])])
+        rotating = int(self.partial_rotary_factor * self.geometry.rotary_dim // 2)
+        return torch.cat([theta[:rotating], torch.zeros_like(theta[rotating:])])

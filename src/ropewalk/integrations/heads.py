@@ -27,7 +27,7 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backward(Frequencies):
-    """``forward``, turning the other way (NanoChat)."""
+    """``forward``, rotating the other way (NanoChat)."""
 
     forward: Frequencies
 
@@ -58,7 +58,7 @@ class Backward(Frequencies):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeadLayout:
-    """Where the rotary channels of a head start, and what is done to it after turning.
+    """Where the rotary channels of a head start, and what is done to it after rotating.
 
     direction             of the family's own code; its rotary module knows none
     query_norm, key_norm  norms that the family applies after the rotation; None for none. A

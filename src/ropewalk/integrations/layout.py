@@ -170,10 +170,10 @@ def _layer(
 
 
 def _require_room(family: str, name: str, encoding: Encoding, width: int) -> None:
-    turning = 2 * pairs_of(encoding)
-    if turning > width:
+    rotating = 2 * pairs_of(encoding)
+    if rotating > width:
         raise RopewalkError(
-            f"{family}: its config turns {turning} channels, but {name} has heads of {width}"
+            f"{family}: its config turns {rotating} channels, but {name} has heads of {width}"
         )
 
 

@@ -14,7 +14,7 @@ from ropewalk.integrations.cache_names import cache_argument, cache_in
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
 from ropewalk.integrations.placement import input_device
-from ropewalk.integrations.reading import TransformersReader
+from ropewalk.integrations.reader import TransformersReader
 from ropewalk.integrations.slopes import wave_slope
 
 Advance = Callable[[int], None]

@@ -18,7 +18,7 @@ from ropewalk.integrations.own_biases import OwnBiases, own_encoding
 from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.wrappers import measured, unwrapped
-from ropewalk.methods.by_layer import Asked, encoders_of
+from ropewalk.methods.by_layer import LayerMethod, encoders_of
 from ropewalk.methods.extended import extended
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.sidecar import in_force
@@ -55,7 +55,7 @@ class Session:
         wanted = (method, length if method.depends_on_length else None, split)
         if wanted != self._in_force:
             if isinstance(self._extension, Extension):
-                asked = Asked(spec=method, context_length=length, split=split)
+                asked = LayerMethod(spec=method, context_length=length, split=split)
                 encode, _ = encoders_of(self._shape, asked)
                 self._extension.swap(encode, asked.length(self._shape))
             else:
@@ -81,9 +81,9 @@ def extend_with(
     context_length: int | None = None,
     split: Pass | None = None,
 ) -> AnyExtension:
-    """As ``rw.extend``, with what ``Asked`` needs for an omitted or symbolic factor."""
+    """As ``rw.extend``, with what ``LayerMethod`` needs for an omitted or symbolic factor."""
     model = unwrapped(model)
-    asked = Asked(
+    asked = LayerMethod(
         spec=spec, default_factor=default_factor, context_length=context_length, split=split
     )
 

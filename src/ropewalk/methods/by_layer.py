@@ -19,7 +19,7 @@ Native = Callable[[str | None], Encoding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class LayerMethod:
     """A method, and what it needs to become the encoding of a layer.
 
     default_factor, context_length  as in ``Spec.encoding``
@@ -67,14 +67,14 @@ def encoders(
     context_length: int | None = None,
     split: Pass | None = None,
 ) -> tuple[Encode, Native]:
-    """As ``encoders_of``, of what ``Asked`` is made of."""
-    asked = Asked(
+    """As ``encoders_of``, of what ``LayerMethod`` is made of."""
+    method = LayerMethod(
         spec=spec, default_factor=default_factor, context_length=context_length, split=split
     )
-    return encoders_of(shape, asked)
+    return encoders_of(shape, method)
 
 
-def encoders_of(shape: ModelShape, asked: Asked) -> tuple[Encode, Native]:
+def encoders_of(shape: ModelShape, method: LayerMethod) -> tuple[Encode, Native]:
     """The encodings of a method and of the model itself, by layer type.
 
     Raises RopewalkError for a model whose config has no rotary encoding.
@@ -86,7 +86,7 @@ def encoders_of(shape: ModelShape, asked: Asked) -> tuple[Encode, Native]:
 
     def encode(layer_type: str | None) -> Encoding | None:
         own = native(layer_type)
-        return None if asked.leaves(own) else _untrained(asked.over(own), asked.spec)
+        return None if method.leaves(own) else _untrained(method.over(own), method.spec)
 
     return encode, native
 

@@ -1,1 +1,1 @@
-"""What is done to a logit besides turning query and key: one idea a file."""
+"""What is done to a logit besides rotating query and key: one idea a file."""

@@ -44,7 +44,7 @@ DEFAULT_SPECS = (
 """The native encoding, all that need no more than a factor, and two that depend on the path."""
 
 
-class Installed(Protocol):
+class InForce(Protocol):
     """An encoding that is in force."""
 
     @property
@@ -70,7 +70,7 @@ class Methods(Protocol):
         """For the length of a block the model is in eval mode; afterwards it is what it was."""
         ...
 
-    def native(self) -> AbstractContextManager[Installed]:
+    def native(self) -> AbstractContextManager[InForce]:
         """Its own encoding in force; RopewalkError for a family that cannot be extended."""
         ...
 
@@ -78,7 +78,7 @@ class Methods(Protocol):
         """RopewalkError for a spec with which there is no encoding."""
         ...
 
-    def applied(self, spec: Spec, **given: Any) -> AbstractContextManager[Installed]:
+    def applied(self, spec: Spec, **given: Any) -> AbstractContextManager[InForce]:
         """A method in force.
 
         given  ``default_factor`` and ``context_length``, as ``Spec.encoding`` takes them
@@ -135,7 +135,7 @@ class Subject:
             return run.of_stock(yardstick)
 
     def _verification(
-        self, native: Installed | None, listener: Listener, store: Store | None = None
+        self, native: InForce | None, listener: Listener, store: Store | None = None
     ) -> Verification:
         """native  the model's own encoding; None for a family that is refused"""
         both_ways = native is not None and native.both_ways

@@ -11,7 +11,7 @@ from ropewalk.evaluation.tasks.retrieval import Retrieval
 from ropewalk.evaluation.tasks.table import Materials, generator
 from ropewalk.evaluation.tasks.tokens import Tokens
 from ropewalk.integrations.loading import load_model
-from ropewalk.integrations.reading import TransformersReader
+from ropewalk.integrations.reader import TransformersReader
 from ropewalk.integrations.scoring import TransformersScorer
 
 TRIALS = 20

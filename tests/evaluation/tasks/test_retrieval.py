@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evaluation.tasks.tokenizers_made import BOOK, demo
-from ropewalk.core.answering import Forced
+from ropewalk.core.answering import ForcedAnswer
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass
 from ropewalk.evaluation.bootstrap import paired_difference
@@ -61,7 +61,7 @@ class _Said:
                 for said, row in zip(self.said, continuations.tolist(), strict=True)
             ]
         )
-        return Forced(torch.where(same, 0.1, 5.0).double(), same)
+        return ForcedAnswer(torch.where(same, 0.1, 5.0).double(), same)
 
     def greedy(self, count, stops):
         return torch.tensor([[*said, *[0] * count][:count] for said in self.said])

@@ -114,7 +114,7 @@ class File:
         return integer(width, "attention.key_length", smallest=1, largest=LARGEST_HEAD_DIM)
 
     @property
-    def turning(self) -> int:
+    def rotating(self) -> int:
         """n_rot; EngineRaises where the loader wants the whole head."""
         stated = self.header.fields.get("rope.dimension_count")
         if stated is None:
@@ -128,7 +128,7 @@ class File:
         """Of the channels that turn."""
         base = self.number("rope.freq_base")
         return RopeGeometry(
-            head_dim=self.turning,
+            head_dim=self.rotating,
             rope_theta=_DEFAULT_BASE if base is None else base,
             trained_length=self.original,
             pairing=self.pairing,
@@ -155,9 +155,9 @@ class File:
                 f"({self.architecture} loads no {next(iter(found))})"
             )
         chosen = freqs or lists.get("long" if context > self.original else "short")
-        if chosen is not None and len(chosen) != self.turning // 2:
+        if chosen is not None and len(chosen) != self.rotating // 2:
             raise EngineRaises(
-                f"runtime_error: rope factors have wrong shape; expected {self.turning // 2}, "
+                f"runtime_error: rope factors have wrong shape; expected {self.rotating // 2}, "
                 f"got {len(chosen)}"
             )
         return chosen

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ropewalk.reporting.table import perplexity_text
 
 
-class Measured(Protocol):
+class CellFigures(Protocol):
     """A cell's loss in nats and its interval."""
 
     @property
@@ -21,7 +21,7 @@ def ppl(nats: float) -> str:
     return "inf" if nats > 700 else perplexity_text(math.exp(nats))
 
 
-def ppl_interval(cell: Measured) -> str:
+def ppl_interval(cell: CellFigures) -> str:
     """``90.69 [84.1, 97.2]``, or the perplexity alone."""
     if cell.nll is None:
         return "-"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ropewalk.reporting.searches import write_search
 from ropewalk.searching.budget import Budget
-from ropewalk.searching.measured.searched import Searched
+from ropewalk.searching.measured.search import Search
 from ropewalk.searching.outcome import Outcome
 from ropewalk.searching.trials import Trials
 from ropewalk.storage.files import write_whole
@@ -17,7 +17,7 @@ Told = Callable[[str, float], None]
 """Told what is going on, and the share of the whole that is done."""
 
 
-def finished(one: Searched, seconds: float | None, begun: float, progress: Told) -> dict[str, Any]:
+def finished(one: Search, seconds: float | None, begun: float, progress: Told) -> dict[str, Any]:
     """Run a search to its end and write what it gave."""
     meter = one.bench.meter
     budget = Budget(seconds=seconds, begun=begun, unit_seconds=meter.unit_seconds)
@@ -34,7 +34,7 @@ def finished(one: Searched, seconds: float | None, begun: float, progress: Told)
     return document
 
 
-def _document(one: Searched, outcome: Outcome, begun: float) -> dict[str, Any]:
+def _document(one: Search, outcome: Outcome, begun: float) -> dict[str, Any]:
     bench, folder, winner = one.bench, one.folder.path, outcome.winner.candidate
     magnitude = winner.magnitude if bench.pinned is None else bench.pinned
     stretched = max(1.0, bench.length / bench.setting.trained_length)

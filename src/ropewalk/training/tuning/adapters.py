@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Trained(ABC):
+class Trainable(ABC):
     """Which parameters are trained. A final subclass is a frozen dataclass."""
 
     @abstractmethod
@@ -33,7 +33,7 @@ class Trained(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Everything(Trained):
+class Everything(Trainable):
     """Every parameter."""
 
     def check(self, model: "PreTrainedModel") -> None:
@@ -46,7 +46,7 @@ class Everything(Trained):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LowRank(Trained):
+class LowRank(Trainable):
     """W + (alpha / rank) B A for each target W, and norms and embeddings in full.
 
     targets  names of linear layers; empty for all but the output layer

@@ -10,7 +10,7 @@ import torch
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.spec import Spec, parse_spec
-from ropewalk.training.tuning.adapters import Everything, LowRank, Trained
+from ropewalk.training.tuning.adapters import Everything, LowRank, Trainable
 from ropewalk.training.tuning.positions import CREAM, FullLength, PoSE, PositionSampler
 from ropewalk.training.tuning.schedule import Schedule
 
@@ -21,7 +21,7 @@ _SAMPLERS: Mapping[str, Callable[..., PositionSampler]] = {
     PoSE.name: PoSE,
     CREAM.name: CREAM,
 }
-_TRAINED: Mapping[str, Callable[..., Trained]] = {"full": Everything, "lora": LowRank}
+_TRAINED: Mapping[str, Callable[..., Trainable]] = {"full": Everything, "lora": LowRank}
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _KEYS: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
     "cream": {"sigma": float},
@@ -151,7 +151,7 @@ def read_sampler(text: str) -> PositionSampler:
     return _made(text, "sampler", _SAMPLERS)
 
 
-def read_trained(text: str) -> Trained:
+def read_trained(text: str) -> Trainable:
     """``full``, ``lora`` or ``lora:rank=8,...``; RopewalkError for anything else."""
     return _made(text, "--train", _TRAINED)
 

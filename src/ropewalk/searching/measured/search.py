@@ -41,7 +41,7 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
+class Search:
     """Everything that a search needs but its budget.
 
     texts, heldout  stretches of N tokens of each text
@@ -163,7 +163,7 @@ def searched(
     executor: Executor | None = None,
     batch: int = 1,
     pinned: float | None = None,
-) -> Searched:
+) -> Search:
     """A search, its folder claimed; ``pinned`` as in ``Bench``.
 
     Raises RopewalkError for bad input.
@@ -198,7 +198,7 @@ def searched(
         keys = _keys([*pieces, *tested], subject.model, setting)
         pieces = [_with(each, keys) for each in pieces]
         tested = [_with(each, keys) for each in tested]
-    return Searched(
+    return Search(
         bench=Bench(
             setting=setting,
             source=subject.source,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ropewalk.core.answering import Forced
+from ropewalk.core.answering import ForcedAnswer
 from ropewalk.core.passes import Pass
 from ropewalk.integrations.cache_names import cache_argument, cache_in
 from ropewalk.integrations.modes import evaluating
@@ -34,7 +34,7 @@ class TransformersReader:
         self._last = states[:, -1:]
 
     @torch.no_grad()
-    def forced(self, continuations: Tensor) -> Forced:
+    def forced(self, continuations: Tensor) -> ForcedAnswer:
         """As ``Reader.forced``."""
         targets = continuations.to(self._device)
         with evaluating(self._model):
@@ -44,7 +44,7 @@ class TransformersReader:
                 states = torch.cat([states, more], dim=1)
             logits = self._logits(states)
         losses = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        return Forced(losses.double().cpu(), (logits.argmax(-1) == targets).cpu())
+        return ForcedAnswer(losses.double().cpu(), (logits.argmax(-1) == targets).cpu())
 
     @torch.no_grad()
     def greedy(self, count: int, stops: Collection[int]) -> Tensor:
