@@ -9,8 +9,12 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_book
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.request import length_in_tokens
+from ropewalk.evaluation.stretches import require_room, stretches
+from ropewalk.searching.budget import SIZES
 from ropewalk.searching.measured.contestants import Subject
 from ropewalk.searching.request import Request
+from ropewalk.training.tuning.positions import FullLength, Lengths
+from ropewalk.training.tuning.windows import require_window
 
 STRETCH = 8
 """Of a second search, without training: the longest that LongRoPE found to hold."""
@@ -62,6 +66,8 @@ class Course:
 
         Raises RopewalkError for what some stage could not do.
         """
+        if budget is not None and not budget > 0:
+            raise RopewalkError(f"budget {budget:g}: expected seconds above 0")
         tokens, tuned = _lengths(base.geometry.trained_length, length, tune_length)
         kept = [Path(text) for text in heldout] or [demo_book()]
         files = [Path(text) for text in texts]
@@ -72,8 +78,7 @@ class Course:
             )
         if out.exists() and not out.is_dir():
             raise RopewalkError(f"{out} is a file: expected a folder; give another --out")
-        for file in files:  # before hours of searching
-            Document.read(file, base.tokenizer)
+        _require_texts(base, asked, tokens, tuned, files, kept)  # before hours of searching
         return cls(
             source=source,
             base=base,
@@ -114,3 +119,19 @@ def _lengths(trained: int, length: int | str, tune_length: int | str | None) -> 
             "this order; give another --tune-length"
         )
     return tokens, tuned
+
+
+def _require_texts(
+    base: Subject,
+    asked: Request,
+    length: int,
+    tuned: int,
+    texts: Sequence[Path],
+    heldout: Sequence[Path],
+) -> None:
+    """Raise RopewalkError for texts that are too short for a later stage."""
+    train = [Document.read(file, base.tokenizer) for file in texts]
+    lengths = Lengths(trained=base.geometry.trained_length, target=tuned)
+    require_window(train, FullLength(), lengths, ", or a shorter --tune-length")
+    kept = [Document.read(file, base.tokenizer) for file in heldout]
+    require_room([stretches(each, length) for each in kept], sum(asked.documents or SIZES[-1]))

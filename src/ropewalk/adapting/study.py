@@ -24,6 +24,7 @@ from ropewalk.methods.spec import NATIVE
 from ropewalk.methods.unscaled import none
 from ropewalk.training.tuning.positions import Lengths
 from ropewalk.training.tuning.request import Stage, TuneRequest, read_trained
+from ropewalk.training.tuning.windows import require_window
 
 PLAIN = "none"
 
@@ -67,6 +68,9 @@ class Study:
         request.schedule(1, loaded.model.num_parameters())
         length = stages[-1].length
         train, measured = _texts(loaded, texts, heldout, length)
+        for stage in stages:
+            if stage.steps != 0:
+                require_window(train, stage.sampler, Lengths(trained=trained, target=stage.length))
         return cls(
             loaded=loaded,
             shape=shape,

@@ -7,6 +7,8 @@ from typing import Any
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import LLAMA_CPP
 from ropewalk.engines.export.document import export_model
+from ropewalk.engines.export.flags_over_file import export_over_file
+from ropewalk.integrations.loading import gguf_header
 from ropewalk.integrations.sources import fetch
 from ropewalk.opening.shapes import Config, shape_of, tokens_of
 from ropewalk.shipping.folder import ship_folder
@@ -39,7 +41,10 @@ def export(
     """
     tokens = tokens_of(length, config)
     if out is None:
-        return export_model(shape_of(config), spec, engine, length=tokens)
+        header = gguf_header(config) if isinstance(config, str | Path) else None
+        if header is None:
+            return export_model(shape_of(config), spec, engine, length=tokens)
+        return export_over_file(header, shape_of(config), spec, engine, length=tokens)
     if not isinstance(config, str | Path):
         raise RopewalkError(
             "out with a parsed config: expected a model with weights; give its path"

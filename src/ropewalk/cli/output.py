@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ropewalk.cli.fitting import fit
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -27,10 +29,13 @@ def remark(text: str) -> None:
 def print_rich(content: "RenderableType") -> None:
     """A rich table or text on standard output; wide where no terminal sets the width."""
     from rich.console import Console
+    from rich.table import Table
 
     console = Console(highlight=False, markup=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_COLUMNS
+    if isinstance(content, Table):
+        fit(content, console)
     console.print(content)
 
 

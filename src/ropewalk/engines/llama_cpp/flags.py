@@ -37,7 +37,8 @@ DEFAULT_BETAS = (32.0, 1.0)
 _TYPES: Mapping[str, str] = MappingProxyType(
     {"none": "default", "linear": "linear", "yarn": "yarn"}
 )
-_SCALING_FLAGS = ("--rope-scaling", "--rope-scale", "--rope-freq-base")
+SCALING_FLAGS = ("--rope-scaling", "--rope-scale", "--rope-freq-base")
+"""Flags that change frequencies; tensors of divisors stay, and they stack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswe
     Raises RopewalkError for flags that stack with baked divisors, or with values that are no
     numbers.
     """
-    if is_baked(reading) and any(flag in flags for flag in _SCALING_FLAGS):
+    if is_baked(reading) and any(flag in flags for flag in SCALING_FLAGS):
         raise RopewalkError(
             f"rope_type={reading.section.rope_type}: conversion bakes it into the file, and flags "
             "stack with it; nearest: convert again from a config.json with the wanted rope dict"

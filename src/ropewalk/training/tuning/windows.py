@@ -3,7 +3,7 @@
 Nothing about the data has to be saved for a run to go on where it stopped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +40,7 @@ class TextWindows:
 
     def __post_init__(self) -> None:
         self.sampler.check(self.lengths)
-        longest, tokens = max(map(len, self.documents), default=0), self.tokens
-        if longest < tokens:
-            raise RopewalkError(
-                f"the longest text to train on has {longest} tokens: expected at least {tokens}, a "
-                f"window of the sampler {self.sampler.name}; give longer texts"
-                + (", or train with --sampler pose" if tokens > self.lengths.trained else "")
-            )
+        require_window(self.documents, self.sampler, self.lengths)
 
     @property
     def tokens(self) -> int:
@@ -110,3 +104,19 @@ class TextWindows:
         if isinstance(self.sampler, FullLength):
             return stacked
         return {**stacked, "attention_mask": torch.ones_like(stacked["input_ids"])}
+
+
+def require_window(
+    documents: Sequence[Sized], sampler: PositionSampler, lengths: Lengths, remedy: str = ""
+) -> None:
+    """Raise RopewalkError where no document, by its tokens, is as long as a window.
+
+    remedy  beside longer texts, in words; by default another sampler where one takes less
+    """
+    longest, tokens = max(map(len, documents), default=0), sampler.tokens(lengths)
+    other = ", or train with --sampler pose" if tokens > lengths.trained else ""
+    if longest < tokens:
+        raise RopewalkError(
+            f"the longest text to train on has {longest} tokens: expected at least {tokens}, a "
+            f"window of the sampler {sampler.name}; give longer texts{remedy or other}"
+        )
