@@ -1,8 +1,7 @@
-"""Attention is the one equation, in fused pieces and in blocks; and the oracle is it too."""
+"""Attention against the oracle."""
 
-import cmath
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 from unittest.mock import patch
 
@@ -10,184 +9,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_encodings import DIM, ENCODINGS, GEOMETRY, L0, ReRoPE, dynamic, method
 from torch.testing import assert_close
 
-import ropewalk as rw
-from attention_inputs import Growing, PaddedSliding, Slopes, qkv
-from mutants import Windows
-from representative import PARAMETERS
+from attention_inputs import PaddedSliding, qkv
 from ropewalk.attention import plain, tiled
 from ropewalk.attention.call import Call
 from ropewalk.attention.reference import attend_reference
 from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.softmax import Softmax
 from ropewalk.attention.tiled import attend, attend_in
-from ropewalk.core.encoding import Encoding
-from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Side
-from ropewalk.core.geometry import RopeGeometry
-from ropewalk.core.lengths import AtBirth, Fixed, PerQuery, WholeSequence
-from ropewalk.core.regions import Identity, PositionMap, Region
+from ropewalk.core.lengths import AtBirth
 from ropewalk.core.rows import CausalRows
-from ropewalk.methods.build import encoding
-from ropewalk.scores.alibi import ALiBi
 
-L0, DIM = 6, 8
-GEOMETRY = RopeGeometry(head_dim=DIM, rope_theta=50.0, trained_length=L0)
 SAME = {"rtol": 0, "atol": 1e-10}
-POLICIES = (
-    PerQuery(trained_length=L0, step=1),
-    PerQuery(trained_length=L0, step=3),
-    Fixed(length=2 * L0),
-    WholeSequence(trained_length=L0),
-    AtBirth(trained_length=L0),
-)
-
-
-@dataclass(frozen=True)
-class Clipped(Region):
-    """Pairs from distance ``window`` on, all shown the distance ``window``."""
-
-    window: int
-
-    def query_positions(self, rows):
-        return torch.full_like(rows, self.window, dtype=torch.float64)
-
-    def key_positions(self, keys):
-        return torch.zeros_like(keys, dtype=torch.float64)
-
-    def key_bounds(self, rows):
-        return torch.zeros_like(rows), rows - self.window + 1
-
-
-@dataclass(frozen=True)
-class ReRoPE(PositionMap):
-    """Distances min(m - n, window)."""
-
-    window: int
-
-    @property
-    def regions(self):
-        near = Windows(near_end=self.window, far_start=self.window).regions[0]
-        return (near, Clipped(self.window))
-
-
-def method(name, geometry=GEOMETRY):
-    """The representative of a method, its lists cut to the geometry's pairs."""
-    pairs = geometry.rotary_dim // 2
-    parameters = {
-        key: value[:pairs] if isinstance(value, list) else value
-        for key, value in PARAMETERS[name].items()
-    }
-    return encoding(name, geometry, **parameters)
-
-
-def dynamic(policy=POLICIES[0], geometry=GEOMETRY, **changes):
-    return replace(method("dynamic_ntk", geometry), length_policy=policy, **changes)
-
-
-# The oracle against the equation, spelled out with complex numbers.
-
-
-def by_hand(q, k, v, *, inv_freq, distance, factor=1.0, tau=lambda m: 1.0, bias=None):
-    """One sequence, all rotary, half pairing; ``inv_freq(m)``: of row m and all its keys."""
-    heads, queries, width = q.shape
-    keys, group = k.shape[1], heads // k.shape[0]
-    out = torch.zeros(heads, queries, v.shape[-1], dtype=torch.float64)
-    for h in range(heads):
-        for row in range(queries):
-            m = keys - queries + row
-            scores = []
-            for n in range(m + 1):
-                total = 0.0
-                for i, theta in enumerate(inv_freq(m)):
-                    one = complex(q[h, row, i], q[h, row, i + width // 2])
-                    other = complex(k[h // group, n, i], k[h // group, n, i + width // 2])
-                    turned = one * other.conjugate() * cmath.exp(1j * distance(m, n) * theta)
-                    total += turned.real
-                score = tau(m) * total * factor**2 / math.sqrt(width)
-                scores.append(score + (bias(h, m, n) if bias else 0.0))
-            largest = max(scores)
-            weights = [math.exp(score - largest) for score in scores]
-            for n, weight in enumerate(weights):
-                out[h, row] += weight / sum(weights) * v[h // group, n]
-    return out
-
-
-def plain_theta(base=GEOMETRY.rope_theta):
-    return [base ** (-2 * i / DIM) for i in range(DIM // 2)]
-
-
-def true_distance(m, n):
-    return m - n
-
-
-def clipped_distance(m, n):
-    return min(m - n, 4)
-
-
-def grown_theta(m):
-    """Dynamic NTK with alpha 2 at length m + 1."""
-    length = max(m + 1, L0)
-    return plain_theta(GEOMETRY.rope_theta * (2 * length / L0 - 1) ** (DIM / (DIM - 2)))
-
-
-def test_the_oracle_is_the_equation_for_rope():
-    q, k, v = qkv()
-    expected = by_hand(q[1], k[1], v[1], inv_freq=lambda m: plain_theta(), distance=true_distance)
-    assert_close(attend_reference(q, k, v, method("none"))[1], expected, **SAME)
-
-
-def test_the_oracle_is_the_equation_for_an_attention_factor():
-    q, k, v = qkv()
-    built = method("yarn")
-    theta = built.frequencies.inv_freq(L0).tolist()
-    factor = 0.1 * math.log(4) + 1
-    expected = by_hand(
-        q[0], k[0], v[0], inv_freq=lambda m: theta, distance=true_distance, factor=factor
-    )
-    assert_close(attend_reference(q, k, v, built)[0], expected, **SAME)
-
-
-def test_the_oracle_is_the_equation_for_rows_with_lengths_of_their_own():
-    q, k, v = qkv()
-    expected = by_hand(q[0], k[0], v[0], inv_freq=grown_theta, distance=true_distance)
-    assert_close(attend_reference(q, k, v, dynamic())[0], expected, **SAME)
-
-
-def test_the_oracle_is_the_equation_for_two_regions_scales_and_biases():
-    q, k, v = qkv()
-    built = dynamic(position_map=ReRoPE(4), score_mods=(Growing(), Slopes()))
-    expected = by_hand(
-        q[0], k[0], v[0], inv_freq=grown_theta, distance=clipped_distance,
-        tau=lambda m: 1 + math.log(1 + m), bias=lambda h, m, n: 0.5 ** (h + 1) * (n - m),
-    )  # fmt: skip
-    assert_close(attend_reference(q, k, v, built)[0], expected, **SAME)
-
-
-def test_the_oracle_turns_keys_with_the_length_of_their_birth():
-    """One query over three keys; key n was written at length 7 + n, the query sees its own."""
-    q, k, v = qkv(1, 1, 1, 1, 3)
-    rows = CausalRows(torch.tensor([[9]]), torch.tensor([[7, 8, 9]]))
-    born = torch.tensor([[8, 9, 10]])
-    own, scores = grown_theta(9), []
-    for n, position in enumerate((7, 8, 9)):
-        written = grown_theta(position)
-        total = 0.0
-        for i in range(DIM // 2):
-            one = complex(q[0, 0, 0, i], q[0, 0, 0, i + DIM // 2])
-            other = complex(k[0, 0, n, i], k[0, 0, n, i + DIM // 2])
-            phase = 9 * own[i] - position * written[i]
-            total += (one * other.conjugate() * cmath.exp(1j * phase)).real
-        scores.append(total / math.sqrt(DIM))
-    expected = torch.tensor([scores], dtype=torch.float64).softmax(-1) @ v[0, 0]
-    actual = attend_reference(
-        q, k, v, dynamic(AtBirth(trained_length=L0)), rows=rows, key_lengths=born
-    )
-    assert_close(actual[0, 0], expected, **SAME)
-
-
-# Both ways of attention against the oracle.
 
 
 def in_pieces(*call, **own):
@@ -202,29 +38,6 @@ def in_blocks(q, *call, **own):
 
 
 both_ways = pytest.mark.parametrize("way", [in_pieces, in_blocks])
-
-
-def needs_no_training(name):
-    """Nor values as wide as keys: what does is in test_trained.py."""
-    return not (method(name).trained or method(name).values_encoded)
-
-
-ENCODINGS = {
-    **{name: method(name) for name in PARAMETERS if needs_no_training(name)},
-    **{f"dynamic_ntk {number}": dynamic(policy) for number, policy in enumerate(POLICIES)},
-    "longrope whole": replace(method("longrope"), length_policy=WholeSequence(trained_length=L0)),
-    "dynamic_yarn at birth": replace(
-        method("dynamic_yarn"), length_policy=AtBirth(trained_length=L0)
-    ),
-    "bias": replace(method("yarn"), score_mods=(Slopes(),)),
-    "bias and tau": dynamic(score_mods=(Growing(), Slopes(), Slopes())),
-    "bias at birth": dynamic(AtBirth(trained_length=L0), score_mods=(Growing(), Slopes())),
-    "windows": replace(method("none"), position_map=Windows(near_end=4, far_start=4)),
-    "rerope": replace(method("yarn"), position_map=ReRoPE(4)),
-    "dynamic rerope": dynamic(position_map=ReRoPE(4)),
-    "rerope whole": dynamic(WholeSequence(trained_length=L0), position_map=ReRoPE(3)),
-    "rerope, bias": dynamic(position_map=ReRoPE(4), score_mods=(Growing(), Slopes())),
-}
 
 
 @st.composite
@@ -409,122 +222,3 @@ def test_keys_of_earlier_calls_keep_their_length():
         start = stop
     in_one_call = attend(q, k, v, built)
     assert (torch.cat(outputs, dim=2) - in_one_call).abs().max() > 1e-3
-
-
-# What belongs to the architecture.
-
-
-@pytest.mark.parametrize("policy", ["per_query", "at_birth", "whole_sequence"])
-@pytest.mark.parametrize("softcap", [None, 1.5])
-@pytest.mark.parametrize("sinks", [None, torch.tensor([-1.0, 0.0, 2.0, 0.5])])
-def test_softcap_and_sinks_equal_the_oracle(policy, softcap, sinks):
-    built = rw.encoding("dynamic_ntk", GEOMETRY, policy=policy)
-    q, k, v = qkv(queries=13)
-    actual = attend(q, k, v, built, softcap=softcap, sinks=sinks)
-    oracle = attend_reference(q, k, v, built, softcap=softcap, sinks=sinks)
-    assert_close(actual, oracle, **SAME)
-    if softcap or sinks is not None:
-        assert (actual - attend(q, k, v, built)).abs().max() > 1e-3
-
-
-def test_softcap_and_sink_by_hand():
-    """Two keys, one head, no rotation to speak of: everything written out."""
-    built = rw.encoding("none", GEOMETRY)
-    q = torch.zeros(1, 1, 1, DIM, dtype=torch.float64)
-    q[..., 0] = 2.0
-    k = torch.zeros(1, 1, 1, DIM, dtype=torch.float64)
-    k[..., 0] = 3.0
-    v = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    score = 1.5 * math.tanh(6 * DIM**-0.5 / 1.5)
-    expected = math.exp(score) / (math.exp(score) + math.exp(0.25))
-    actual = attend(q, k, v, built, softcap=1.5, sinks=torch.tensor([0.25]))
-    assert actual.item() == pytest.approx(expected, rel=1e-12)
-
-
-# Precision.
-
-
-@pytest.mark.parametrize("name", ENCODINGS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_low_precision_stays_near_the_oracle(name, dtype):
-    """Against the oracle on the same rounded inputs.
-
-    Rounding turned q and k, and tau * q, moves a logit by at most 3 roundings of
-    sigma * tau * factor^2 * |q| |k|, and a bias by one of its own; weights move by that
-    relative to themselves, twice (numerator and denominator); weights and output round once.
-    """
-    q, k, v = qkv(dtype=dtype)
-    built = ENCODINGS[name]
-    actual = attend(q, k, v, built)
-    assert actual.dtype == dtype
-    norms = q.double().norm(dim=-1).max() * k.double().norm(dim=-1).max() * DIM**-0.5
-    tau = built.query_scale(torch.arange(13)).max()
-    waves = built.frequencies
-    factor = 1.0 if waves is None else max(waves.attention_factor(n) for n in range(L0, 14))
-    bias = 13.0 * sum(isinstance(mod, Slopes | ALiBi) for mod in built.score_mods)
-    logits = 3 * norms * tau * factor**2 + bias
-    rounding = torch.finfo(dtype).eps / 2
-    allowed = (2 * logits + 2) * rounding * v.double().abs().max()
-    error = (actual.double() - attend_reference(q, k, v, built)).abs().max()
-    assert error <= allowed
-
-
-@pytest.mark.parametrize("name", ["yarn", "dynamic_ntk", "rerope, bias"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_rows_of_padding_are_finite_and_send_no_gradient_back(name, dtype):
-    q, k, v = (x.requires_grad_() for x in qkv(queries=13, dtype=dtype))
-    rows = PaddedSliding.of([0, 5], 13, 13, window=100)
-    out = attend(q, k, v, ENCODINGS[name], rows=rows)
-    assert out.isfinite().all()
-    (out[0].sum() + out[1, :, 5:].sum()).backward()
-    assert all(x.grad.isfinite().all() for x in (q, k, v))
-    assert not k.grad[1, :, :5].any()
-    assert not v.grad[1, :, :5].any()
-
-
-@pytest.mark.parametrize("name", ["yarn", "dynamic_ntk 4", "dynamic_ntk", "rerope, bias"])
-def test_gradients_are_those_of_the_oracle(name):
-    grads = []
-    for function in (attend, attend_reference):
-        inputs = [x.requires_grad_() for x in qkv()]
-        function(*inputs, ENCODINGS[name]).square().sum().backward()
-        grads.append([x.grad for x in inputs])
-    for ours, theirs in zip(*grads, strict=True):
-        assert_close(ours, theirs, **SAME)
-
-
-# Bad input.
-
-
-@pytest.mark.parametrize(
-    ("q", "k", "v"),
-    [
-        ((4, 9, 8), (2, 4, 9, 8), (2, 4, 9, 8)),
-        ((2, 4, 9, 8), (2, 2, 9, 6), (2, 2, 9, 6)),
-        ((2, 4, 9, 8), (2, 3, 9, 8), (2, 3, 9, 8)),
-        ((2, 4, 9, 8), (1, 2, 9, 8), (1, 2, 9, 8)),
-        ((2, 4, 9, 8), (2, 2, 9, 8), (2, 2, 8, 8)),
-        ((2, 4, 9, 8), (2, 2, 9, 8), (2, 4, 9, 8)),
-        ((2, 4, 10, 8), (2, 2, 9, 8), (2, 2, 9, 8)),
-    ],
-)
-@pytest.mark.parametrize("function", [attend, attend_reference])
-def test_shapes_that_do_not_fit_are_refused(function, q, k, v):
-    with pytest.raises(RopewalkError, match="expected"):
-        function(torch.zeros(q), torch.zeros(k), torch.zeros(v), method("none"))
-
-
-def test_a_head_smaller_than_its_pairs_is_refused():
-    q, k, v = qkv(width=6)
-    with pytest.raises(RopewalkError, match="head_dim"):
-        attend(q, k, v, method("none"))
-
-
-def test_the_identity_map_is_the_default():
-    built = Encoding(
-        geometry=GEOMETRY,
-        frequencies=method("none").frequencies,
-        length_policy=Fixed(length=L0),
-    )
-    assert built.position_map == Identity()
-    assert built == method("none")

@@ -1,4 +1,4 @@
-"""Published averaging rules against their scripts, read literally, on a model of numbers."""
+"""Rules of published scripts, against the scripts as they run."""
 
 import math
 from dataclasses import replace
@@ -7,13 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rules_by_hand import BOS, document
 
-from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass
-from ropewalk.evaluation.averages import OfPerplexities, OverTokens, OverUnits
-from ropewalk.evaluation.bootstrap import figure, interval, paired_difference
 from ropewalk.evaluation.cells import Failure, Series
-from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.measure import measure
 from ropewalk.evaluation.protocols.chunkllama import ChunkLlamaRule
 from ropewalk.evaluation.protocols.first_tokens import NormXURule, YarnTruncatedRule
@@ -23,10 +20,7 @@ from ropewalk.evaluation.protocols.rerope import ReRoPERule
 from ropewalk.evaluation.protocols.strided import LongRoPERule, PoSERule, YarnRule
 from ropewalk.evaluation.runs import NoStore, RunFolder
 from ropewalk.evaluation.setting import Setting
-from ropewalk.evaluation.units import Metric, Ratio, Unit
 from ropewalk.methods.spec import parse_spec
-
-BOS = 49
 
 
 def losses_of(ids: list[int]) -> list[float]:
@@ -55,13 +49,6 @@ class Numbers:
     def token_losses(self, ids, first, split):
         rows = [losses_of(row)[first:] for row in torch.atleast_2d(ids).tolist()]
         return torch.tensor(rows, dtype=torch.float64).view(*ids.shape[:-1], -1)
-
-
-def document(tokens: int, opening=(BOS,)) -> Document:
-    ids = torch.randint(0, 48, (tokens,), generator=torch.Generator().manual_seed(tokens))
-    return Document(
-        name=f"{tokens} tokens", ids=ids, byte_lengths=torch.ones_like(ids), opening=opening
-    )
 
 
 def setting(protocol, documents) -> Setting:
@@ -93,9 +80,6 @@ def measured(protocol, documents, length=8, batch=1):
 def mean(values) -> float:
     values = list(values)
     return sum(values) / len(values)
-
-
-# The scripts, as they run.
 
 
 def normxu(texts, length, bos):
@@ -169,7 +153,11 @@ def token_by_token(texts, length, bos):
 
 
 SIZES = st.lists(st.integers(2, 60), min_size=1, max_size=4)
+
+
 LENGTHS = st.integers(2, 40)
+
+
 OPENINGS = st.sampled_from([(), (BOS,)])
 
 
@@ -279,51 +267,3 @@ def test_a_stored_cell_keeps_the_average_of_its_rule(tmp_path):
     )
     assert first[0].record() == again[0].record()
     assert first[0].record()["nll"] != measured(YarnTruncatedRule(), documents).record()["nll"]
-
-
-# Averages and their intervals.
-
-
-def units(nlls, tokens):
-    return [
-        Unit(document=i, window=0, values={"loss": Ratio(n, t)})
-        for i, (n, t) in enumerate(zip(nlls, tokens, strict=True))
-    ]
-
-
-def mean_nll(units, average):
-    return figure(units, Metric(name="loss", average=average))
-
-
-def test_each_average_on_two_documents_of_unequal_size():
-    two = units([10.0, 90.0], [10, 30])
-    assert mean_nll(two, OverTokens()) == 2.5
-    assert mean_nll(two, OverUnits()) == 2.0
-    assert mean_nll(two, OfPerplexities()) == pytest.approx(
-        math.log((math.exp(1) + math.exp(3)) / 2)
-    )
-
-
-def test_a_document_that_went_wrong_does_not_overflow():
-    assert mean_nll(units([1e6, 1.0], [10, 10]), OfPerplexities()) == pytest.approx(
-        700 - math.log(2)
-    )
-
-
-@pytest.mark.parametrize("average", [OverUnits(), OfPerplexities()])
-def test_intervals_and_differences_follow_the_average(average):
-    """Three documents: the ends of the interval are the figures of single documents."""
-    three = units([10.0, 66.0, 20.0], [10, 30, 10])
-    metric = Metric(name="loss", average=average)
-    found = interval(three, metric)
-    assert (found.low, found.high) == pytest.approx((1.0, 2.2))
-    shifted = units([n - 0.25 * t for n, t in ((10, 10), (66, 30), (20, 10))], [10, 30, 10])
-    gap = paired_difference(shifted, three, metric)
-    assert (gap.value, gap.interval.low, gap.interval.high) == pytest.approx((-0.25,) * 3)
-
-
-def test_rules_that_leave_tokens_out_are_refused_with_the_remedy():
-    with pytest.raises(RopewalkError, match="--stride"):
-        YarnRule(stride=256, tokens=4096).check(128, document(300))
-    with pytest.raises(RopewalkError, match="last window"):
-        ChunkLlamaRule(stride=4, tokens=90).check(58, document(60))

@@ -1,33 +1,30 @@
-"""Laws over every method in METHODS, and the mutants that prove that each law can fail."""
+"""The laws over the table: every method keeps what it promises."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
+from laws import (
+    LENGTHS,
+    law_attention_factor_enters_a_logit_squared,
+    law_bf16_input_keeps_far_positions_apart,
+    law_bounds_never_fall,
+    law_constant_up_to_the_trained_length,
+    law_distances_stay_in_range,
+    law_fastest_pair_is_kept,
+    law_follows_the_base,
+    law_regions_cover_the_triangle_once,
+    law_score_is_the_equation,
+    law_scores_depend_on_differences_alone,
+    law_slowest_pair_is_divided,
+    plain_rope,
+)
 from torch.testing import assert_close
 
 from attention_inputs import qkv, trained
-from mutants import (
-    CentredPositions,
-    Falling,
-    GrowsBeforeTheTrainedLength,
-    GrowsToTheContext,
-    IgnoredTheta,
-    InvertedRamp,
-    Overlapping,
-    PositionsInBf16,
-    ReachesOneTokenFarther,
-    ReachesOneTokenLess,
-    Windows,
-    rotate_backwards,
-    rotate_other_pairing,
-    rotate_with_scale_twice,
-)
 from representative import (
     CHANGES,
     DIM,
-    GEOMETRY,
     L0,
     ONLY_COST,
     PAIRED_CHANGES,
@@ -37,22 +34,14 @@ from representative import (
 )
 from ropewalk.analysis.distances import relative_positions
 from ropewalk.attention.reference import attend_reference
-from ropewalk.core.encoding import Encoding
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import Fixed
-from ropewalk.core.regions import Identity
-from ropewalk.core.rotation import rotate
-from ropewalk.frequencies.ntk_by_parts import NTKByParts
 from ropewalk.methods.method import Promise
 from ropewalk.methods.parameters import parameters_of
 from ropewalk.methods.spec import NAMES, NATIVE
 from ropewalk.methods.table import METHODS
-from ropewalk.positions.dual_chunk import DualChunk
-from ropewalk.positions.rerope import ReRoPE
-from ropewalk.positions.string import ShiftedRoPE
 
 ROTATING = [n for n in NAMES if representative(n).frequencies is not None]
-LENGTHS = (L0, L0 + 1, 3 * L0, 16 * L0)
 
 
 def promising(promise):
@@ -63,106 +52,14 @@ def all_parameters():
     return [(m.name, p) for m in METHODS.values() for p in parameters_of(m)]
 
 
-def random_vectors(count=8, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, DIM, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def plain_rope():
-    return torch.tensor([THETA ** (-2 * i / DIM) for i in range(DIM // 2)], dtype=torch.float64)
-
-
-def score(frequencies, length, m, n, turn=rotate, pairing="half", factor=1.0):
-    """q.k of turned random vectors, with query positions ``m`` and key positions ``n``."""
-    q, k = random_vectors().chunk(2)
-    turned = [
-        turn(x, frequencies.angles(positions, length), pairing=pairing, factor=factor)
-        for x, positions in ((q, m), (k, n))
-    ]
-    return (turned[0] * turned[1]).sum(-1)
-
-
-QUERIES, KEYS = torch.tensor([5, 200, 300, 700]), torch.tensor([5, 7, 250, 0])
-
-
-# Laws. Each asserts; a test below runs it over the methods that promise it.
-
-
-def law_regions_cover_the_triangle_once(position_map, length=48):
-    index = torch.arange(length)
-    rows, keys = index[:, None], index[None, :]
-    covered = sum(region.covers(rows, keys).int() for region in position_map.regions)
-    below = keys <= rows
-    assert_close(covered[below], torch.ones_like(covered[below]))
-
-
-def law_bounds_never_fall(position_map, length=48):
-    for region in position_map.regions:
-        for bound in region.key_bounds(torch.arange(length)):
-            assert (bound.diff() >= 0).all()
-
-
-def law_distances_stay_in_range(distances_of, position_map, trained_length):
-    """Up to the reach and no further: ``distances_of(length)`` is the matrix of all pairs."""
-    reach = position_map.reach(trained_length)
-    within = 12 * trained_length if reach is None else reach
-    assert distances_of(within).nan_to_num(0).max() < trained_length
-    assert reach is None or distances_of(reach + 1).nan_to_num(0).max() >= trained_length
-
-
 def law_distances_depend_on_differences_alone(distances):
     """Every diagonal of the matrix is constant."""
     assert_close(distances[1:, 1:], distances[:-1, :-1], rtol=0, atol=1e-12, equal_nan=True)
 
 
-def law_scores_depend_on_differences_alone(frequencies):
-    for length in LENGTHS:
-        there = score(frequencies, length, QUERIES, KEYS)
-        moved = score(frequencies, length, QUERIES + 12345, KEYS + 12345)
-        # Angles near 1.3e4 carry 2e-12 of rounding; 64 products of size 3 sum it up.
-        assert_close(moved, there, rtol=0, atol=1e-9)
-
-
-def law_score_is_the_equation(frequencies, turn=rotate, pairing="half"):
-    """Re< q e^(i m theta), k e^(i n theta) > with pairs as complex numbers."""
-    q, k = random_vectors().chunk(2)
-    phase = (QUERIES - KEYS).double()[:, None] * frequencies.inv_freq(L0)
-    product = as_complex(q, pairing) * as_complex(k, pairing).conj() * torch.exp(1j * phase)
-    actual = score(frequencies, L0, QUERIES, KEYS, turn, pairing)
-    assert_close(actual, product.real.sum(-1), rtol=0, atol=1e-10)
-
-
-def as_complex(x, pairing):
-    if pairing == "half":
-        return torch.complex(x[:, : DIM // 2], x[:, DIM // 2 :])
-    return torch.complex(x[:, 0::2].contiguous(), x[:, 1::2].contiguous())
-
-
-def law_attention_factor_enters_a_logit_squared(frequencies, turn=rotate, factor=1.25):
-    plain = score(frequencies, L0, QUERIES, KEYS, turn)
-    longer = score(frequencies, L0, QUERIES, KEYS, turn, factor=factor)
-    assert_close(longer, factor**2 * plain, rtol=1e-12, atol=1e-12)
-
-
 def law_is_rope_at(frequencies, length):
     assert_close(frequencies.inv_freq(length), plain_rope(), rtol=1e-14, atol=0)
     assert frequencies.attention_factor(length) == 1.0
-
-
-def law_fastest_pair_is_kept(frequencies):
-    for length in LENGTHS:
-        assert frequencies.inv_freq(length)[0].item() == 1.0
-
-
-def law_slowest_pair_is_divided(frequencies, factor):
-    slowest = frequencies.inv_freq(L0)[-1].item()
-    assert slowest == pytest.approx(plain_rope()[-1].item() / factor, rel=1e-13)
-
-
-def law_constant_up_to_the_trained_length(frequencies):
-    for length in (2, L0 // 3, L0 - 1):
-        assert_close(frequencies.inv_freq(length), frequencies.inv_freq(L0), rtol=0, atol=0)
-        assert frequencies.attention_factor(length) == frequencies.attention_factor(L0)
 
 
 def law_pairs_never_turn_backwards(frequencies):
@@ -173,38 +70,6 @@ def law_pairs_never_turn_backwards(frequencies):
         assert torch.isfinite(theta).all()
         assert (theta >= 0).all()
         assert (theta.diff() <= 0).all()
-
-
-def law_follows_the_base(frequencies_of):
-    """``frequencies_of(base)``: another base gives other frequencies."""
-    first, second = frequencies_of(THETA).inv_freq(L0), frequencies_of(4 * THETA).inv_freq(L0)
-    assert (first - second).abs().max() > 1e-3
-
-
-def law_bf16_input_keeps_far_positions_apart(frequencies):
-    """At position 100,000 a bf16 vector is turned to within its own final rounding.
-
-    The oracle turns the same rounded vector in float64 by the exact angle. What may be lost is
-    one rounding to bf16 (2^-9 of the value at most, 2^-8 allowed) and three float32 operations
-    on terms no longer than the pair (2^-22 of it).
-    """
-    x = random_vectors(dtype=torch.bfloat16)
-    positions = torch.tensor([100_000 + i for i in range(len(x))])
-    oracle = turned_in_float64(x.double(), positions, frequencies.inv_freq(L0))
-    actual = rotate(x, frequencies.angles(positions, L0)).double()
-    first, second = x.double().chunk(2, dim=-1)
-    pair_length = torch.hypot(first, second).repeat(1, 2)
-    allowed = oracle.abs() * 2**-8 + pair_length * 2**-22
-    assert ((actual - oracle).abs() <= allowed).all()
-
-
-def turned_in_float64(x, positions, inv_freq):
-    pairs = torch.complex(*x.chunk(2, dim=-1))
-    turned = pairs * torch.exp(1j * positions.double()[:, None] * inv_freq)
-    return torch.cat([turned.real, turned.imag], dim=-1)
-
-
-# The laws over the table.
 
 
 def test_the_representatives_cover_the_table_exactly():
@@ -422,103 +287,3 @@ def embedded(built):
         found.append(each.added(parameters, torch.arange(0, L0, 7), DIM).flatten())
         found.append(torch.tensor([sum(p.numel() for p in parameters.values())]).double())
     return torch.cat(found) if built.inputs else found[0]
-
-
-# The mutants: a law that cannot fail proves nothing.
-
-
-def test_an_inverted_ramp_is_caught():
-    mutant = NTKByParts(geometry=GEOMETRY, factor=4, ramp=InvertedRamp())
-    with pytest.raises(AssertionError):
-        law_fastest_pair_is_kept(mutant)
-    with pytest.raises(AssertionError):
-        law_slowest_pair_is_divided(mutant, 4)
-
-
-def test_an_ignored_theta_is_caught():
-    with pytest.raises(AssertionError):
-        law_follows_the_base(lambda base: IgnoredTheta(replace(GEOMETRY, rope_theta=base)))
-
-
-def test_a_flipped_sign_is_caught():
-    with pytest.raises(AssertionError):
-        law_score_is_the_equation(representative("none").frequencies, rotate_backwards)
-
-
-def test_the_other_pairing_is_caught():
-    with pytest.raises(AssertionError):
-        law_score_is_the_equation(representative("none").frequencies, rotate_other_pairing)
-
-
-def test_positions_in_bf16_are_caught():
-    with pytest.raises(AssertionError):
-        law_bf16_input_keeps_far_positions_apart(PositionsInBf16(GEOMETRY))
-
-
-def test_a_scale_applied_twice_is_caught():
-    with pytest.raises(AssertionError):
-        law_attention_factor_enters_a_logit_squared(
-            representative("yarn").frequencies, rotate_with_scale_twice
-        )
-
-
-def test_positions_that_are_not_linear_are_caught():
-    with pytest.raises(AssertionError):
-        law_scores_depend_on_differences_alone(CentredPositions(GEOMETRY))
-
-
-def test_growth_below_the_trained_length_is_caught():
-    with pytest.raises(AssertionError):
-        law_constant_up_to_the_trained_length(GrowsBeforeTheTrainedLength(GEOMETRY))
-
-
-@pytest.mark.parametrize("far_start", [7, 9])
-def test_regions_off_by_one_are_caught(far_start):
-    law_regions_cover_the_triangle_once(Windows(near_end=8, far_start=8))
-    with pytest.raises(AssertionError):
-        law_regions_cover_the_triangle_once(Windows(near_end=8, far_start=far_start))
-
-
-def test_an_overlap_at_the_edge_of_a_window_is_caught():
-    law_regions_cover_the_triangle_once(ReRoPE(window=8))
-    with pytest.raises(AssertionError):
-        law_regions_cover_the_triangle_once(Overlapping(window=8))
-
-
-def test_bounds_that_fall_are_caught():
-    with pytest.raises(AssertionError):
-        law_bounds_never_fall(Falling())
-
-
-@pytest.mark.parametrize(
-    ("right", "mutant"),
-    [
-        (
-            DualChunk(chunk_size=18, local_window=6),
-            GrowsToTheContext(chunk_size=18, local_window=6),
-        ),
-        (ShiftedRoPE(shift=8, window=2), ReachesOneTokenFarther(shift=8, window=2)),
-        (ShiftedRoPE(shift=8, window=2), ReachesOneTokenLess(shift=8, window=2)),
-    ],
-)
-def test_a_promise_off_by_one_token_is_caught(right, mutant):
-    def check(position_map):
-        built = replace(representative("none"), position_map=position_map)
-        law_distances_stay_in_range(
-            lambda length: relative_positions(built, length), position_map, trained_length=24
-        )
-
-    check(right)
-    with pytest.raises(AssertionError):
-        check(mutant)
-
-
-def test_a_gap_between_regions_shows_in_the_relative_positions():
-    gap = Encoding(
-        geometry=GEOMETRY,
-        frequencies=representative("none").frequencies,
-        length_policy=Fixed(length=L0),
-        position_map=Windows(near_end=8, far_start=9),
-    )
-    assert gap.position_map != Identity()
-    assert relative_positions(gap, 16)[10, 2].isnan()

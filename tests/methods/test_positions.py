@@ -1,4 +1,4 @@
-"""Position maps against closed forms written out here, pair by pair."""
+"""Position maps show what their papers say."""
 
 import cmath
 import json
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from closed_forms import dual_chunk, leaky, longlm, rerope, self_extend, string, vectors
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -15,58 +16,19 @@ from places import GOLDENS
 from ropewalk.analysis.distances import relative_positions
 from ropewalk.attention.reference import attend_reference
 from ropewalk.attention.tiled import attend
-from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
-from ropewalk.core.lengths import Fixed, PerQuery
 from ropewalk.methods.build import encoding
-from ropewalk.methods.spec import parse_spec
 from ropewalk.methods.unscaled import none
 from ropewalk.positions.dual_chunk import DualChunk
 from ropewalk.positions.leaky_rerope import LeakyReRoPE
 from ropewalk.positions.rerope import ReRoPE
 from ropewalk.positions.self_extend import LongLMSelfExtend, SelfExtend
 from ropewalk.positions.string import ShiftedRoPE
-from ropewalk.scores.chunkllama_scale import ChunkLlamaScale
-from ropewalk.scores.log_n import FlooredLogN, LogN
-from ropewalk.scores.temperature import Temperature
 
 CASES = json.loads((GOLDENS / "cases.json").read_text())["cases"]
+
+
 GEOMETRY = RopeGeometry(head_dim=16, rope_theta=1e4, trained_length=256)
-
-# The closed forms: distance shown to query m and key n.
-
-
-def rerope(window):
-    return lambda m, n: min(m - n, window)
-
-
-def leaky(window, slope):
-    return lambda m, n: m - n if m - n < window else window + (m - n - window) / slope
-
-
-def self_extend(group, window):
-    shift = window - window // group
-    return lambda m, n: m - n if m - n < window else m // group - n // group + shift
-
-
-def longlm(group, window):
-    shift = window - window / group
-    return lambda m, n: m - n if m - n < window else m // group - n // group + shift
-
-
-def dual_chunk(size, window):
-    largest = size + window - 1
-
-    def distance(m, n):
-        apart = m // size - n // size
-        query = (m % size, min(m % size + size, largest), largest)[min(apart, 2)]
-        return query - n % size
-
-    return distance
-
-
-def string(shift, window):
-    return lambda m, n: m - n if m - n < shift else m - n - shift + window
 
 
 def matrix(distance, length):
@@ -107,6 +69,9 @@ def position_maps():
             st.integers(0, 40),
         ),
     )
+
+
+# The closed forms: distance shown to query m and key n.
 
 
 @given(position_maps(), LENGTHS)
@@ -188,14 +153,15 @@ def test_far_positions_stay_whole(position_map, distance):
     assert torch.equal(found, torch.tensor(expected, dtype=torch.float64))
 
 
-# Goldens.
-
 GOLDEN_MAPS = {
     "rerope": lambda p: ReRoPE(window=p["window"]),
     "self_extend": lambda p: SelfExtend(group_size=p["group"], window=p["window"]),
     "dca": lambda p: DualChunk(chunk_size=p["chunk"], local_window=p["context"] - p["chunk"]),
     "string": lambda p: ShiftedRoPE(shift=p["shift"], window=p["window"]),
 }
+
+
+# Goldens.
 
 
 @pytest.mark.parametrize(
@@ -292,186 +258,6 @@ def test_inverse_leaky_rerope_shows_in_training_what_plain_rope_needs_later():
     assert relative_positions(built, 512)[511, 0] > 4095
 
 
-# Parameters by default, and from a factor.
-
-
-@pytest.mark.parametrize(
-    ("spec", "trained_length", "expected"),
-    [
-        ("rerope", 4096, ReRoPE(window=2048)),
-        ("rerope", 2, ReRoPE(window=1)),
-        ("inverse_leaky_rerope", 3, LeakyReRoPE(window=1, slope=1 / 16)),
-        ("self_extend:group_size=8", 4096, SelfExtend(group_size=8, window=1024)),
-        ("dual_chunk", 4096, DualChunk(chunk_size=3072, local_window=1024)),
-        ("dual_chunk", 2, DualChunk(chunk_size=1, local_window=1)),
-        ("dual_chunk:chunk_size=1000", 4096, DualChunk(chunk_size=1000, local_window=3096)),
-        ("dual_chunk:local_window=96", 4096, DualChunk(chunk_size=4000, local_window=96)),
-        ("dual_chunk:rule=chunkllama", 4096, DualChunk(chunk_size=2560, local_window=513)),
-        ("dual_chunk:rule=chunkllama", 2, DualChunk(chunk_size=1, local_window=1)),
-        ("string", 131072, ShiftedRoPE(shift=43690, window=128)),
-        ("string", 256, ShiftedRoPE(shift=85, window=21)),
-        ("string", 2, ShiftedRoPE(shift=1, window=1)),
-    ],
-)
-def test_defaults_follow_the_trained_length(spec, trained_length, expected):
-    geometry = replace(GEOMETRY, trained_length=trained_length)
-    assert encoding(spec, geometry).position_map == expected
-
-
-@pytest.mark.parametrize("rule", ["paper", "longlm"])
-@given(st.integers(2, 60), st.floats(1, 20), st.integers(1, 59))
-@settings(max_examples=60, deadline=None)
-def test_a_factor_gives_the_smallest_group_that_reaches_it(rule, trained_length, factor, window):
-    window = min(window, trained_length - 1)
-    geometry = replace(GEOMETRY, trained_length=trained_length)
-    length = math.ceil(factor * trained_length)
-    built = encoding("self_extend", geometry, factor=factor, window=window, rule=rule)
-    group = built.position_map.group_size
-    form = {"paper": self_extend, "longlm": longlm}[rule]
-
-    def farthest(size):
-        return max(form(size, window)(m, 0) for m in range(length))
-
-    assert farthest(group) < trained_length
-    assert all(farthest(size) >= trained_length for size in range(1, group))
-
-
-@given(st.integers(3, 60), st.floats(1, 20), st.integers(1, 58))
-@settings(max_examples=60, deadline=None)
-def test_a_factor_gives_the_smallest_slope_that_reaches_it(trained_length, factor, window):
-    window = min(window, trained_length - 2)
-    geometry = replace(GEOMETRY, trained_length=trained_length)
-    length = math.ceil(factor * trained_length)
-    slope = encoding("leaky_rerope", geometry, factor=factor, window=window).position_map.slope
-    farthest = leaky(window, slope)(length - 1, 0)
-    assert farthest <= trained_length - 1 + 1e-9
-    if slope > 1:
-        assert farthest == pytest.approx(trained_length - 1, rel=1e-12)
-
-
-def test_a_run_s_factor_stands_in_where_neither_it_nor_the_group_is_given():
-    spec = parse_spec("self_extend")
-    assert spec.needs_default_factor
-    derived = spec.encoding(GEOMETRY, default_factor=4)
-    assert derived.position_map == encoding("self_extend:factor=4", GEOMETRY).position_map
-    stated = parse_spec("self_extend:group_size=9")
-    assert not stated.needs_default_factor
-    assert stated.encoding(GEOMETRY, default_factor=4).position_map.group_size == 9
-    assert not parse_spec("leaky_rerope:slope=9").needs_default_factor
-    assert parse_spec("leaky_rerope:factor=length").depends_on_length
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ("rerope:window=0", "window=0"),
-        ("rerope:window=1.5", "whole number"),
-        ("rerope:window=10000000000000", "2\\^40"),
-        ("leaky_rerope", "leaky_rerope without slope"),
-        ("leaky_rerope:slope=0.5", "inverse_leaky_rerope"),
-        ("leaky_rerope:slope=nan", "slope=nan"),
-        ("leaky_rerope:slope=inf", "finite"),
-        ("leaky_rerope:slope=0", "slope=0"),
-        ("leaky_rerope:slope=4,factor=4", "drop one"),
-        ("leaky_rerope:factor=4,window=255", "at most 254"),
-        ("inverse_leaky_rerope:slope=1", "below 1"),
-        ("inverse_leaky_rerope:slope=0", "above 0"),
-        ("inverse_leaky_rerope:slope=nan", "above 0"),
-        ("self_extend", "self_extend without group_size"),
-        ("self_extend:group_size=0", "group_size=0"),
-        ("self_extend:group_size=4,window=0", "window=0"),
-        ("self_extend:group_size=4,factor=4", "drop one"),
-        ("self_extend:factor=0.5", "factor=0.5"),
-        ("self_extend:factor=4,window=256", "less than the trained length"),
-        ("dual_chunk:chunk_size=0", "chunk_size=0"),
-        ("dual_chunk:chunk_size=8,local_window=0", "local_window=0"),
-        ("dual_chunk:chunk_size=256", "leaves nothing of 256 tokens for local_window"),
-        ("dual_chunk:local_window=300", "leaves nothing of 256 tokens for chunk_size"),
-        ("dual_chunk:rule=chunklama", "did you mean chunkllama"),
-        ("string:shift=0", "shift=0"),
-        ("string:window=0", "window=0"),
-        ("string:window=86", "at most the shift, 85"),
-    ],
-)
-def test_bad_parameters_are_refused(spec, said):
-    with pytest.raises(RopewalkError, match=said):
-        encoding(spec, GEOMETRY)
-
-
-# Compositions.
-
-
-@pytest.mark.parametrize("name", ["rerope", "leaky_rerope:slope=8", "self_extend:group_size=4",
-                                  "dual_chunk", "string"])  # fmt: skip
-def test_a_map_joins_any_frequencies_and_any_scale(name):
-    alone = encoding(name, GEOMETRY)
-    joined = encoding(f"{name}+yarn:factor=4+log_n+temperature:tau=1.2", GEOMETRY)
-    assert joined.position_map == alone.position_map
-    assert joined.frequencies == encoding("yarn:factor=4", GEOMETRY).frequencies
-    assert joined.score_mods == (FlooredLogN(base_length=256), Temperature(tau=1.2))
-
-
-@pytest.mark.parametrize(
-    ("scale", "expected"),
-    [
-        ("log_n", FlooredLogN(base_length=256)),
-        ("log_n:form=plain,base_length=512", LogN(base_length=512)),
-        ("temperature:tau=1.5", Temperature(tau=1.5)),
-        ("yarn_temperature:factor=4", Temperature(tau=(0.1 * math.log(4) + 1) ** 2)),
-    ],
-)
-def test_every_scale_is_an_axis_of_its_own(scale, expected):
-    joined = encoding(f"rerope+{scale}", GEOMETRY)
-    assert joined.position_map == ReRoPE(window=128)
-    assert joined.frequencies == none(GEOMETRY).frequencies
-    assert joined.score_mods == (expected,)
-
-
-def test_chunkllama_s_scale_comes_along_into_a_composition():
-    joined = encoding("dual_chunk:rule=chunkllama+yarn:factor=2+log_n", GEOMETRY)
-    assert joined.score_mods == (ChunkLlamaScale(trained_length=256), FlooredLogN(base_length=256))
-
-
-def test_a_map_under_length_dependent_frequencies_keeps_their_policy():
-    joined = encoding("dual_chunk+dynamic_ntk:step=8", GEOMETRY)
-    assert joined.length_policy == PerQuery(trained_length=256, step=8)
-    fixed = encoding("dynamic_ntk:policy=fixed,length=512+self_extend:group_size=3", GEOMETRY)
-    assert fixed.length_policy == Fixed(length=512)
-    with pytest.raises(RopewalkError, match=r"at_birth with a map of 3 regions.*per_query"):
-        encoding("dual_chunk+dynamic_ntk:policy=at_birth", GEOMETRY)
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ("rerope+string", "rerope and string both set the position map"),
-        ("dual_chunk+dual_chunk", "both set the position map"),
-        ("rerope+yarn:factor=4+linear:factor=2", "yarn and linear both set the frequencies"),
-    ],
-)
-def test_two_parts_on_one_axis_are_refused(spec, said):
-    with pytest.raises(RopewalkError, match=said):
-        encoding(spec, GEOMETRY)
-
-
-def test_yarn_s_temperature_beside_by_parts_is_yarn_where_every_channel_turns():
-    q, k, v = vectors(40)
-    joined = encoding("ntk_by_parts:factor=4+yarn_temperature:factor=4", GEOMETRY)
-    expected = attend_reference(q, k, v, encoding("yarn:factor=4", GEOMETRY))
-    assert_close(attend_reference(q, k, v, joined), expected, rtol=0, atol=1e-12)
-
-
-# Attention sees what the matrix says.
-
-
-def vectors(length, width=16):
-    generator = torch.Generator().manual_seed(0)
-    return [
-        2 * torch.randn(1, 1, length, width, generator=generator, dtype=torch.float64)
-        for _ in range(3)
-    ]
-
-
 def attention_by_hand(q, k, v, distance):
     width = q.shape[-1]
     theta = [1e4 ** (-2 * i / width) for i in range(width // 2)]
@@ -488,6 +274,9 @@ def attention_by_hand(q, k, v, distance):
         weights = torch.tensor(logits, dtype=torch.float64).softmax(0)
         out[0, 0, m] = weights @ v[0, 0, : m + 1]
     return out
+
+
+# Attention sees what the matrix says.
 
 
 @pytest.mark.parametrize(
