@@ -197,6 +197,21 @@ def test_an_old_scaling_does_not_stay_beside_the_new(tmp_path):
     assert "llama.rope.scaling.attn_factor" not in pairs
 
 
+def test_flags_do_not_stack_on_divisors_that_a_file_holds(tmp_path):
+    freqs = {"rope_freqs": [1.0, 1, 1, 1, 2, 4, 8, 8]}
+    source = gguf_files.write(tmp_path / "old.gguf", "llama", None, freqs)
+    plain = gguf_files.write(tmp_path / "plain.gguf", "llama", None, None)
+    for spec in ("yarn:factor=4", "linear:factor=4", "abf:rope_theta=50000"):
+        with pytest.raises(RopewalkError, match=r"rope_freqs\.weight.*stacks.*--out"):
+            rw.export(str(source), spec, "llama.cpp")
+        assert rw.export(str(plain), spec, "llama.cpp")["flags"]
+    native = rw.export(str(source), "native", "llama.cpp", 64)
+    assert native["flags"] == ["-c", "64"]
+    new = tmp_path / "new.gguf"
+    rw.export(str(source), "yarn:factor=4", "llama.cpp", out=new)
+    assert "rope_freqs.weight" not in read(new)[1]
+
+
 def test_a_file_is_not_written_over(tmp_path):
     source = gguf_files.write(tmp_path / "old.gguf")
     with pytest.raises(RopewalkError, match="is there already"):

@@ -136,6 +136,39 @@ def test_compare_refuses_before_it_loads_anything(
     assert api.asked == []
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--executor", "rey"], "expected serial, ray, or ray:ADDRESS"),
+        (["--executor", "ray:"], "expected serial, ray, or ray:ADDRESS"),
+        (["--workers", "4"], "the serial executor has one"),
+    ],
+)
+@pytest.mark.parametrize("way", [[], ["--dry-run"]])
+def test_a_mistyped_executor_is_told_by_a_dry_run_too(
+    options: list[str],
+    expected: str,
+    way: list[str],
+    api: FakeApi,
+    tiny: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["compare", str(tiny), *options, *way]) == 2
+    assert expected in one_error(capsys)
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("seconds", ["0", "-5", "nan"])
+@pytest.mark.parametrize("way", [[], ["--dry-run"]])
+def test_a_budget_of_nothing_is_refused(
+    seconds: str, way: list[str], tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", str(tiny), f"--budget={seconds}", "--out", str(tmp_path / "run"), *way]
+    assert main(words) == 2
+    assert "expected seconds above 0" in one_error(capsys)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_config_cannot_be_compared(
     api: FakeApi, config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,24 @@ def test_a_text_that_cannot_be_trained_on_is_told_before_the_search(tmp_path, te
     assert not out.exists()
 
 
+@pytest.mark.parametrize("which", ["texts", "heldout"])
+def test_a_text_too_short_for_a_later_stage_is_told_before_the_search(tmp_path, texts, which):
+    """Training is at 512 tokens; the second search wants ten stretches of 1,024."""
+    short, out = tmp_path / "short.txt", tmp_path / "longer"
+    short.write_text(demo_book().read_text("utf-8")[:800], "utf-8")
+    given = {"texts": [texts[0]], "heldout": [texts[1]], which: [short]}
+    said = {"texts": "expected at least 512, a window", "heldout": "expected at least 10"}
+    with pytest.raises(rw.RopewalkError, match=said[which]):
+        rw.adapt(toy_model(), 1024, tune_length=512, out=out, **given)
+    assert not out.exists()
+
+
+def test_a_budget_of_nothing_is_told_before_the_search(tmp_path, texts):
+    given = {"texts": [texts[0]], "heldout": [texts[1]], "out": tmp_path / "longer"}
+    with pytest.raises(rw.RopewalkError, match="expected seconds above 0"):
+        rw.adapt(toy_model(), 1024, budget=0, **given)
+
+
 def test_texts_that_are_both_trained_on_and_held_out_are_refused(capsys, tmp_path, texts):
     train, _ = texts
     words = ["--text", str(train), "--heldout", str(train), "--out", str(tmp_path / "a")]

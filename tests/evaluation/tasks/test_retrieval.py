@@ -136,10 +136,22 @@ def test_what_cannot_be_measured_is_told(materials):
         task.check(20)
 
 
-def test_a_prompt_that_no_memory_holds_is_told(materials):
+@pytest.mark.parametrize("free", [2**33, None])
+def test_a_prompt_that_no_memory_holds_is_told(materials, free, monkeypatch):
+    monkeypatch.setattr("ropewalk.evaluation.tasks.retrieval.free_bytes", lambda: free)
     task = Retrieval(generator=generator("induction", materials), tokens=materials.tokens)
     with pytest.raises(RopewalkError, match="does not fit into memory"):
         task.check(2**50)  # 8 PiB of ids, which no machine allocates
+    task.check(256)
+
+
+def test_a_prompt_is_not_begun_where_the_system_would_kill_the_process(materials, monkeypatch):
+    """10^10 tokens: numpy is promised 80 GB, and the process is killed while it fills them."""
+    monkeypatch.setattr("ropewalk.evaluation.tasks.retrieval.free_bytes", lambda: 2**34)
+    monkeypatch.setattr(Retrieval, "sample", None)
+    task = Retrieval(generator=generator("induction", materials), tokens=materials.tokens)
+    with pytest.raises(RopewalkError, match="about 931 GiB, 16 are free"):
+        task.check(10**10)
 
 
 def test_depths_are_stratified_and_the_same_at_every_length(materials):

@@ -22,6 +22,7 @@ from ropewalk.core.language_model import LanguageModel
 from ropewalk.core.passes import Pass
 from ropewalk.evaluation.bootstrap import figure, interval
 from ropewalk.evaluation.cost import call_cost, pass_cost
+from ropewalk.evaluation.free_memory import free_bytes
 from ropewalk.evaluation.protocols.protocol import OnePassPerLength, Sharing
 from ropewalk.evaluation.tasks.generator import Generator, Place
 from ropewalk.evaluation.tasks.judging import judged
@@ -35,6 +36,8 @@ TRIALS = 20
 DEPTHS = 5
 """Bins of the grid."""
 SEED = 2404
+TOKEN_BYTES = 100
+"""Of a prompt while it is made: its ids as numbers, its text, and what the tokenizer says of it."""
 RANKED_FIRST = Metric(name="rank_1", better="higher")
 """Share of trials whose answer is likelier than every distractor in the text."""
 RANKED = 4
@@ -94,6 +97,12 @@ class Retrieval(Task):
         """Of the first trial alone: another that is longer fails when it is measured."""
         if self._numbers.start != 0:
             return
+        free, needed = free_bytes(), length * TOKEN_BYTES
+        if free is not None and needed > free:
+            raise RopewalkError(
+                f"{self.name} at length {length}: a prompt does not fit into memory (about "
+                f"{needed / 2**30:,.0f} GiB, {free / 2**30:,.0f} are free); ask for less"
+            )
         try:
             self.sample(length, 0)
         except MemoryError as error:
