@@ -109,10 +109,8 @@ def test_angles_are_position_times_frequency():
 @pytest.mark.parametrize("trained_length", [9, 11, 15])
 def test_a_pair_leaves_its_range_exactly_at_the_trained_length(trained_length):
     """Lengths at which L0 theta, taken through turns and back, is rounded up for some pair."""
-    subject = Subject(
-        name="odd",
-        config={"head_dim": 32, "rope_theta": BASE, "max_position_embeddings": trained_length},
-    )
+    config = {"head_dim": 32, "rope_theta": BASE, "max_position_embeddings": trained_length}
+    subject = Subject(name="odd", section=shape_of(config).rope())
     (panel,) = picture("angles", subject, ["none"], [2 * trained_length])["panels"]
     unfinished = [BASE ** (-i / 16) * trained_length < 2 * math.pi for i in range(16)]
     assert not any(panel["out_of_range"][trained_length - 1])

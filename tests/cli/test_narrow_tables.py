@@ -34,19 +34,25 @@ def narrow(monkeypatch):
 
 
 @pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("command", [["audit"], ["plan", "--length", "262144"]])
-def test_a_command_s_table_fits_and_names_stand_whole(command, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (["audit"], ["transformers", "vllm", "sglang", "llama.cpp"]),
+        (["plan", "--length", "262144"], ["leaky_rerope", "dynamic_yarn", "ntk_by_parts"]),
+        (["inspect"], ["0", "63"]),
+    ],
+)
+def test_a_command_s_table_fits_and_names_stand_whole(command, names, tmp_path, capsys):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(LLAMA))
     assert main([command[0], str(config), *command[1:]]) == 0
     output = capsys.readouterr().out
-    table = [line for line in output.splitlines() if "  " in line.strip()]
-    assert table
-    assert max(map(len, table)) <= 80
     assert "…" not in output
-    names = {"audit": ["transformers", "llama.cpp"], "plan": ["inverse_leaky_rerope"]}
-    for name in names[command[0]]:
-        assert any(line.split()[:1] == [name] for line in output.splitlines())
+    lines = output.splitlines()
+    assert max(len(line) for line in lines if "───" in line) <= 80
+    for name in names:
+        row = next(line for line in lines if line.split()[:1] == [name])
+        assert len(row) <= 80
 
 
 @pytest.mark.usefixtures("narrow")
@@ -61,11 +67,12 @@ def test_text_is_broken_between_words(capsys):
 def test_a_long_spec_is_broken_and_all_of_it_is_there(capsys):
     spec = "dual_chunk:chunk_size=192,local_window=64+yarn:factor=4,beta_fast=16,beta_slow=2"
     print_table(("method", "nats at 1x", "at 8x"), [(spec, "+0.01", "+1.25")])
-    output = capsys.readouterr().out
-    assert max(map(len, output.splitlines())) <= 80
-    cells = "".join(line[: output.index("nats")].strip() for line in output.splitlines()[3:])
-    assert spec in "".join(cells.split())
-    assert {"+0.01", "+1.25"} <= set(output.split())
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (head,) = [number for number, line in enumerate(lines) if "method" in line]
+    end = lines[head].index("method") + len("method")
+    assert "".join(line[:end].strip() for line in lines[head + 2 :]) == spec
+    assert lines[head + 2].split()[-2:] == ["+0.01", "+1.25"]
 
 
 def test_words_that_need_more_than_there_is_widen_the_table():

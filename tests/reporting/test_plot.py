@@ -152,7 +152,7 @@ def test_json_is_the_data_and_draws_nothing_unless_asked(name, folder, capsys):
 
 
 def test_a_config_takes_the_place_of_numbers(folder, capsys):
-    config = {**SMALL.config, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+    config = {**CONFIG, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}
     Path("config.json").write_text(json.dumps(config))
     arguments = ["config.json", "--method", "native", "--length", "2x", "--json"]
     assert main(["plot", "reach", *arguments]) == 0
