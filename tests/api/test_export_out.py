@@ -205,8 +205,6 @@ def test_flags_do_not_stack_on_divisors_that_a_file_holds(tmp_path):
         with pytest.raises(RopewalkError, match=r"rope_freqs\.weight.*stacks.*--out"):
             rw.export(str(source), spec, "llama.cpp")
         assert rw.export(str(plain), spec, "llama.cpp")["flags"]
-    native = rw.export(str(source), "native", "llama.cpp", 64)
-    assert native["flags"] == ["-c", "64"]
     new = tmp_path / "new.gguf"
     rw.export(str(source), "yarn:factor=4", "llama.cpp", out=new)
     assert "rope_freqs.weight" not in read(new)[1]
