@@ -72,14 +72,23 @@ def test_a_text_that_cannot_be_trained_on_is_told_before_the_search(tmp_path, te
     assert not out.exists()
 
 
-@pytest.mark.parametrize("which", ["texts", "heldout"])
-def test_a_text_too_short_for_a_later_stage_is_told_before_the_search(tmp_path, texts, which):
+@pytest.mark.parametrize(
+    ("which", "tokens", "said"),
+    [
+        ("texts", 400, "expected at least 512, a window"),
+        ("heldout", 7_500, "expected at least 10"),  # enough for the first search
+    ],
+)
+def test_a_text_too_short_for_a_later_stage_is_told_before_the_search(
+    tmp_path, texts, which, tokens, said
+):
     """Training is at 512 tokens; the second search wants ten stretches of 1,024."""
     short, out = tmp_path / "short.txt", tmp_path / "longer"
-    short.write_text(demo_book().read_text("utf-8")[:800], "utf-8")
+    whole = Document.read(demo_book(), open_checkpoint(toy_model()).require_tokenizer())
+    text = demo_book().read_text("utf-8")
+    short.write_text(text[: len(text) * tokens // len(whole)], "utf-8")
     given = {"texts": [texts[0]], "heldout": [texts[1]], which: [short]}
-    said = {"texts": "expected at least 512, a window", "heldout": "expected at least 10"}
-    with pytest.raises(rw.RopewalkError, match=said[which]):
+    with pytest.raises(rw.RopewalkError, match=said):
         rw.adapt(toy_model(), 1024, tune_length=512, out=out, **given)
     assert not out.exists()
 
