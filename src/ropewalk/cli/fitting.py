@@ -9,12 +9,19 @@ if TYPE_CHECKING:
 
 LONGEST_WORD = 24
 """Characters: a longer word, as a method with many parameters is, may be broken."""
+CLOSE = (0, 1, 0, 0)
+"""Around a cell, from its top on: one blank on its right."""
+ENDLESS = 10**6
 
 
 def fit(table: "Table", console: "Console") -> None:
-    """Give each column its width. Where the words themselves need more, the console gets it."""
+    """Give each column its width, columns closer to each other where there is need. Where the
+    words themselves need more, the console gets it.
+    """
     wanted = [_measured(column, console) for column in table.columns]
-    whole = console.measure(table, options=console.options.update_width(10**6)).maximum
+    if _width(table, console) > console.width:
+        table.padding = CLOSE
+    whole = _width(table, console)
     between = whole - sum(each.maximum for each in wanted)
     widths = [each.maximum for each in wanted]
     spare = [width - each.minimum for width, each in zip(widths, wanted, strict=True)]
@@ -26,6 +33,11 @@ def fit(table: "Table", console: "Console") -> None:
     for column, width in zip(table.columns, widths, strict=True):
         column.width, column.overflow = width, "fold"
     console.width = max(console.width, sum(widths) + between)
+
+
+def _width(table: "Table", console: "Console") -> int:
+    """Of the table where no line breaks."""
+    return console.measure(table, options=console.options.update_width(ENDLESS)).maximum
 
 
 def _measured(column: "Column", console: "Console") -> "Measurement":
