@@ -10,6 +10,7 @@ from ropewalk.core.passes import ChunkedPass, FullPass
 from ropewalk.data import toy_model
 from ropewalk.integrations.loading import LoadedModel, load_model
 from ropewalk.integrations.placement import Spread, input_device
+from ropewalk.integrations.sameness import last_logits, require_same
 from ropewalk.integrations.session import Session
 from ropewalk.methods.spec import parse_spec
 
@@ -50,6 +51,11 @@ def test_methods_compute_the_same_on_a_spread_model(whole, spread, method, split
         losses.append(scorer.token_losses(IDS, 1, split))
         session.close()
     torch.testing.assert_close(*losses, rtol=1e-6, atol=1e-6)
+
+
+def test_logits_that_are_compared_and_kept_are_those_of_a_spread_model_too(whole, spread) -> None:
+    found = last_logits(spread.model, IDS)
+    assert require_same(found, last_logits(whole.model, IDS), "a spread model") < 1e-5
 
 
 def test_without_accelerate_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

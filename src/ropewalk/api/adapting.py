@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ropewalk.adapting.progressive import Course, extended
+from ropewalk.adapting.course import Course
+from ropewalk.adapting.progressive import extended
 from ropewalk.opening.subjects import search_subject
 from ropewalk.searching.measured.result import Told
 from ropewalk.searching.request import Request

@@ -97,12 +97,12 @@ def tune(  # noqa: PLR0913 (one parameter an option)
 
 
 def _tuned(
-    model: str, methods: list[str], lengths: list[int | str], **words: Any
+    model: str, methods: list[str], stage_lengths: list[int | str], **words: Any
 ) -> dict[str, Any]:
     from ropewalk.api.tuning import tune as run
 
     with bar() as told:
-        return run(model, methods, lengths, progress=told, **words)
+        return run(model, methods, stage_lengths, progress=told, **words)
 
 
 def _print(document: dict[str, Any]) -> None:
