@@ -53,8 +53,10 @@ def test_methods_compute_the_same_on_a_spread_model(whole, spread, method, split
     torch.testing.assert_close(*losses, rtol=1e-6, atol=1e-6)
 
 
-def test_logits_that_are_compared_and_kept_are_those_of_a_spread_model_too(whole, spread) -> None:
-    found = last_logits(spread.model, IDS)
+def test_a_model_whose_embeddings_wait_elsewhere_is_asked_where_they_are_computed(whole) -> None:
+    away = load_model(toy_model(), device=Spread(max_memory={"cpu": 100_000})).model
+    assert next(away.parameters()).is_meta
+    found = last_logits(away, IDS)
     assert require_same(found, last_logits(whole.model, IDS), "a spread model") < 1e-5
 
 
