@@ -6,9 +6,8 @@ from typing import Any
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.audit import audit_model, plain_finding
 from ropewalk.engines.audit_file import audit_file
-from ropewalk.engines.findings.files import method_beside
+from ropewalk.engines.findings.files import methods_beside
 from ropewalk.integrations.loading import gguf_header
-from ropewalk.methods.sidecar import SIDECAR, read_sidecar
 from ropewalk.opening.shapes import Config, shape_of, tokens_of
 
 
@@ -35,12 +34,5 @@ def audit(
     if against is not None:
         raise RopewalkError("against: expected a .gguf file to compare with it")
     document = audit_model(shape_of(config), tokens, layer_type)
-    return {**document, "findings": [*_own_method(config), *document["findings"]]}
-
-
-def _own_method(config: Config) -> list[dict[str, Any]]:
-    """A checkpoint folder that states a method in ropewalk.json, which no engine reads."""
-    path = Path(config) if isinstance(config, str | Path) else None
-    folder = path if path is None or path.is_dir() else path.parent
-    own = None if folder is None else read_sidecar(folder)
-    return [] if own is None else [plain_finding(method_beside(own.text, SIDECAR))]
+    beside = methods_beside(Path(config)) if isinstance(config, str | Path) else []
+    return {**document, "findings": [*map(plain_finding, beside), *document["findings"]]}

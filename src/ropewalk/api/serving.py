@@ -75,9 +75,8 @@ def verify_served(
         heard: Heard
         if extension.both_ways:
             heard = HeardEmbeddings.of(endpoint, ids, predictor, asking)
-            how = f"embeddings of {len(heard.rows)} prefixes ({heard.pooling.name} of the states)"
         else:
-            heard, how = HeardTokens.of(endpoint, ids, asking), endpoint.how
+            heard = HeardTokens.of(endpoint, ids, asking)
 
         def differences(encode: Encode) -> Tensor:
             extension.swap(encode, extension.length)
@@ -86,7 +85,7 @@ def verify_served(
         judgement = judged(offer, differences, heard.unit, heard.rows, progress)
     served = Served(
         engine=endpoint.engine,
-        how=how,
+        how=heard.how,
         model=loaded.name,
         shape=shape,
         asked=spec.text,

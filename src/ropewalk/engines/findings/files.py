@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from ropewalk.configs import gguf_graphs as graphs
 from ropewalk.configs.gguf import GGUFHeader, dropped_scaling
@@ -19,6 +20,7 @@ from ropewalk.engines.llama_cpp.file import SCALING, File
 from ropewalk.engines.llama_cpp.release import llama_cpp
 from ropewalk.engines.reading import Reading
 from ropewalk.engines.transformers.release import transformers_5_23
+from ropewalk.methods.sidecar import SIDECAR, read_sidecar
 
 _BETAS = (f"{SCALING}yarn_beta_fast", f"{SCALING}yarn_beta_slow")
 _EXT = (f"{SCALING}yarn_ext_factor", f"{SCALING}yarn_attn_factor")
@@ -243,6 +245,12 @@ def method_beside(method: str, file: str) -> Finding:
         "that file, and each computes what config.json says",
         remedy="rw.load(folder), or ropewalk export --method native for what an engine can say",
     )
+
+
+def methods_beside(place: Path) -> list[Finding]:
+    """Of a checkpoint folder, or of the config in one, whose method no engine reads."""
+    own = read_sidecar(place if place.is_dir() else place.parent)
+    return [] if own is None else [method_beside(own.text, SIDECAR)]
 
 
 def file_findings(evidence: FileEvidence) -> tuple[Finding, ...]:

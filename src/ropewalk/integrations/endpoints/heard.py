@@ -27,6 +27,11 @@ class Heard(ABC):
 
     @property
     @abstractmethod
+    def how(self) -> str:
+        """What the server was asked for, in words."""
+
+    @property
+    @abstractmethod
     def rows(self) -> Tensor:
         """int64 ``[r]``: the positions that something is known of."""
 
@@ -42,10 +47,15 @@ class HeardTokens(Heard):
     unit: ClassVar[Unit] = Unit.NATS
 
     told: Observation
+    asked_for: str
 
     @classmethod
     def of(cls, endpoint: Endpoint, ids: Tensor, progress: Progress) -> "HeardTokens":
-        return cls(ids=ids, told=endpoint.observe(ids, progress))
+        return cls(ids=ids, told=endpoint.observe(ids, progress), asked_for=endpoint.how)
+
+    @property
+    def how(self) -> str:
+        return self.asked_for
 
     @property
     def rows(self) -> Tensor:
@@ -90,6 +100,10 @@ class HeardEmbeddings(Heard):
             return float(first.differences([pooling.of(states)]).square().mean().nan_to_num())
 
         return cls(ids=ids, told=told, pooling=min(POOLINGS, key=apart))
+
+    @property
+    def how(self) -> str:
+        return f"embeddings of {len(self.rows)} prefixes ({self.pooling.name} of the states)"
 
     @property
     def rows(self) -> Tensor:
