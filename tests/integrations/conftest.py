@@ -1,0 +1,43 @@
+"""A small checkpoint, saved once, a copy of it to damage, and models to extend."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from saved_checkpoints import SIZES
+
+from recipes.families.sharpened import tiny
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama with a word-level tokenizer, saved by transformers."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(**SIZES)).save_pretrained(folder)
+    words = {f"w{i}": i for i in range(63)} | {"[UNK]": 63}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(saved, tmp_path / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return tiny(num_hidden_layers=2)
+
+
+@pytest.fixture(scope="module")
+def sliding():
+    """Layer 0 full, the others with a window of 24."""
+    return tiny("qwen2 sliding")
