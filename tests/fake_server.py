@@ -72,6 +72,7 @@ class Engine:
     owner: str
     predict: Predict
     context: int = 4096
+    ends: int = -1
     asked: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __call__(self, handler: Handler) -> None:
@@ -98,14 +99,39 @@ class Engine:
         logprobs = self.predict(torch.tensor(ids))
         return logprobs[:-1].gather(-1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
 
+    def ranks(self, ids: list[int]) -> list[int]:
+        """Of the same tokens, 1 for the likeliest."""
+        logprobs = self.predict(torch.tensor(ids))[:-1]
+        own = logprobs.gather(-1, torch.tensor(ids[1:])[:, None])
+        return (1 + (logprobs > own).sum(dim=-1)).tolist()
+
+    def best(self, ids: list[int]) -> list[tuple[float, int]]:
+        """The likeliest token in the place of each of the same tokens, and its log-probability."""
+        values, tokens = self.predict(torch.tensor(ids))[:-1].max(dim=-1)
+        return list(zip(values.tolist(), tokens.tolist(), strict=True))
+
+    def taken(self, ids: list[int], count: int) -> list[int]:
+        """By greedy decoding, at most ``count`` tokens; ``ends`` ends it."""
+        found: list[int] = []
+        while len(found) < count and self.ends not in found:
+            found.append(int(self.predict(torch.tensor([*ids, *found]))[-1].argmax()))
+        return found
+
 
 class VLLM(Engine):
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path == "/v1/completions" and body.get("return_token_ids"):
+            taken = self.taken(body["prompt"], body["max_tokens"])
+            return {"choices": [{"text": "x", "token_ids": taken}]}
         if path != "/v1/completions" or body.get("prompt_logprobs") != 0:
             return None
         ids = body["prompt"]
         pairs = zip(ids[1:], self.told(ids), strict=True)
-        rows = [{str(one): {"logprob": value, "rank": 1}} for one, value in pairs]
+        ranks = self.ranks(ids)
+        rows = [
+            {str(one): {"logprob": value, "rank": rank}}
+            for (one, value), rank in zip(pairs, ranks, strict=True)
+        ]
         return {"choices": [{"text": "x", "prompt_logprobs": [None, *rows]}]}
 
 
@@ -129,31 +155,47 @@ class SGLang(Engine):
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path != "/generate" or not body.get("return_logprob"):
             return None
-        ids = body["input_ids"]
+        ids, sampling = body["input_ids"], body["sampling_params"]
+        if body["logprob_start_len"] == -1:
+            taken = self.taken(ids, sampling["max_new_tokens"])
+            return {"meta_info": {"output_token_logprobs": [[-0.5, one, None] for one in taken]}}
         pairs = zip([None, *self.told(ids)], ids, strict=True)
-        return {
-            "text": "x",
-            "meta_info": {"input_token_logprobs": [[v, i, None] for v, i in pairs]},
-        }
+        meta = {"input_token_logprobs": [[v, i, None] for v, i in pairs]}
+        if body.get("top_logprobs_num") == 1:
+            best = [[[value, one, None]] for value, one in self.best(ids)]
+            meta["input_top_logprobs"] = [None, *best]
+        return {"text": "x", "meta_info": meta}
 
 
 class LlamaCpp(Engine):
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path != "/completion":
             return None
+        if body.get("return_tokens"):
+            return {"content": "x", "tokens": self.taken(body["prompt"], body["n_predict"])}
         last = self.predict(torch.tensor(body["prompt"]))[-1]
-        top = last.topk(body["n_probs"])
+        top = last.topk(min(body["n_probs"], len(last)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         listed = [{"id": one, "token": "x", "logprob": value} for one, value in pairs]
         return {"content": "x", "completion_probabilities": [{"top_logprobs": listed}]}
 
 
+@dataclass
 class Echoing(Engine):
+    """``texts`` makes text of what it takes."""
+
+    texts: Any = None
+
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
-        if path != "/v1/completions" or not body.get("echo"):
+        if path != "/v1/completions":
             return None
+        if not body.get("echo"):
+            taken = self.taken(body["prompt"], body["max_tokens"])
+            return {"choices": [{"text": self.texts.decode(taken)}]}
         told = [None, *self.told(body["prompt"]), -0.5]
-        return {"choices": [{"text": "x", "logprobs": {"token_logprobs": told}}]}
+        best = [{"x": value} for value, _ in self.best(body["prompt"])]
+        logprobs = {"token_logprobs": told, "top_logprobs": [None, *best, {"x": -0.5}]}
+        return {"choices": [{"text": "x", "logprobs": logprobs}]}
 
 
 class Embeds(Engine):

@@ -3,8 +3,9 @@
 import pytest
 
 import ropewalk as rw
+from ropewalk.api import compare
 from ropewalk.api.serving import verify_served
-from ropewalk.data import demo_model
+from ropewalk.data import demo_book, demo_model
 
 pytest.importorskip("xllamacpp")
 from recipes.served.demo_gguf import write_demo
@@ -70,3 +71,29 @@ def test_a_server_started_otherwise_is_not_what_was_asked(served, asked, verdict
         found = verify_served(None, url, method=asked, length=LENGTH)
     assert found["verdict"] in (verdict, "cannot tell")
     assert not found["passed"]
+
+
+def test_losses_and_tasks_through_the_server_are_those_of_the_model(tmp_path):
+    """Twice the trained length, under the method that the server was started with."""
+    method, text = "yarn:factor=4", tmp_path / "text.txt"
+    text.write_text(demo_book().read_text("utf-8")[20_000:30_000], "utf-8")
+    request = {
+        "methods": [method],
+        "lengths": [128, 512],
+        "tail_tokens": 24,
+        "windows": 2,
+        "texts": text,
+        "tasks": ["loss", "passkey"],
+        "trials": 2,
+    }
+    with serving_demo(flags_of(method), tmp_path) as url:
+        found = compare(str(demo_model()), served=url, out=tmp_path / "served", **request)
+    here = compare(str(demo_model()), out=tmp_path / "here", **request)
+    assert len(found.records) == 4
+    for ours, theirs in zip(found.records, here.records, strict=True):
+        assert ours["status"] == "ok"
+        if "task" in ours:
+            assert ours["forced"]["loss"] == pytest.approx(theirs["forced"]["loss"], abs=1e-2)
+            assert ours["generation"]["right"] == theirs["generation"]["right"]
+        else:
+            assert ours["nll"] == pytest.approx(theirs["nll"], abs=1e-2)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ropewalk.comparing.perplexity import losses
-from ropewalk.comparing.request import CompareRequest, Words
+from ropewalk.comparing.request import CompareRequest, ServedWords, Words
 from ropewalk.comparing.result import CompareResult
 from ropewalk.comparing.run import How, compared, planned
 from ropewalk.evaluation.cells import Record
@@ -17,6 +17,7 @@ from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.progress import Progress, Silent
 from ropewalk.evaluation.request import Line, Request
 from ropewalk.evaluation.tasks.retrieval import TRIALS
+from ropewalk.integrations.endpoints.server import SECONDS
 
 
 def compare(  # noqa: PLR0913 (one parameter an option)
@@ -42,6 +43,9 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     batch: int = 1,
     budget: float | None = None,
     out: str | Path | None = None,
+    served: str | None = None,
+    engine: str | None = None,
+    timeout: float = SECONDS,
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> CompareResult:
@@ -56,6 +60,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     budget    seconds, loading included: the cheapest cells come first, and those that do not fit
               stand in the result with that reason
     out       the run folder; an existing one is resumed
+    served    URL of a running server of ``source``, which is asked instead: it computes the method
+              that it was started with, and ``methods`` names that one
 
     The others are flags of ``ropewalk compare --help``. What is missing is chosen from the model;
     methods and lengths of a model of yours so that they end within five minutes here, unless a
@@ -86,19 +92,27 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         device=device,
         budget=budget,
         out=out,
+        served=ServedWords.of(served, engine, timeout),
     )
     how = How(progress=progress or Silent(), executor=executor, batch=batch, begun=begun)
     return compared(asked, how)
 
 
 def plan_compare(
-    source: str | Path | nn.Module | None = None, *, batch: int = 1, **words: Any
+    source: str | Path | nn.Module | None = None,
+    *,
+    batch: int = 1,
+    served: str | None = None,
+    engine: str | None = None,
+    timeout: float = SECONDS,
+    **words: Any,
 ) -> CompareResult:
     """What ``compare`` would do: its cells, done or with estimated seconds. Writes nothing.
 
-    batch, words  as ``compare`` takes them
+    batch, served, engine, timeout, words  as ``compare`` takes them
     """
-    return planned(CompareRequest.of(source, **words), batch)
+    asked = CompareRequest.of(source, served=ServedWords.of(served, engine, timeout), **words)
+    return planned(asked, batch)
 
 
 def perplexity(  # noqa: PLR0913 (one parameter an option)

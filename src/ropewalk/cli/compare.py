@@ -20,6 +20,7 @@ from ropewalk.cli.compare_options import (
     Protocol,
     QuestionsFile,
     Seconds,
+    Served,
     Stride,
     TailTokens,
     Tasks,
@@ -33,8 +34,10 @@ from ropewalk.cli.options import (
     Device,
     Dtype,
     DtypeName,
+    Engine,
     Json,
     Model,
+    Timeout,
     read_length,
     require_files,
 )
@@ -77,6 +80,9 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     evaluator: Evaluator = None,
     executor: ExecutorName = "serial",
     workers: Workers = None,
+    served: Served = None,
+    engine: Engine = None,
+    timeout: Timeout = 120.0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -86,7 +92,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     to retrieval. Every finished cell is kept at once:
     an interrupted run goes on where it stopped when the same command is given again.
     """
-    place = out or default_run_folder(_model_name(model), protocol.value)
+    name = _model_name(model) + ("" if served is None else "-served")
+    place = out or default_run_folder(name, protocol.value)
     require_files([*(text or []), *([questions] if questions else [])])
     request = {
         "methods": method or [],
@@ -103,6 +110,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         "bos": bos,
         "batch": batch,
         **({} if budget is None else {"budget": budget}),
+        **({} if served is None else {"served": served, "timeout": timeout}),
+        **({} if engine is None else {"engine": engine}),
     }
     if task:
         tasks = {"tasks": task, "trials": trials, "questions": questions}

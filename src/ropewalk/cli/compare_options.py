@@ -90,6 +90,15 @@ Workers = Annotated[
         help="Of --executor ray: at once; by default one a GPU, or one a CPU.",
     ),
 ]
+Served = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        show_default=False,
+        help="Measure a running server of MODEL instead, whose config and tokenizer are read here: "
+        "it computes the one method that it was started with, which --method may name.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(

@@ -76,6 +76,19 @@ Device = Annotated[
     ),
 ]
 
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="E",
+        show_default=False,
+        help="Of --served: vllm, sglang, llama.cpp or openai; without it, as the server says.",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", help="Of --served: time of one request, tries included."),
+]
+
 _LENGTH = re.compile(r"[0-9]+|[0-9]+(\.[0-9]+)?x")
 
 

@@ -13,15 +13,17 @@ from ropewalk.cli.options import (
     Device,
     Dtype,
     DtypeName,
+    Engine,
     Json,
     Length,
     Model,
+    Timeout,
     read_length,
 )
 from ropewalk.cli.output import print_json, remark
 from ropewalk.cli.progress import bar
 from ropewalk.cli.served import verify_served
-from ropewalk.cli.verify_options import Engine, Methods, Out, Served, Stock, Timeout
+from ropewalk.cli.verify_options import Methods, Out, Served, Stock
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.sources import locate
 

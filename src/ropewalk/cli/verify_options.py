@@ -39,15 +39,3 @@ Served = Annotated[
         "says; --out gets served.json and a picture.",
     ),
 ]
-Engine = Annotated[
-    str | None,
-    typer.Option(
-        metavar="E",
-        show_default=False,
-        help="Of --served: vllm, sglang, llama.cpp or openai; without it, as the server says.",
-    ),
-]
-Timeout = Annotated[
-    float,
-    typer.Option(metavar="SECONDS", help="Of --served: time of one request, tries included."),
-]

@@ -1,7 +1,9 @@
 """Where a run's figures came from, left in its folder: the model's config, machine and commit."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,10 +18,15 @@ CONFIG = "config.json"
 
 def document_origin(run_dir: Path, model: nn.Module) -> None:
     """Write the config of the model, as it ran, and sign the folder. RopewalkError if it cannot."""
-    config = {key: value for key, value in config_of(model).items() if key != "_name_or_path"}
-    text = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
+    document_config(run_dir, config_of(model), _accelerator(input_device(model)))
+
+
+def document_config(run_dir: Path, config: Mapping[str, Any], accelerator: str | None) -> None:
+    """The same of a model that runs elsewhere."""
+    stated = {key: value for key, value in config.items() if key != "_name_or_path"}
+    text = json.dumps(stated, indent=2, sort_keys=True, default=str) + "\n"
     write_whole(run_dir / CONFIG, text.encode())
-    sign(run_dir, _accelerator(input_device(model)))
+    sign(run_dir, accelerator)
 
 
 def _accelerator(device: torch.device) -> str | None:

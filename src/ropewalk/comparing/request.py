@@ -35,6 +35,22 @@ class Materials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServedWords:
+    """A running server that is asked instead of a model here, as ``verify --served`` names it."""
+
+    url: str
+    engine: str | None
+    seconds: float
+
+    @classmethod
+    def of(cls, url: str | None, engine: str | None, seconds: float) -> "ServedWords | None":
+        """None without a server. Raises RopewalkError for an engine without one."""
+        if url is None and engine is not None:
+            raise RopewalkError(f"engine {engine} without a server: expected its URL too")
+        return None if url is None else cls(url=url, engine=engine, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompareRequest:
     """A comparison as it is asked for.
 
@@ -42,6 +58,7 @@ class CompareRequest:
     tokenizer  of a loaded model
     out        the run folder; None for one named after the model
     budget     seconds; None for no limit, or that of a choice
+    served     the server that is asked; None for a model in this process
     """
 
     place: str | Path | nn.Module | None
@@ -52,6 +69,7 @@ class CompareRequest:
     device: str | None
     budget: float | None
     out: Path | None
+    served: ServedWords | None = None
 
     @classmethod
     def of(
@@ -68,6 +86,7 @@ class CompareRequest:
         device: str | None = None,
         budget: float | None = None,
         out: str | Path | None = None,
+        served: ServedWords | None = None,
         **request: Any,
     ) -> "CompareRequest":
         """From the words of ``compare``. Raises RopewalkError for a mistyped one."""
@@ -92,6 +111,7 @@ class CompareRequest:
             device=device,
             budget=budget,
             out=None if out is None else Path(out),
+            served=served,
         )
 
 

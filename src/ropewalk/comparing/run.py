@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ropewalk.comparing.origin import document_origin
 from ropewalk.comparing.request import CompareRequest
 from ropewalk.comparing.result import CompareResult
+from ropewalk.comparing.served import set_up_served
 from ropewalk.comparing.setup import Setup, set_up
 from ropewalk.comparing.toy import beside, shows_retrieval, with_toy
 from ropewalk.evaluation.budget import Budget
@@ -53,13 +53,16 @@ def planned(asked: CompareRequest, batch: int) -> CompareResult:
     return with_toy(plan, _planned(toy, max(batch, toy.materials.trials)))
 
 
+def _ready(asked: CompareRequest) -> Setup:
+    return set_up(asked) if asked.served is None else set_up_served(asked, asked.served)
+
+
 def _measured(asked: CompareRequest, how: How) -> CompareResult:
     """All cells of one model, kept in its run folder, and their samples."""
-    ready = set_up(asked)
+    ready = _ready(asked)
     run, run_dir = ready.run.in_parts(how.batch), ready.run_dir
     store = RunFolder.open(run_dir, run.setting)
-    session: Any = ready.source.open()  # of integrations, which has the model
-    document_origin(run_dir, session.model)
+    ready.sign(run_dir)
     if ready.choice is not None:
         ready.choice.keep(run_dir)
         how.progress.chosen(ready.choice)
@@ -83,7 +86,7 @@ def _measured(asked: CompareRequest, how: How) -> CompareResult:
 
 
 def _planned(asked: CompareRequest, batch: int) -> CompareResult:
-    ready = set_up(asked)
+    ready = _ready(asked)
     run, run_dir = ready.run.in_parts(batch), ready.run_dir
     exists = (run_dir / "run.json").is_file()
     store = RunFolder.open(run_dir, run.setting) if exists else NoStore()

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ropewalk.comparing.longppl import long_perplexity
+from ropewalk.comparing.origin import document_origin
 from ropewalk.comparing.request import CompareRequest, Materials
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
@@ -39,6 +40,7 @@ class Setup:
 
     choice  of methods and lengths, where they were left open
     timed   gives the seconds of a token of the model, by a pass
+    sign    leaves in a run folder where its figures came from
     """
 
     source: ModelSource
@@ -46,6 +48,7 @@ class Setup:
     run_dir: Path
     choice: Choice | None
     timed: Callable[[], CostModel]
+    sign: Callable[[Path], None]
 
     def budget(self, asked: float | None) -> float | None:
         """Seconds, as asked for, or those of the choice."""
@@ -76,6 +79,7 @@ def set_up(asked: CompareRequest) -> Setup:
         run_dir=run_dir,
         choice=choice,
         timed=lambda: run.cost_model(scorer),
+        sign=lambda folder: document_origin(folder, loaded.model),
     )
 
 
@@ -113,11 +117,18 @@ def _setting(
     loaded: LoadedModel, request: Request, materials: Materials, dtype: str
 ) -> dict[str, Any]:
     """What ``run_of`` needs beside a request: texts and tasks, read and made once."""
-    tokenizer = loaded.require_tokenizer()
-    begins = beginnings(request.protocol, tokenizer, materials.bos)
     return {
+        **material(loaded.require_tokenizer(), request, materials),
         "name": loaded.name,
         "weights": identity(loaded),
+        "dtype": dtype,
+    }
+
+
+def material(tokenizer: Any, request: Request, materials: Materials) -> dict[str, Any]:
+    """Texts and tasks of a run, in the tokens of ``tokenizer``, and how they begin."""
+    begins = beginnings(request.protocol, tokenizer, materials.bos)
+    return {
         "documents": tuple(
             Document.read(text, tokenizer, begins["opening"]) for text in materials.files
         ),
@@ -129,7 +140,6 @@ def _setting(
             bos=materials.bos,
             questions=materials.questions,
         ),
-        "dtype": dtype,
         "bos": begins["bos"],
     }
 

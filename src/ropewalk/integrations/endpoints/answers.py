@@ -2,13 +2,25 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.observation import ToldLogprobs
+
+
+class Told(NamedTuple):
+    """What a server gives to tokens of a sequence, each given all before it.
+
+    losses       nats
+    most_likely  whether greedy decoding takes the token
+    """
+
+    losses: list[float]
+    most_likely: list[bool]
+
 
 _ABOVE_ZERO = 1e-3
 """A log-probability may exceed 0 by rounding."""
@@ -55,6 +67,24 @@ def token(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**40:
         raise RopewalkError(f"token {value!r:.40}: expected a whole number")
     return value
+
+
+def tokens(values: object) -> list[int]:
+    """Ids of tokens; RopewalkError for anything else."""
+    if not isinstance(values, list):
+        raise RopewalkError(f"tokens {values!r:.40}: expected a list of whole numbers")
+    return [token(each) for each in values]
+
+
+def loss(value: object) -> float:
+    """Nats of a log-probability; RopewalkError where the server gives no number."""
+    number = logprob(value)
+    if math.isnan(number):
+        raise RopewalkError(
+            "the server gives a token a log-probability that is no number; its log says why, or "
+            "ask for a shorter --length"
+        )
+    return max(-number, 0.0)
 
 
 def of_prompt(ids: Tensor, logprobs: Sequence[float]) -> ToldLogprobs:

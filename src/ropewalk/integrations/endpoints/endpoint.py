@@ -1,7 +1,7 @@
 """What every kind of server is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.observation import Observation
-from ropewalk.integrations.endpoints.answers import at, embedding
+from ropewalk.integrations.endpoints.answers import Told, at, embedding
 from ropewalk.integrations.endpoints.server import Server
 
 PROBES = 14
@@ -55,6 +55,20 @@ class Endpoint(ABC):
         """What it predicts along a sequence of tokens, int64 ``[n]``.
 
         Raises RopewalkError for an answer of another form, and as ``Server`` does.
+        """
+
+    @abstractmethod
+    def scored(self, ids: Sequence[int], first: int) -> Told:
+        """Tokens ``first`` .. of a sequence, first at least 1.
+
+        Raises RopewalkError for a server that does not tell them, and as ``observe`` does.
+        """
+
+    @abstractmethod
+    def continued(self, ids: Sequence[int], count: int) -> list[int]:
+        """The tokens that it takes after a prompt, at most ``count``: fewer where it ends.
+
+        Raises RopewalkError as ``observe`` does.
         """
 
     def embed(self, ids: Tensor) -> Tensor:

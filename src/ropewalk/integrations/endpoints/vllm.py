@@ -3,16 +3,20 @@
 Source: vLLM 0.33.0, entrypoints/openai (``prompt_logprobs`` of completions); run on 0.32.0.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.observation import Observation, ToldLogprobs
 from ropewalk.integrations.endpoints.answers import (
+    Told,
     at,
     logprob,
+    loss,
     of_prompt,
+    tokens,
     without_numbers_behind,
 )
 from ropewalk.integrations.endpoints.endpoint import Endpoint, Progress
@@ -20,7 +24,8 @@ from ropewalk.integrations.endpoints.server import ComputesNaN
 
 
 class VLLM(Endpoint):
-    """``prompt_logprobs: 0`` gives the log-probability of each token of the prompt itself.
+    """``prompt_logprobs: 0`` gives the log-probability of each token of the prompt itself, and its
+    rank, which says whether greedy decoding takes it.
 
     A prompt with one that is no number is answered with status 500: shorter ones are asked then.
     """
@@ -57,8 +62,24 @@ class VLLM(Endpoint):
             progress(1 - (not_known - known) / len(ids))
         return known
 
+    def scored(self, ids: Sequence[int], first: int) -> Told:
+        rows = self._rows(list(ids))[first:]
+        return Told(
+            losses=[loss(at(row, "logprob")) for row in rows],
+            most_likely=[at(row, "rank") == 1 for row in rows],
+        )
+
+    def continued(self, ids: Sequence[int], count: int) -> list[int]:
+        body = {"model": self.model, "prompt": list(ids), "max_tokens": count, "temperature": 0}
+        answer = self.server.post("/v1/completions", {**body, "return_token_ids": True})
+        return tokens(at(answer, "choices", 0, "token_ids"))
+
     def _told(self, ids: Tensor) -> ToldLogprobs:
-        listed = ids.tolist()
+        rows = self._rows(ids.tolist())[1:]
+        return of_prompt(ids, [logprob(at(row, "logprob")) for row in rows])
+
+    def _rows(self, listed: list[int]) -> list[Any]:
+        """What was told of each token of a prompt; of the first, nothing."""
         body = {"model": self.model, "prompt": listed, "max_tokens": 1, "temperature": 0}
         answer = self.server.post("/v1/completions", {**body, "prompt_logprobs": 0})
         told = at(answer, "choices", 0, "prompt_logprobs")
@@ -67,4 +88,4 @@ class VLLM(Endpoint):
                 f"vLLM told log-probabilities of another prompt: expected {len(listed):,} entries"
             )
         pairs = zip(listed[1:], told[1:], strict=True)
-        return of_prompt(ids, [logprob(at(row, str(one), "logprob")) for one, row in pairs])
+        return [None, *(at(row, str(one)) for one, row in pairs)]
