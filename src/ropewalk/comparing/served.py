@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from ropewalk.comparing.longppl import long_perplexity
 from ropewalk.comparing.origin import document_config
 from ropewalk.comparing.request import CompareRequest, ServedWords
@@ -34,7 +36,7 @@ from ropewalk.opening.checkpoints import open_checkpoint
 def set_up_served(asked: CompareRequest, words: ServedWords) -> Setup:
     """A server that answers, and the run. Raises RopewalkError for bad input."""
     place = asked.place or demo_model()
-    if not isinstance(place, str) and not hasattr(place, "__fspath__"):
+    if isinstance(place, nn.Module):
         raise RopewalkError("a loaded model beside a server: expected the place of a checkpoint")
     source = ServedSource(url=words.url, place=place, engine=words.engine, seconds=words.seconds)
     endpoint = source.open().endpoint
