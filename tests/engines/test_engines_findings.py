@@ -35,6 +35,8 @@ SEEN = [
     ("missing-key", "error", ALL[:3], with_rope(INTERNLM, factor=None), None),
     ("unknown-type", "error", ["transformers", "sglang"], CONFIGS["ntk-vllm-type"], None),
     ("type-dropped", "error", ["llama.cpp"], CONFIGS["ntk-vllm-type"], None),
+    ("base-dropped", "error", ["llama.cpp"], {**QWEN, "model_type": "stablelm"}, None),
+    ("share-unstated", "error", ["llama.cpp"], {**QWEN, "model_type": "solar_open"}, None),
     ("null-head-dim", "error", ["transformers"], {**QWEN, "head_dim": None}, None),
     ("nested-dict-unhashable", "error", ["sglang"], {**OLMO3, "rope_scaling": YARN}, None),
     (

@@ -91,10 +91,24 @@ def test_keys_that_a_merge_would_keep_are_set_to_null():
 def test_what_is_baked_into_a_file_is_not_stacked_upon():
     scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0}
     scaling |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
-    config = {**QWEN, "rope_scaling": scaling, "max_position_embeddings": LONG}
+    scaled = {**QWEN, "rope_scaling": scaling, "max_position_embeddings": LONG}
+    config = {**scaled, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}
     assert rw.export(config, "native", "llama.cpp")["flags"] == ["-c", str(LONG)]
     with pytest.raises(RopewalkError, match="bakes"):
         rw.export(config, "yarn:factor=16", "llama.cpp")
+    with pytest.raises(RopewalkError, match="no flag says llama3"):
+        rw.export(scaled, "native", "llama.cpp")  # Qwen's class writes no such divisors
+    assert "yarn" in rw.export(scaled, "yarn:factor=16", "llama.cpp")["flags"]
+
+
+@pytest.mark.parametrize("model_type", ["stablelm", "phi", "gemma2", "glm"])
+def test_flags_say_what_the_converter_does_not_write(model_type):
+    config = {**QWEN, "architectures": [], "model_type": model_type, "rope_theta": 5e5}
+    config |= {"head_dim": 128, "partial_rotary_factor": 1.0}
+    (finding,) = (f for f in rw.audit(config)["findings"] if f["id"] == "base-dropped")
+    assert finding["engines"] == ["llama.cpp"]
+    flags = rw.export(config, "yarn:factor=4", "llama.cpp")["flags"]
+    assert flags[flags.index("--rope-freq-base") + 1] == "500000"
 
 
 def test_windows_beside_a_flat_dict_are_noted():

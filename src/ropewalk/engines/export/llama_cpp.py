@@ -14,6 +14,7 @@ from ropewalk.configs.keys import ORIGINAL
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.export.dialect import Dialect, Directions, ReadBack
 from ropewalk.engines.export.request import ExportRequest
+from ropewalk.engines.llama_cpp.converter import drops_base
 from ropewalk.engines.llama_cpp.flags import (
     DEFAULT_BETAS,
     FlaggedAnswer,
@@ -73,7 +74,8 @@ class LlamaCppDialect(Dialect):
 
 def _scaling(request: ExportRequest) -> tuple[str, ...]:
     block, old = request.block, request.section
-    same_base = block.rope_theta == old.rope_theta
+    written = not drops_base(Reading.of(request.shape, None, old.layer_type))
+    same_base = written and block.rope_theta == old.rope_theta
     base = () if same_base else ("--rope-freq-base", _text(block.rope_theta))
     if block.rope_type == "default":
         return (*(() if old.rope_type == "default" else ("--rope-scaling", "none")), *base)

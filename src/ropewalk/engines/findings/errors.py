@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ropewalk.configs.keys import ORIGINAL
 from ropewalk.engines.answer import LLAMA_CPP, SGLANG
 from ropewalk.engines.findings.finding import Evidence, Sighting, error, raising, warning
+from ropewalk.engines.llama_cpp.converter import drops_base, drops_type, takes_half
 
 _UNKNOWN = ("Unknown RoPE scaling type", "type field must be one of", "Legacy rope_type")
 _NOT_ITERABLE = "object is not iterable"
@@ -17,6 +18,8 @@ _CANNOT_LOAD = ("cannot load: ", "is not supported anymore")
 _KNOWN_TO_LLAMA_CPP = frozenset(
     {"default", "linear", "yarn", "longrope", "su", "llama3", "dynamic", "mrope"}
 )
+_FLAGS = "serve with the flags of ropewalk export --engine llama.cpp"
+_WRITTEN = frozenset({"linear", "yarn", "llama3"})
 
 not_a_rotation = error(
     "not-a-rotation",
@@ -100,17 +103,52 @@ def unknown_type(evidence: Evidence) -> Iterator[Sighting]:
 
 @error(
     "type-dropped",
-    "llama.cpp's converter writes type none for a rope_type that it does not know",
+    "llama.cpp's converter writes type none for a rope_type that it does not know, or that the "
+    "class for the model does not write",
     "bake the scaling into rope_theta before conversion, or use linear or yarn",
 )
 def dropped_type(evidence: Evidence) -> Iterator[Sighting]:
-    name = evidence.reading.written_type
-    gemma = name == "proportional" and evidence.reading.model_type.startswith("gemma4")
+    name, kind = evidence.reading.written_type, evidence.reading.model_type
+    gemma = name == "proportional" and kind.startswith("gemma4")
+    running = evidence.running(LLAMA_CPP)
     if name not in _KNOWN_TO_LLAMA_CPP and not gemma:
         yield Sighting(
-            evidence.running(LLAMA_CPP),
+            running,
             f"the converter does not know rope_type {name!r}, warns and writes type none: "
             "nothing is scaled",
+        )
+    elif name in _WRITTEN and drops_type(evidence.reading):
+        said = f"the converter's class for {kind} writes no {name!r} and says nothing: "
+        linear = kind == "nemotron" and evidence.reading.number("factor") is not None
+        said += "its factor counts as linear" if linear else "nothing is scaled"
+        yield Sighting(running, said, None if name == "llama3" else _FLAGS)
+
+
+@error(
+    "base-dropped",
+    "llama.cpp's converter writes no base for the model, and its graph has 10,000",
+    "serve with --rope-freq-base",
+)
+def dropped_base(evidence: Evidence) -> Iterator[Sighting]:
+    reading = evidence.reading
+    if drops_base(reading):
+        base = f"{reading.section.rope_theta:,.0f}"
+        yield Sighting(
+            evidence.running(LLAMA_CPP),
+            f"rope_theta {base} is not in a file of {reading.model_type}",
+        )
+
+
+@error(
+    "share-unstated",
+    "llama.cpp's converter turns half of each head where the config states no share",
+    "write partial_rotary_factor",
+)
+def unstated_share(evidence: Evidence) -> Iterator[Sighting]:
+    if takes_half(evidence.reading):
+        yield Sighting(
+            evidence.running(LLAMA_CPP),
+            f"without partial_rotary_factor a file of {evidence.reading.model_type} turns half",
         )
 
 
@@ -142,9 +180,9 @@ type_conflict = error(
 )(raising("Found conflicts", "rope_type and type differ"))
 conversion_fails = error(
     "conversion-fails",
-    "llama.cpp's converter wants rotary_pct for GPT-NeoX, which transformers 5 takes out of every "
-    "config",
-    "convert with transformers 4",
+    "llama.cpp's converter wants rotary_pct, which transformers 5 takes out of every config of "
+    "GPT-NeoX, and which Cohere 2 may lack",
+    "GPT-NeoX: convert with transformers 4; Cohere 2: write rotary_pct",
 )(
     raising(
         "rotary_pct",
@@ -192,6 +230,7 @@ def no_model(evidence: Evidence) -> Iterator[Sighting]:
 
 KINDS = (
     *(not_a_rotation, integer_factor, zero_beta, missing_key, unknown_type, dropped_type),
+    *(dropped_base, unstated_share),
     *(
         null_head_dim,
         nested_dict,

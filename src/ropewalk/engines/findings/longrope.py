@@ -12,7 +12,7 @@ from ropewalk.engines.findings.finding import (
     number,
     warning,
 )
-from ropewalk.engines.llama_cpp.rules import WRITES_LISTS
+from ropewalk.engines.llama_cpp.converter import WRITES_LISTS
 from ropewalk.engines.vllm.lengths import max_model_len
 
 _MAGNITUDES = ("factor", "attention_factor", "short_mscale", "long_mscale")

@@ -18,21 +18,27 @@ Source: llama.cpp 0c1e57098, common/arg.cpp, src/llama-context.cpp (rope scaling
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from ropewalk.configs.keys import ORIGINAL
 from ropewalk.core.errors import RopewalkError
 from ropewalk.engines.answer import EngineAnswer
+from ropewalk.engines.llama_cpp.converter import BAKES_LLAMA3, WRITES_LISTS, as_converted, restated
 from ropewalk.engines.llama_cpp.kernel import Context
-from ropewalk.engines.llama_cpp.release import llama_cpp
-from ropewalk.engines.llama_cpp.rules import WRITES_LISTS
-from ropewalk.engines.patch import ConfigPatch
-from ropewalk.engines.reading import Reading
+from ropewalk.engines.llama_cpp.release import as_merged, llama_cpp
+from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.engines.words import value_of, values_of
 
-BAKED_TYPES = frozenset({"llama3", "longrope", "proportional"})
+_BAKING: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "llama3": BAKES_LLAMA3,
+        "longrope": WRITES_LISTS,
+        "proportional": frozenset({"gemma4_text", "gemma4_unified_text"}),
+    }
+)
+"""Who writes divisors of a type into a tensor."""
 DEFAULT_BETAS = (32.0, 1.0)
 _TYPES: Mapping[str, str] = MappingProxyType(
     {"none": "default", "linear": "linear", "yarn": "yarn"}
@@ -62,9 +68,12 @@ def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswe
             f"rope_type={reading.section.rope_type}: conversion bakes it into the file, and flags "
             "stack with it; nearest: convert again from a config.json with the wanted rope dict"
         )
+    try:
+        reading = as_converted(as_merged(reading))
+    except EngineRaises:
+        answer = llama_cpp(reading)
+        return FlaggedAnswer(answer=answer, trained_context=reading.longest)
     rope = _rope(reading, flags)
-    patch = ConfigPatch.of(reading.shape, reading.section, rope, {})
-    equivalent = reading.shape.reread(patch.applied(reading.shape.config))
     asked = _number(flags, "-c")
     served = reading.served_length if asked is None else int(asked) // _slots(flags)
     attn_factor = _override(flags, "rope.scaling.attn_factor")
@@ -73,18 +82,17 @@ def llama_cpp_with_flags(reading: Reading, flags: Sequence[str]) -> FlaggedAnswe
         beta_slow=_number(flags, "--yarn-beta-slow"),
         attn_factor=1.0 if attn_factor is None else attn_factor,
     )
+    overridden = replace(restated(reading, rope, {}), served_length=served)
     return FlaggedAnswer(
-        answer=llama_cpp(Reading.of(equivalent, served, reading.section.layer_type), settings),
+        answer=llama_cpp(overridden, settings, overridden=True),
         trained_context=_trained_context(reading, rope, flags),
     )
 
 
 def is_baked(reading: Reading) -> bool:
     """Whether conversion writes divisors into a tensor."""
-    rope_type = reading.section.rope_type
-    return rope_type in BAKED_TYPES and (
-        rope_type != "longrope" or reading.model_type in WRITES_LISTS
-    )
+    bakes = _BAKING.get(reading.section.rope_type)
+    return bakes is not None and reading.model_type in bakes
 
 
 def _slots(flags: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ from ropewalk.configs.text import rope_beside_section, with_text_keys
 from ropewalk.core.geometry import Pairing
 from ropewalk.core.lengths import Fixed
 from ropewalk.engines.answer import LLAMA_CPP, EngineAnswer
+from ropewalk.engines.llama_cpp.converter import as_converted
 from ropewalk.engines.llama_cpp.kernel import FILES_OWN, Context
 from ropewalk.engines.llama_cpp.rules import converted_rotation, has_baked_alpha, written_type
 from ropewalk.engines.reading import EngineRaises, Reading
@@ -26,8 +27,13 @@ _NEIGHBOURING_PAIRS = frozenset(
 )
 
 
-def llama_cpp(reading: Reading, settings: Context = FILES_OWN) -> EngineAnswer:
-    """What llama.cpp computes after conversion, at ``-c served_length`` (default n_ctx_train)."""
+def llama_cpp(
+    reading: Reading, settings: Context = FILES_OWN, *, overridden: bool = False
+) -> EngineAnswer:
+    """What llama.cpp computes after conversion, at ``-c served_length`` (default n_ctx_train).
+
+    overridden  the reading is of the file's keys with flags over them, not of a config
+    """
     answer = EngineAnswer(
         engine=LLAMA_CPP,
         version=VERSION,
@@ -35,8 +41,8 @@ def llama_cpp(reading: Reading, settings: Context = FILES_OWN) -> EngineAnswer:
         choice="no table: angles computed in the kernel",
         pairing=_pairing(reading),
     )
-    reading = _as_merged(reading)
     try:
+        reading = reading if overridden else as_converted(as_merged(reading))
         rotation = converted_rotation(reading)
     except EngineRaises as raised:
         return replace(answer, error=str(raised))
@@ -50,7 +56,7 @@ def llama_cpp(reading: Reading, settings: Context = FILES_OWN) -> EngineAnswer:
     )
 
 
-def _as_merged(reading: Reading) -> Reading:
+def as_merged(reading: Reading) -> Reading:
     """The config as the converter merges it: a rope dict outside the text section counts where the
     section has none and no library completes it (conversion/base.py, load_hparams)."""
     outside = rope_beside_section(reading.shape.config)

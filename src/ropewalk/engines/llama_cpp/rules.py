@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ropewalk.engines.answer import Rotation
+from ropewalk.engines.llama_cpp.converter import STORES_LIST_LENGTH, WRITES_LISTS
 from ropewalk.engines.llama_cpp.kernel import kernel_ramp
-from ropewalk.engines.reading import EngineRaises, Reading
+from ropewalk.engines.reading import Reading
 from ropewalk.engines.rows import (
     LinearRow,
     Llama3Row,
@@ -26,23 +27,16 @@ from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
 READS_BETAS = frozenset({"grok", "grok-1", "ministral3", "mistral3"})
 READS_LOG_MULTIPLIER = frozenset({"ministral3", "mistral3", "mistral4"})
-WRITES_LISTS = frozenset({"phi3", "phimoe", "phi4_multimodal", "minicpm", "minicpm3"})
-"""Model types whose converter writes LongRoPE's lists (rope_factors_short, rope_factors_long).
-
-The graphs of llama, qwen2 and many others would read these tensors, which nothing writes there.
-"""
 _FACTOR = required("factor", "")
 
 
 def converted_rotation(reading: Reading) -> Rotation:
-    """The rotation of a converted file; EngineRaises where the converter raises.
+    """The rotation of a file converted from what ``as_converted`` makes of a config.
 
     Types that the converter does not know, every ``dynamic`` but Hunyuan's, ``linear`` and
     ``yarn`` without a factor, and ``longrope`` whose lists are not written are dropped: nothing is
     scaled.
     """
-    if reading.model_type == "gpt_neox":  # the converter reads the config as transformers 5 has it
-        raise EngineRaises("KeyError: 'rotary_pct'")
     return _RULES.get(written_type(reading), UnscaledRow())(reading)
 
 
@@ -107,8 +101,10 @@ def _yarn_magnitude(reading: Reading, factor: float) -> Stated:
 
 
 def _longrope_magnitudes(reading: Reading) -> tuple[Stated, Stated]:
-    """Stored as rope.scaling.attn_factor = sqrt(1 + ln(M / L) / ln L); factor and
-    attention_factor are not read."""
+    """Stored as rope.scaling.attn_factor = sqrt(1 + ln(M / L) / ln L), by Phi's classes alone;
+    factor and attention_factor are not read."""
+    if reading.model_type not in STORES_LIST_LENGTH:
+        return Stated(1.0), Stated(1.0)
     ratio = reading.longest / reading.original
     both = Stated(longrope_attention_factor(ratio, reading.original))
     return both, both
