@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from ropewalk.evaluation.tasks.sample import Sample
 from ropewalk.evaluation.tasks.table import Materials, generator
 from ropewalk.evaluation.tasks.tokens import Tokens
 from ropewalk.evaluation.tasks.wilson import wilson
+from ropewalk.evaluation.tasks.words import letters, names
 
 LENGTH = 512
 
@@ -150,8 +152,15 @@ def test_a_prompt_is_not_begun_where_the_system_would_kill_the_process(materials
     monkeypatch.setattr("ropewalk.evaluation.tasks.retrieval.free_bytes", lambda: 2**34)
     monkeypatch.setattr(Retrieval, "sample", None)
     task = Retrieval(generator=generator("induction", materials), tokens=materials.tokens)
-    with pytest.raises(RopewalkError, match="about 931 GiB, 16 are free"):
+    with pytest.raises(RopewalkError, match="about 6,519 GiB, 16 are free"):
         task.check(10**10)
+
+
+@pytest.mark.parametrize("make", [names, lambda rng, count: letters(rng, count, 2, "ab")])
+def test_more_different_words_than_there_are_is_told(make):
+    with pytest.raises(RopewalkError, match="ask for a shorter one"):
+        make(np.random.default_rng(0), 10**6)
+    assert len(set(make(np.random.default_rng(0), 4))) == 4
 
 
 def test_depths_are_stratified_and_the_same_at_every_length(materials):

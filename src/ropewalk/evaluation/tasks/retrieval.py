@@ -36,8 +36,9 @@ TRIALS = 20
 DEPTHS = 5
 """Bins of the grid."""
 SEED = 2404
-TOKEN_BYTES = 100
-"""Of a prompt while it is made: its ids as numbers, its text, and what the tokenizer says of it."""
+TOKEN_BYTES = 700
+"""Of a prompt while it is made: ids, text, and what the tokenizer says of it (seen: needle 695,
+passkey 520, induction 20)."""
 RANKED_FIRST = Metric(name="rank_1", better="higher")
 """Share of trials whose answer is likelier than every distractor in the text."""
 RANKED = 4

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ropewalk.core.errors import RopewalkError
+
 _ADJECTIVES = """
     able amber ample ancient apt arid ashen autumn bare bitter black blue bold brave brief
     bright brisk bronze busy calm candid chilly clean clear clever cloudy cold cool coral cosy
@@ -43,16 +45,26 @@ ADJECTIVES, NOUNS = tuple(_ADJECTIVES.split()), tuple(_NOUNS.split())
 _WORD = re.compile(r"\b[a-z]{4,10}\b")
 
 
+def different(rng: np.random.Generator, known: int, count: int, what: str) -> list[int]:
+    """``count`` different numbers below ``known``; RopewalkError where there are not as many."""
+    if count > known:
+        raise RopewalkError(
+            f"a prompt of that length takes {count:,} different {what}, and there are {known:,}: "
+            "ask for a shorter one"
+        )
+    return list(map(int, rng.choice(known, size=count, replace=False)))
+
+
 def names(rng: np.random.Generator, count: int) -> list[str]:
     """Different adjectives and nouns, joined: ``silent-harbor``."""
-    picks = rng.choice(len(ADJECTIVES) * len(NOUNS), size=count, replace=False)
-    return [f"{ADJECTIVES[n // len(NOUNS)]}-{NOUNS[n % len(NOUNS)]}" for n in map(int, picks)]
+    picks = different(rng, len(ADJECTIVES) * len(NOUNS), count, "names")
+    return [f"{ADJECTIVES[n // len(NOUNS)]}-{NOUNS[n % len(NOUNS)]}" for n in picks]
 
 
 def numbers(rng: np.random.Generator, count: int, digits: int = 7) -> list[str]:
     """Different numbers of so many digits."""
     lowest = 10 ** (digits - 1)
-    return [str(lowest + n) for n in rng.choice(9 * lowest, size=count, replace=False)]
+    return [str(lowest + n) for n in different(rng, 9 * lowest, count, "numbers")]
 
 
 def uuids(rng: np.random.Generator, count: int) -> list[str]:
@@ -67,7 +79,7 @@ def uuids(rng: np.random.Generator, count: int) -> list[str]:
 def letters(rng: np.random.Generator, count: int, size: int, alphabet: str) -> list[str]:
     """Different words of so many random letters."""
     base = len(alphabet)
-    picks = map(int, rng.choice(base**size, size=count, replace=False))
+    picks = different(rng, base**size, count, "words")
     return ["".join(alphabet[n // base**place % base] for place in range(size)) for n in picks]
 
 
