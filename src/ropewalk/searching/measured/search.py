@@ -14,6 +14,7 @@ from ropewalk.evaluation.protocols.tail import Tail
 from ropewalk.evaluation.runs import RunFolder
 from ropewalk.evaluation.setting import Setting
 from ropewalk.evaluation.stretches import Parts, parts, require_room, stretches
+from ropewalk.evaluation.tasks.generator import Generator
 from ropewalk.evaluation.tasks.longppl import KeyTokens, longppl
 from ropewalk.evaluation.tasks.table import Materials, generator
 from ropewalk.evaluation.tasks.tokens import Tokens
@@ -168,50 +169,37 @@ def searched(
 
     Raises RopewalkError for bad input.
     """
-    tokenizer = subject.tokenizer
-    scored = asked.tail_tokens or max(1, length // 4)
-    read = [Document.read(text, tokenizer) for text in texts.search]
-    kept = [Document.read(text, tokenizer) for text in texts.heldout]
-    setting = Setting(
-        model=subject.name,
-        trained_length=subject.geometry.trained_length,
-        weights=subject.weights,
-        dtype=subject.dtype,
-        documents=(*read, *kept),
-        code_version=code_version(),
-        protocol=Tail(tokens=scored, windows=1),
+    read, kept = (
+        [Document.read(text, subject.tokenizer) for text in files]
+        for files in (texts.search, texts.heldout)
     )
-    objective = read_objective(asked.objective)
-    needles = None
-    if objective.has("needle"):
-        prose = [text.read_text("utf-8") for text in texts.search]
-        materials = Materials(tokens=Tokens.of(tokenizer), texts=prose)
-        needles = generator("needle", materials), materials.tokens
+    scored = asked.tail_tokens or max(1, length // 4)
+    setting = _setting(subject, (*read, *kept), scored)
     pieces: Stretches = [stretches(each, length) for each in read]
     tested: Stretches = [stretches(each, length) for each in kept]
     require_room(pieces, sum((asked.documents or SIZES[-1])[: 2 if kept else 3]))
     setting.protocol.check(length, next(chain(*pieces)))
     manifest = {**setting.manifest(), "command": "search", "length": length, "pinned": pinned}
     folder = Folder.open(Path(out or default_run_folder(subject.name, "search")), manifest)
-    keys: Mapping[str, KeyTokens] = {}
+    objective, keys = read_objective(asked.objective), dict[str, KeyTokens]()
     if objective.has("longppl"):
         keys = _keys([*pieces, *tested], subject.model, setting)
-        pieces = [_with(each, keys) for each in pieces]
-        tested = [_with(each, keys) for each in tested]
+        pieces, tested = ([_with(each, keys) for each in every] for every in (pieces, tested))
+    bench = Bench(
+        setting=setting,
+        source=subject.source,
+        store=RunFolder(folder),
+        length=length,
+        tokens=scored,
+        objective=objective,
+        needles=_needles(subject, texts.search) if objective.has("needle") else None,
+        short=None if asked.short_within is None else setting.trained_length,
+        executor=executor,
+        batch=batch,
+        pinned=pinned,
+    )
     return Search(
-        bench=Bench(
-            setting=setting,
-            source=subject.source,
-            store=RunFolder(folder),
-            length=length,
-            tokens=scored,
-            objective=objective,
-            needles=needles,
-            short=None if asked.short_within is None else setting.trained_length,
-            executor=executor,
-            batch=batch,
-            pinned=pinned,
-        ),
+        bench=bench,
         asked=asked,
         against=against,
         folder=folder,
@@ -221,7 +209,26 @@ def searched(
     )
 
 
-def _keys(texts: Stretches, model: LanguageModel, setting: Setting) -> Mapping[str, KeyTokens]:
+def _setting(subject: Subject, documents: tuple[Document, ...], scored: int) -> Setting:
+    return Setting(
+        model=subject.name,
+        trained_length=subject.geometry.trained_length,
+        weights=subject.weights,
+        dtype=subject.dtype,
+        documents=documents,
+        code_version=code_version(),
+        protocol=Tail(tokens=scored, windows=1),
+    )
+
+
+def _needles(subject: Subject, files: Sequence[Path]) -> tuple[Generator, Tokens]:
+    """What hides a number in the texts, and the tokens that it is made of."""
+    prose = [text.read_text("utf-8") for text in files]
+    materials = Materials(tokens=Tokens.of(subject.tokenizer), texts=prose)
+    return generator("needle", materials), materials.tokens
+
+
+def _keys(texts: Stretches, model: LanguageModel, setting: Setting) -> dict[str, KeyTokens]:
     """Key tokens of each stretch that has any, found by the model as it ships."""
     trained = setting.trained_length
     every = tuple(each for text in texts for each in text)
