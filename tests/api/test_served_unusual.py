@@ -141,9 +141,18 @@ def test_an_encoder_is_identified_by_its_embeddings(encoder, method, pool):
 
 def test_the_cosine_of_another_method_falls_with_the_length(encoder):
     """Inside the trained length dynamic NTK is plain RoPE; beyond, a server without it departs."""
-    found = asked(encoder, embedding(encoder[1], "none"), "dynamic_ntk:factor=2", Embeds)
+    model, sent = encoder[1], []
+    served, local = embedding(model, "none"), embedding(model, "dynamic_ntk:factor=2")
+
+    def listening(ids):
+        sent.append(ids)
+        return 3 * served(ids)  # a server need not send unit vectors
+
+    found = asked(encoder, listening, "dynamic_ntk:factor=2", Embeds)
     assert found["verdict"] == "none"
     (own,) = (each for each in found["candidates"] if each["name"] == found["asked"])
+    wanted = [torch.cosine_similarity(served(ids), local(ids), dim=0).item() for ids in sent]
+    assert own["cosines"] == pytest.approx(wanted, abs=1e-5)
     pairs = zip(found["positions"], own["cosines"], strict=True)
     inside, beyond = [], []
     for row, cosine in pairs:
