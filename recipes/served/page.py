@@ -58,6 +58,7 @@ PARTS: dict[str, Callable[[Sequence[Record]], str]] = {
     "demo": _own,
     "faults": _faults,
     "plug-in": _own,
+    "encoder": _faults,
     "families": _families,
     "smollm2": _own,
 }

@@ -39,7 +39,7 @@ NAMED = (
 class Cell:
     """One server, asked once.
 
-    part    demo, faults, families, smollm2 or plug-in
+    part    demo, faults, plug-in, encoder, families or smollm2
     model   of ``models``
     served  what the server is started as: a method that is exported, or a fault by name
     asked   the method that it is verified against, over ``local``
@@ -78,6 +78,11 @@ FAULTS: tuple[tuple[str, str, str], ...] = (
 """(started as, asked for, the model that is served)"""
 
 
+LONGER = "dynamic_ntk:policy=fixed,length=256"
+ENCODED = (("none", "none"), (LONGER, LONGER), (YARN, YARN), ("none", LONGER))
+"""(started as, asked for), of a tiny Nomic BERT"""
+
+
 def cells() -> Iterator[Cell]:
     """All of them, the most telling first."""
     for engine in ENGINES:
@@ -98,6 +103,15 @@ def cells() -> Iterator[Cell]:
     for engine in ("vllm", "sglang"):
         for method in NAMED:
             yield _own("plug-in", engine, "demo", method)
+    for served, asked in ENCODED:
+        yield Cell(
+            part="encoder",
+            engine="vllm",
+            model="encoder",
+            served=served,
+            asked=asked,
+            local="encoder",
+        )
     for engine in ENGINES:
         for family in FAMILIES:
             for method in ("none", YARN):
