@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from recipes.served.models import FAMILIES
 
@@ -86,49 +86,32 @@ ENCODED = (("none", "none"), (LONGER, LONGER), (YARN, YARN), ("none", LONGER))
 def cells() -> Iterator[Cell]:
     """All of them, the most telling first."""
     for engine in ENGINES:
-        for method in METHODS:
-            yield _own("demo", engine, "demo", method)
+        yield from (_own("demo", engine, "demo", method) for method in METHODS)
     for engine in ENGINES:
-        for served, asked, model in FAULTS:
-            # llama.cpp has no table, and SGLang's grows.
-            if served != SHORT_TABLE or engine == "vllm":
-                yield Cell(
-                    part="faults",
-                    engine=engine,
-                    model=model,
-                    served=served,
-                    asked=asked,
-                    local="demo",
-                )
+        yield from _faults(engine)
     for engine in ("vllm", "sglang"):
-        for method in NAMED:
-            yield _own("plug-in", engine, "demo", method)
+        yield from (_own("plug-in", engine, "demo", method) for method in NAMED)
     for served, asked in ENCODED:
-        yield Cell(
-            part="encoder",
-            engine="vllm",
-            model="encoder",
-            served=served,
-            asked=asked,
-            local="encoder",
-        )
+        yield _cell("encoder", "vllm", "encoder", served, asked, "encoder")
     for engine in ENGINES:
         for family in FAMILIES:
-            for method in ("none", YARN):
-                yield _own("families", engine, f"tiny-{family}", method)
+            yield from (_own("families", engine, f"tiny-{family}", m) for m in ("none", YARN))
     for engine in ENGINES:
         for method in ("none", "yarn:factor=2"):
-            yield _own("smollm2", engine, "smollm2", method, length=1200)
+            yield replace(_own("smollm2", engine, "smollm2", method), length=1200)
 
 
-def _own(part: str, engine: str, model: str, method: str, length: int | None = None) -> Cell:
+def _faults(engine: str) -> Iterator[Cell]:
+    for served, asked, model in FAULTS:
+        # llama.cpp has no table, and SGLang's grows.
+        if served != SHORT_TABLE or engine == "vllm":
+            yield _cell("faults", engine, model, served, asked, "demo")
+
+
+def _cell(part: str, engine: str, model: str, served: str, asked: str, local: str) -> Cell:
+    return Cell(part=part, engine=engine, model=model, served=served, asked=asked, local=local)
+
+
+def _own(part: str, engine: str, model: str, method: str) -> Cell:
     """A cell in which the server is started as what is asked for."""
-    return Cell(
-        part=part,
-        engine=engine,
-        model=model,
-        served=method,
-        asked=method,
-        local=model,
-        length=length,
-    )
+    return _cell(part, engine, model, method, method, model)
