@@ -136,7 +136,7 @@ class VLLM(Engine):
 
 
 class StrictVLLM(VLLM):
-    """Answers 500 to a prompt with a log-probability that is no number, as Starlette does."""
+    """Answers 400 to a prompt with a log-probability that is no number, as vLLM 0.32.0 does."""
 
     def __call__(self, handler: Handler) -> None:
         if handler.command == "GET":
@@ -146,7 +146,7 @@ class StrictVLLM(VLLM):
         self.asked.append(body)
         found = self.answer(handler.path, body)
         if "NaN" in json.dumps(found):
-            handler.send({"error": "Out of range float values are not JSON compliant"}, 500)
+            handler.send({"error": "Out of range float values are not JSON compliant"}, 400)
         else:
             handler.send(found)
 

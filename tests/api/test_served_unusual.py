@@ -57,7 +57,7 @@ def asked(checkpoint, predict, method, kind=VLLM):
     [("dynamic_ntk:factor=4", "dynamic_ntk:factor=4"), (YARN, "none"), ("none", "none")],
 )
 def test_no_numbers_from_the_end_of_a_table_on_are_a_short_table(checkpoint, method, inside, kind):
-    """vLLM's 64 rows for ``dynamic`` over this config; NaN comes as such, or as status 500."""
+    """vLLM's 64 rows for ``dynamic`` over this config; NaN comes as such, or as an error."""
     found = asked(checkpoint, predicting(checkpoint[1], "none", L0), method, kind)
     assert found["verdict"] == f"{inside} inside a table of 64 rows"
     assert found["departs_at"] == (1 if method == YARN else L0)  # position 0 sees itself alone

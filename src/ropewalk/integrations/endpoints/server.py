@@ -24,7 +24,7 @@ MOST_BYTES = 256 * 2**20
 """Of one answer: a prompt of 2^20 tokens takes about 100 bytes a token."""
 _SHOWN = 160
 _NAN = "not JSON compliant"
-"""Starlette's words for NaN, of a table that is too short among other things."""
+"""Starlette's words for NaN, of a table that is too short among other things (vLLM: status 400)."""
 
 
 class Refused(RopewalkError):
@@ -148,7 +148,7 @@ class Server:
             raise RopewalkError(
                 f"{self.url}{path}: redirects to {where}, which is not followed; name that URL"
             )
-        if status >= 500 and _NAN in said:
+        if status >= 400 and _NAN in said:
             raise ComputesNaN(
                 f"{self.url}{path}: answered {status} ({said}): it computes NaN; ask for a shorter "
                 "--length"

@@ -27,7 +27,7 @@ class VLLM(Endpoint):
     """``prompt_logprobs: 0`` gives the log-probability of each token of the prompt itself, and its
     rank, which says whether greedy decoding takes it.
 
-    A prompt with one that is no number is answered with status 500: shorter ones are asked then.
+    A prompt with one that is no number is answered with an error: shorter ones are asked then.
     """
 
     engine: ClassVar[str] = "vllm"
