@@ -22,6 +22,9 @@ from ropewalk.integrations.endpoints.answers import (
 from ropewalk.integrations.endpoints.endpoint import Endpoint, Progress
 from ropewalk.integrations.endpoints.server import ComputesNaN
 
+_TRIES = 3
+"""Of a prompt without numbers."""
+
 
 class VLLM(Endpoint):
     """``prompt_logprobs: 0`` gives the log-probability of each token of the prompt itself, and its
@@ -43,24 +46,37 @@ class VLLM(Endpoint):
         try:
             return self._told(ids)
         except ComputesNaN:
-            return without_numbers_behind(self._told(ids[: self._longest(ids, progress)]), ids)
+            return without_numbers_behind(self._longest(ids, progress), ids)
 
-    def _longest(self, ids: Tensor, progress: Progress) -> int:
-        """Tokens of the longest prompt of numbers alone, by halves; one of two tokens has some.
+    def _longest(self, ids: Tensor, progress: Progress) -> ToldLogprobs:
+        """What is told of the longest prompt of numbers alone; one of two tokens has some.
 
-        Raises ComputesNaN where even that has not.
+        From short to long, then by halves. Raises ComputesNaN where even two tokens have none.
         """
-        known, not_known = 2, len(ids)
-        self._told(ids[:known])
+        told, known, not_known = self._told_again(ids[:2]), 2, len(ids)
+        growing = True
         while not_known - known > 1:
             middle = (known + not_known) // 2
+            size = min(2 * known, middle) if growing else middle
             try:
-                self._told(ids[:middle])
-                known = middle
+                told, known = self._told_again(ids[:size]), size
             except ComputesNaN:
-                not_known = middle
+                not_known, growing = size, False
             progress(1 - (not_known - known) / len(ids))
-        return known
+        return told
+
+    def _told_again(self, ids: Tensor) -> ToldLogprobs:
+        """As ``_told``, asked again where there are no numbers.
+
+        A block of the key cache that held NaN spoils the next prompt that is given it, behind its
+        last token too (seen on the CPU); another try is given another block.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return self._told(ids)
+            except ComputesNaN:
+                pass
+        return self._told(ids)
 
     def scored(self, ids: Sequence[int], first: int) -> Told:
         rows = self._rows(list(ids))[first:]
