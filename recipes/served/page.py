@@ -80,7 +80,7 @@ def _by_engine(group: Sequence[Record], show: Callable[[Record], str]) -> list[s
 def _identified(cell: Record) -> str:
     """``4e-06 (0.14)``; in bold what was not identified as itself."""
     if cell["error"]:
-        return "**refused**" if _refused(cell) else "**does not start**"
+        return f"**{_trouble(cell)}**"
     if cell["verdict"] is None:
         return NOT_RUN
     figures = f"{cell['mean']:.0e} ({cell['runner_up_mean']:.2g})"
@@ -105,8 +105,11 @@ def _named(spec: str) -> str:
     return "longrope with lists" if spec.startswith("longrope:") else spec
 
 
-def _refused(cell: Record) -> bool:
-    return str(cell["error"]).startswith("RopewalkError")
+def _trouble(cell: Record) -> str:
+    """Why there is no verdict, in a word or two: the export, the server, or its answers."""
+    kind = str(cell["error"]).partition(":")[0]
+    words = {"RopewalkError": "refused", "Refused": "no answer", "ComputesNaN": "no answer"}
+    return words.get(kind, "does not start")
 
 
 def _count(cells: Sequence[Record]) -> str:
