@@ -23,10 +23,8 @@ class RayTaskError(RayError):
 
 @dataclass(frozen=True)
 class Cell:
-    """A job as far as a pool sees it; ``source`` and ``setting`` are sent apart."""
+    """A job as far as a pool sees it."""
 
-    source: str
-    setting: str
     name: str
 
 
@@ -47,12 +45,8 @@ class Actor:
     def ready(self):
         return SimpleNamespace(remote=lambda: Call(self, None))
 
-    @property
-    def measure(self):
-        return SimpleNamespace(remote=self._measure)
-
-    def _measure(self, source, setting, rest):
-        cell = rest["name"]
+    def measure(self, cell):
+        cell = cell.name
         self.cluster.begun.append(cell)
         if isinstance(fate := self.cluster.fates.get(cell), list):
             fate = fate.pop() if fate else None
@@ -106,11 +100,11 @@ class FakeRay:
 
 
 def pool_of(cluster, count):
-    return Pool(ray=cluster, start=cluster.start, count=count)
+    return Pool(ray=cluster, start=cluster.start, call=Actor.measure, count=count)
 
 
 def cells(count):
-    return [Cell(source="a model", setting="a setting", name=f"cell {k}") for k in range(count)]
+    return [Cell(name=f"cell {k}") for k in range(count)]
 
 
 def test_each_job_runs_once_where_nothing_is_lost():
@@ -143,6 +137,7 @@ def test_idle_workers_of_a_lost_node_take_no_job_down_with_them():
     pool = pool_of(cluster, 8)
     for _ in range(8):
         pool.idle.append(cluster.start())
+        pool.places.join(pool.idle[-1], None)
     for actor in pool.idle[:-1]:
         actor.alive = False
     pool.count = 0

@@ -18,9 +18,9 @@ PASSES = (FullPass(), ChunkedPass(7), DecodePass())
 SAME = {"rtol": 0, "atol": 1e-6}
 
 
-@pytest.fixture(scope="module", params=["llama", "granite", "qwen2 sliding"])
+@pytest.fixture(scope="module", params=["llama", "granite", "qwen2 sliding", "qwen3_moe"])
 def model(request):
-    """Granite divides its logits after the output layer."""
+    """Granite divides its logits after the output layer; Qwen3's experts hand on their router's."""
     return tiny(request.param, num_hidden_layers=2)
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 import ropewalk as rw
-from ropewalk.planning.fitting import memory_in_bytes
+from ropewalk.core.sizes import memory_in_bytes
 from ropewalk.planning.weights import weight_bytes
 
 CONFIG = {

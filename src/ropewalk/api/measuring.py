@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from ropewalk.cluster.described import Cluster
 from ropewalk.comparing.perplexity import losses
 from ropewalk.comparing.request import CompareRequest, ServedWords, Words
 from ropewalk.comparing.result import CompareResult
@@ -18,6 +20,7 @@ from ropewalk.evaluation.progress import Progress, Silent
 from ropewalk.evaluation.request import Line, Request
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.integrations.endpoints.server import SECONDS
+from ropewalk.ranks.ranks import Ranks
 
 
 def compare(  # noqa: PLR0913 (one parameter an option)
@@ -48,6 +51,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     timeout: float = SECONDS,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    ranks: Ranks | None = None,
 ) -> CompareResult:
     """Methods against lengths, into a run folder: cells, tables and pictures.
 
@@ -62,6 +66,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     out       the run folder; an existing one is resumed
     served    URL of a running server of ``source``, which is asked instead: it computes the method
               that it was started with, and ``methods`` names that one
+    ranks     processes that read each sequence together, as torchrun starts them
 
     The others are flags of ``ropewalk compare --help``. What is missing is chosen from the model;
     methods and lengths of a model of yours so that they end within five minutes here, unless a
@@ -95,7 +100,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         served=ServedWords.of(served, engine, timeout),
     )
     how = How(progress=progress or Silent(), executor=executor, batch=batch, begun=begun)
-    return compared(asked, how)
+    return compared(replace(asked, ranks=ranks), how)
 
 
 def plan_compare(
@@ -105,14 +110,21 @@ def plan_compare(
     served: str | None = None,
     engine: str | None = None,
     timeout: float = SECONDS,
+    executor: Executor | None = None,
+    cluster: str | Path | None = None,
     **words: Any,
 ) -> CompareResult:
     """What ``compare`` would do: its cells, done or with estimated seconds. Writes nothing.
 
-    batch, served, engine, timeout, words  as ``compare`` takes them
+    cluster  a file that describes one (``ropewalk.cluster.described``): the document then says, as
+             ``cluster``, how long ``executor`` would take there
+    batch, served, engine, timeout, executor, words  as ``compare`` takes them
+
+    Raises RopewalkError as ``compare``, and for a cluster without an executor that has one.
     """
     asked = CompareRequest.of(source, served=ServedWords.of(served, engine, timeout), **words)
-    return planned(asked, batch)
+    described = None if cluster is None else Cluster.read(Path(cluster))
+    return planned(asked, batch, executor, described)
 
 
 def perplexity(  # noqa: PLR0913 (one parameter an option)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from ropewalk.core.sizes import memory_in_bytes
 from ropewalk.opening.shapes import Config, positions_of, shape_of, tokens_of
-from ropewalk.planning.fitting import memory_in_bytes
 from ropewalk.planning.plan import plan_model
 from ropewalk.planning.weights import weight_bytes
 

@@ -10,9 +10,9 @@ from ropewalk.cli.compare_options import (
     TAIL,
     Batch,
     Bos,
+    ClusterFile,
     DryRun,
     Evaluator,
-    ExecutorName,
     Lengths,
     Methods,
     Modes,
@@ -27,7 +27,6 @@ from ropewalk.cli.compare_options import (
     Texts,
     Trials,
     Windows,
-    Workers,
 )
 from ropewalk.cli.options import (
     MODEL_HELP,
@@ -35,9 +34,11 @@ from ropewalk.cli.options import (
     Dtype,
     DtypeName,
     Engine,
+    ExecutorName,
     Json,
     Model,
     Timeout,
+    Workers,
     read_length,
     require_files,
 )
@@ -83,6 +84,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     served: Served = None,
     engine: Engine = None,
     timeout: Timeout = 120.0,
+    cluster: ClusterFile = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -112,6 +114,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
         **({} if budget is None else {"budget": budget}),
         **({} if served is None else {"served": served, "timeout": timeout}),
         **({} if engine is None else {"engine": engine}),
+        **({} if cluster is None else {"cluster": cluster}),
+        **({} if context.obj is None else {"ranks": context.obj}),
     }
     if task:
         tasks = {"tasks": task, "trials": trials, "questions": questions}
@@ -141,6 +145,11 @@ def _measured(
 ) -> Mapping[str, Any]:
     from ropewalk.cluster.table import executor_named
 
+    if "cluster" in request:
+        raise RopewalkError(
+            f"--cluster {request['cluster']}: a described cluster is not run on; add --dry-run, or "
+            "give the address of a running one: --executor ray:ADDRESS"
+        )
     where = executor_named(executor, workers)
     if (request["out"] / "run.json").is_file():
         remark(f"resuming {request['out']}: finished cells are taken from it")
@@ -155,10 +164,11 @@ def _planned(
 ) -> Mapping[str, Any]:
     from ropewalk.cluster.table import executor_named
 
-    executor_named(executor, workers)  # a mistyped one is told here too
+    where = executor_named(executor, workers)  # a mistyped one is told here too
+    alone = {name: value for name, value in request.items() if name != "ranks"}
     from ropewalk import api
 
-    return api.plan_compare(model, **request).document
+    return api.plan_compare(model, **alone, executor=where).document
 
 
 def _print_table(document: Mapping[str, Any]) -> None:
@@ -207,6 +217,21 @@ def _print_plan(document: Mapping[str, Any]) -> None:
     left = [cell for cell in cells if cell["status"] == "planned"]
     seconds = sum(cell["seconds"] for cell in left)
     typer.echo(f"{len(left)} of {len(cells)} cells to run, about {seconds:,.0f} s")
+    if "cluster" in document:
+        _print_schedule(document["cluster"])
+
+
+def _print_schedule(schedule: Mapping[str, Any]) -> None:
+    """How long a described cluster takes, and what it waits for."""
+    if schedule["longest"] is None:
+        return
+    longest = schedule["longest"]
+    took = duration(longest["stop"] - longest["start"])
+    typer.echo(
+        f"On {schedule['workers']:,} workers: {schedule['jobs']:,} jobs in about "
+        f"{duration(schedule['seconds'])}, {schedule['idle']:.0%} of their time idle; the longest "
+        f"job ({longest['method']}, {longest['length']:,} tokens) takes {took}."
+    )
 
 
 def _plan_text(cell: Mapping[str, Any]) -> str:

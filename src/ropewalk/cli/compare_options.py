@@ -72,22 +72,14 @@ Modes = Annotated[
         "chunked:N (prefill in chunks of N).",
     ),
 ]
-ExecutorName = Annotated[
-    str,
+ClusterFile = Annotated[
+    Path | None,
     typer.Option(
-        "--executor",
-        metavar="NAME",
-        help="serial, or ray[:ADDRESS]: cells on the workers of a Ray cluster; without an address "
-        "one is started on this machine for the run.",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
+        "--cluster",
+        metavar="FILE",
         show_default=False,
-        help="Of --executor ray: at once; by default one a GPU, or one a CPU.",
+        help="Of --dry-run with --executor ray: a JSON file that describes a cluster; how long it "
+        "would take there.",
     ),
 ]
 Served = Annotated[

@@ -104,10 +104,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (by default this process's) and return its exit status.
 
     0 done; 1 a check found a failure; 2 bad input, with one line ``error: ...`` on standard
-    error; 130 interrupted.
+    error; 130 interrupted. Under torchrun, rank 0 does so and the others do what it has them do.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ:
+        from ropewalk.cli.ranks import over_ranks
+
+        return over_ranks(lambda ranks: _command(arguments, ranks))
+    return _command(arguments, None)
+
+
+def _command(arguments: Sequence[str] | None, ranks: object) -> int:
+    """ranks  that compute with this process; None for it alone"""
     try:
-        status = app(arguments, prog_name="ropewalk", standalone_mode=False)
+        status = app(arguments, prog_name="ropewalk", standalone_mode=False, obj=ranks)
     except RopewalkError as error:
         return _bad_input(str(error))
     except typer.TyperException as error:

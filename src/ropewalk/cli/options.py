@@ -89,6 +89,25 @@ Timeout = Annotated[
     typer.Option(metavar="SECONDS", help="Of --served: time of one request, tries included."),
 ]
 
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="serial, or ray[:ADDRESS]: on the workers of a Ray cluster; without an address one is "
+        "started on this machine for the run.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="Of --executor ray: at once; by default one a GPU, or one a CPU.",
+    ),
+]
+
 _LENGTH = re.compile(r"[0-9]+|[0-9]+(\.[0-9]+)?x")
 
 

@@ -4,7 +4,17 @@ from typing import Any
 
 import typer
 
-from ropewalk.cli.options import Device, Dtype, DtypeName, Json, Model, read_length, require_files
+from ropewalk.cli.options import (
+    Device,
+    Dtype,
+    DtypeName,
+    ExecutorName,
+    Json,
+    Model,
+    Workers,
+    read_length,
+    require_files,
+)
 from ropewalk.cli.output import print_json, print_table
 from ropewalk.cli.progress import bar
 from ropewalk.cli.search_options import (
@@ -50,6 +60,8 @@ def search(  # noqa: PLR0913 (one parameter an option)
     dtype: Dtype = DtypeName.FLOAT32,
     device: Device = None,
     batch: Batch = 1,
+    executor: ExecutorName = "serial",
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Search factors that beat the fixed schedules on held-out documents, or say that none does."""
@@ -66,18 +78,24 @@ def search(  # noqa: PLR0913 (one parameter an option)
     }
     places = {"texts": text or (), "heldout": heldout or (), "out": out}
     where = {"dtype": dtype.value, "device": device, "batch": batch, "budget": budget}
-    document = _found(model, read_length(length), **places, **where, **request)
+    words = {**places, **where, **request}
+    document = _found(model, read_length(length), executor, workers, **words)
     if as_json:
         print_json(document)
     else:
         _print(document)
 
 
-def _found(model: str | None, length: int | str, **words: Any) -> dict[str, Any]:
+def _found(
+    model: str | None, length: int | str, executor: str, workers: int | None, **words: Any
+) -> dict[str, Any]:
+    from ropewalk.cluster.table import executor_named
+
+    where = executor_named(executor, workers)
     from ropewalk.api.searching import search as run
 
     with bar() as told:
-        return run(model, length, progress=told, **words)
+        return run(model, length, executor=where, progress=told, **words)
 
 
 def _print(document: dict[str, Any]) -> None:

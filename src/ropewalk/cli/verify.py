@@ -14,10 +14,12 @@ from ropewalk.cli.options import (
     Dtype,
     DtypeName,
     Engine,
+    ExecutorName,
     Json,
     Length,
     Model,
     Timeout,
+    Workers,
     read_length,
 )
 from ropewalk.cli.output import print_json, remark
@@ -43,7 +45,8 @@ Examples:
 """
 
 
-def verify(
+def verify(  # noqa: PLR0913 (one parameter an option)
+    context: typer.Context,
     model: Model = None,
     *,
     method: Methods = None,
@@ -55,6 +58,8 @@ def verify(
     timeout: Timeout = 120.0,
     dtype: Dtype = DtypeName.FLOAT32,
     device: Device = None,
+    executor: ExecutorName = "serial",
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Check that a full pass, chunked prefill, decoding and a padded batch compute the same.
@@ -75,6 +80,7 @@ def verify(
         verify_served(model, served, out=out, as_json=as_json, **server)
         return
     names = (STOCK,) if stock else tuple(method or ())
+    request.update(_where(context.obj, executor, workers, names))
     document = _measured(model, names, out, request, _Quiet if as_json else _Table)
     if as_json:
         print_json(document)
@@ -82,6 +88,23 @@ def verify(
         _print_conclusion(document)
     if not document["passed"]:
         raise typer.Exit(BROKEN)
+
+
+def _where(
+    ranks: object, executor: str, workers: int | None, names: tuple[str, ...]
+) -> dict[str, Any]:
+    """On which processes; RopewalkError for the library's own path on more than one."""
+    from ropewalk.cluster.table import executor_named
+
+    chosen = {"executor": executor_named(executor, workers), "ranks": ranks}
+    if names != (STOCK,):
+        return chosen
+    if ranks is not None or executor != "serial":
+        raise RopewalkError(
+            "--stock on several processes: the library's own path runs on one; drop --stock, or "
+            "--executor and torchrun"
+        )
+    return {}
 
 
 def _refuse(

@@ -7,15 +7,12 @@ to the queue here, and another worker starts when there is room.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
+from ropewalk.cluster.placing import NO_DEMAND, Places
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.cells import Result
-from ropewalk.evaluation.jobs import Job
 
-SHARED = ("source", "setting")
-"""Fields of a job that many jobs share: sent to the cluster once."""
 PATIENCE = 300.0
 """Seconds that a run waits for a worker while none is at work."""
 LOSSES = 3
@@ -26,23 +23,27 @@ LOSSES = 3
 class Pool:
     """Workers that start, workers that are idle, and what the others are doing.
 
-    ray    the library
-    start  makes one more worker: an actor with ``ready()`` and ``measure(source, setting, rest)``
-    count  of workers that are wanted
+    ray     the library
+    start   makes one more worker: an actor with ``ready()``, which tells its ``Room``
+    call    has a worker do a job
+    count   of workers that are wanted
+    places  where they are, and what fits there
     """
 
     ray: Any
     start: Callable[[], Any]
+    call: Callable[[Any, Any], Any]
     count: int
+    places: Places = field(default_factory=lambda: Places(demand=NO_DEMAND))
+    awaited: bool = True
     starting: dict[Any, Any] = field(default_factory=dict)
     idle: list[Any] = field(default_factory=list)
-    running: dict[Any, tuple[Any, Job]] = field(default_factory=dict)
-    returned: list[Job] = field(default_factory=list)
-    losses: list[Job] = field(default_factory=list)
+    running: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
+    returned: list[Any] = field(default_factory=list)
+    losses: list[Any] = field(default_factory=list)
     failed: int = 0
-    shared: list[tuple[Any, Any]] = field(default_factory=list)
 
-    def results(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, tuple[Result, ...]]]:
+    def results(self, jobs: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """Each job and its results, as they end. A job is taken when a worker is free.
 
         RopewalkError where the cluster gives no worker, or one job loses ``LOSSES`` of them; the
@@ -52,7 +53,9 @@ class Pool:
             self._await(self.start())
         while self._handed_out(jobs):
             done = self._ended()
-            if done in self.starting:
+            if done is None:
+                self.awaited = False
+            elif done in self.starting:
                 self._joins(done)
             elif (found := self._found(done)) is not None:
                 yield found
@@ -63,26 +66,42 @@ class Pool:
         for actor in (*self.starting.values(), *self.idle, *busy):
             self.ray.kill(actor)
 
-    def _handed_out(self, jobs: Iterator[Job]) -> bool:
-        """Give idle workers jobs; whether anything is left to wait for."""
-        while (self.idle or not self.running) and (job := self._next(jobs)) is not None:
-            if not self.idle:  # nobody is there yet: keep it
-                self.returned.append(job)
-                return True
-            actor = self.idle.pop()
-            self.running[self._begun(actor, job)] = actor, job
-        return bool(self.running)
+    def _handed_out(self, jobs: Iterator[Any]) -> bool:
+        """Give idle workers jobs; whether anything is left to wait for.
 
-    def _next(self, jobs: Iterator[Job]) -> Job | None:
+        A job for which there is no memory now waits, and a few behind it are tried.
+        """
+        self.places.coming = len(self.starting) if self.awaited else 0
+        waiting: list[Any] = []
+        while (self.idle or not self.running) and len(waiting) <= self.count:
+            if (job := self._next(jobs)) is None:
+                break
+            actor = self.places.take(job, self.idle)
+            if actor is None:
+                waiting.append(job)
+                if not self.idle:  # nobody is there yet: keep it
+                    break
+                continue
+            self.idle.remove(actor)
+            self.running[self.call(actor, job)] = actor, job
+        self.returned += reversed(waiting)
+        return bool(self.running or self.returned)
+
+    def _next(self, jobs: Iterator[Any]) -> Any | None:
         return self.returned.pop() if self.returned else next(jobs, None)
 
     def _await(self, actor: Any) -> None:
         self.starting[actor.ready.remote()] = actor
 
     def _ended(self) -> Any:
-        """What ends next. While jobs run there is no limit: a cell takes what it takes."""
+        """What ends next. While jobs run there is no limit: a cell takes what it takes.
+
+        None where idle workers waited in vain for one with more memory.
+        """
         patience = None if self.running else PATIENCE
         done, _ = self.ray.wait([*self.running, *self.starting], num_returns=1, timeout=patience)
+        if not done and self.idle:
+            return None
         if not done:
             raise RopewalkError(
                 f"the cluster gave no worker in {PATIENCE:.0f} s: finished cells are kept; give "
@@ -93,7 +112,7 @@ class Pool:
     def _joins(self, done: Any) -> None:
         actor = self.starting.pop(done)
         try:
-            self.ray.get(done)
+            room = self.ray.get(done)
         except self.ray.exceptions.RayError as error:
             self.failed += 1
             if self.failed > self.count + LOSSES:
@@ -104,13 +123,15 @@ class Pool:
             self._await(self.start())
         else:
             self.failed = 0
+            self.places.join(actor, room)
             self.idle.append(actor)
 
-    def _found(self, done: Any) -> tuple[Job, tuple[Result, ...]] | None:
+    def _found(self, done: Any) -> tuple[Any, Any] | None:
         """A job and its results; None where its worker was lost, and the job waits again."""
         actor, job = self.running.pop(done)
+        self.places.end(actor)
         try:
-            found: tuple[Result, ...] = self.ray.get(done)
+            found = self.ray.get(done)
         except self.ray.exceptions.RayTaskError as error:
             self.idle.append(actor)
             raise error.cause from None
@@ -120,7 +141,8 @@ class Pool:
         self.idle.append(actor)
         return job, found
 
-    def _lost(self, actor: Any, job: Job, error: BaseException) -> None:
+    def _lost(self, actor: Any, job: Any, error: BaseException) -> None:
+        self.places.leave(actor)
         self.ray.kill(actor)  # one that only cannot be reached would keep its CPU
         self.losses.append(job)
         if sum(each is job for each in self.losses) == LOSSES:
@@ -132,22 +154,8 @@ class Pool:
         self.returned.append(job)
         self._await(self.start())
         while self.idle:  # those of the same node are gone as well: each says whether it is there
+            self.places.leave(self.idle[-1])
             self._await(self.idle.pop())
-
-    def _begun(self, actor: Any, job: Job) -> Any:
-        rest = {
-            each.name: getattr(job, each.name) for each in fields(job) if each.name not in SHARED
-        }
-        return actor.measure.remote(self._sent(job.source), self._sent(job.setting), rest)
-
-    def _sent(self, value: object) -> Any:
-        """Its place in the cluster's memory; each value goes there once."""
-        for known, place in self.shared:
-            if known is value:
-                return place
-        place = self.ray.put(value)
-        self.shared.append((value, place))
-        return place
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from ropewalk.data import demo_book
 from ropewalk.evaluation.bos import check_bos
 from ropewalk.evaluation.request import Request
 from ropewalk.evaluation.tasks.retrieval import TRIALS
+from ropewalk.ranks.ranks import Ranks
 
 Words = str | Path | Sequence[str | Path]
 SEVERAL = ("methods", "lengths", "modes", "lines", "tasks")
@@ -59,6 +60,7 @@ class CompareRequest:
     out        the run folder; None for one named after the model
     budget     seconds; None for no limit, or that of a choice
     served     the server that is asked; None for a model in this process
+    ranks      that read each sequence together; None for this process alone
     """
 
     place: str | Path | nn.Module | None
@@ -70,6 +72,7 @@ class CompareRequest:
     budget: float | None
     out: Path | None
     served: ServedWords | None = None
+    ranks: Ranks | None = None
 
     @classmethod
     def of(

@@ -1,22 +1,31 @@
 """A comparison measured, or planned: its cells kept in the run folder, tables and pictures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from ropewalk.cluster.described import Cluster
+from ropewalk.cluster.simulation import scheduled
+from ropewalk.comparing.demands import placed
 from ropewalk.comparing.request import CompareRequest
 from ropewalk.comparing.result import CompareResult
 from ropewalk.comparing.served import set_up_served
 from ropewalk.comparing.setup import Setup, set_up
 from ropewalk.comparing.toy import beside, shows_retrieval, with_toy
+from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.budget import Budget
 from ropewalk.evaluation.cells import Record
+from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.differences import differences, to_best
-from ropewalk.evaluation.executor import Executor
-from ropewalk.evaluation.measure import dry_run, measure
+from ropewalk.evaluation.executor import Executor, SerialExecutor
+from ropewalk.evaluation.jobs import Job
+from ropewalk.evaluation.measure import dry_run, measure, pending
 from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.runs import NoStore, RunFolder
 from ropewalk.evaluation.tasks.made import write_samples
+from ropewalk.integrations.ranked.leading import RankedSource
 from ropewalk.reporting.files import write_csv, write_json
 from ropewalk.reporting.plots import write_curves
 from ropewalk.reporting.records import PLAIN, loss_records
@@ -35,7 +44,15 @@ class How:
 
 
 def compared(asked: CompareRequest, how: How) -> CompareResult:
-    """All cells, tables and pictures of a comparison. Raises RopewalkError for bad input."""
+    """All cells, tables and pictures of a comparison.
+
+    Raises RopewalkError for bad input, and for ranks beside an executor with workers of its own.
+    """
+    if asked.ranks is not None and not isinstance(how.executor, SerialExecutor | None):
+        raise RopewalkError(
+            f"an executor beside {asked.ranks.size} ranks, which read each sequence together: "
+            "expected one of the two"
+        )
     result = _measured(asked, how)
     if shows_retrieval(asked):
         batch = max(how.batch, asked.materials.trials)
@@ -44,13 +61,24 @@ def compared(asked: CompareRequest, how: How) -> CompareResult:
     return _written(result)
 
 
-def planned(asked: CompareRequest, batch: int) -> CompareResult:
-    """The cells of a comparison, done or with estimated seconds. Writes nothing."""
-    plan = _planned(asked, batch)
-    if not shows_retrieval(asked):
-        return plan
-    toy = beside(asked, plan.run_dir)
-    return with_toy(plan, _planned(toy, max(batch, toy.materials.trials)))
+def planned(
+    asked: CompareRequest, batch: int, executor: Executor | None, cluster: Cluster | None
+) -> CompareResult:
+    """The cells of a comparison, done or with estimated seconds. Writes nothing.
+
+    cluster  a described one, on which ``executor`` would run: the document says how long
+
+    Raises RopewalkError as ``compared``, and for a cluster without an executor that has one.
+    """
+    if cluster is None:
+        plan = _planned(asked, batch)
+        if not shows_retrieval(asked):
+            return plan
+        toy = beside(asked, plan.run_dir)
+        return with_toy(plan, _planned(toy, max(batch, toy.materials.trials)))
+    if executor is None or isinstance(executor, SerialExecutor):
+        raise RopewalkError("a cluster: the serial executor has none; add --executor ray")
+    return _planned(asked, batch, partial(_scheduled, executor, cluster))
 
 
 def _ready(asked: CompareRequest) -> Setup:
@@ -72,7 +100,7 @@ def _measured(asked: CompareRequest, how: How) -> CompareResult:
         run.series,
         ready.source,
         store,
-        executor=how.executor,
+        executor=placed(how.executor, ready.demand),
         progress=how.progress,
         batch=how.batch,
         budget=None if seconds is None else Budget(seconds, how.begun, ready.timed()),
@@ -85,18 +113,37 @@ def _measured(asked: CompareRequest, how: How) -> CompareResult:
     return CompareResult(document=document, run_dir=run_dir)
 
 
-def _planned(asked: CompareRequest, batch: int) -> CompareResult:
+Schedules = Callable[[Setup, list[Job], CostModel], dict[str, Any]]
+
+
+def _planned(
+    asked: CompareRequest, batch: int, schedules: Schedules | None = None
+) -> CompareResult:
     ready = _ready(asked)
     run, run_dir = ready.run.in_parts(batch), ready.run_dir
     exists = (run_dir / "run.json").is_file()
     store = RunFolder.open(run_dir, run.setting) if exists else NoStore()
-    cells = dry_run(run.setting, run.series, ready.source, store, ready.timed())
+    cost = ready.timed()
+    cells = dry_run(run.setting, run.series, ready.source, store, cost)
     document = _document(ready, [cell.record() for cell in run.merged(cells)])
+    if schedules is not None:
+        jobs = pending(run.setting, run.series, ready.source, store, batch)
+        document["cluster"] = schedules(ready, jobs, cost)
     return CompareResult(document=document, run_dir=run_dir)
+
+
+def _scheduled(
+    executor: Executor, cluster: Cluster, ready: Setup, jobs: list[Job], cost: CostModel
+) -> dict[str, Any]:
+    """What the executor would take for the jobs on a described cluster."""
+    ordered = executor.order(jobs)
+    return scheduled(ordered, lambda job: cost.seconds(job.cost), ready.demand, cluster).record()
 
 
 def _document(ready: Setup, records: list[Record]) -> dict[str, Any]:
     document = ready.run.document(records, ready.run_dir)
+    if isinstance(ready.source, RankedSource):
+        document["ranks"] = ready.source.ranks.size
     if ready.choice is not None:
         document["chosen"] = ready.choice.record()
     return document

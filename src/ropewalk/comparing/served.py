@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from ropewalk.cluster.placing import NO_DEMAND
 from ropewalk.comparing.longppl import long_perplexity
 from ropewalk.comparing.origin import document_config
 from ropewalk.comparing.request import CompareRequest, ServedWords
@@ -35,6 +36,8 @@ from ropewalk.opening.checkpoints import open_checkpoint
 
 def set_up_served(asked: CompareRequest, words: ServedWords) -> Setup:
     """A server that answers, and the run. Raises RopewalkError for bad input."""
+    if asked.ranks is not None:
+        raise RopewalkError("a server beside ranks: expected one of the two; drop torchrun")
     place = asked.place or demo_model()
     if isinstance(place, nn.Module):
         raise RopewalkError("a loaded model beside a server: expected the place of a checkpoint")
@@ -61,6 +64,7 @@ def set_up_served(asked: CompareRequest, words: ServedWords) -> Setup:
         run_dir=asked.out or default_run_folder(f"{endpoint.model}-served", request.protocol),
         choice=None,
         timed=lambda: run.cost_model(model),
+        demand=NO_DEMAND,
         sign=lambda folder: document_config(folder, config, None),
     )
 

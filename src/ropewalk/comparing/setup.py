@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from ropewalk.cluster.placing import Demand
+from ropewalk.comparing.demands import demand_of
 from ropewalk.comparing.longppl import long_perplexity
 from ropewalk.comparing.origin import document_origin
 from ropewalk.comparing.request import CompareRequest, Materials
@@ -23,6 +25,7 @@ from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.tasks.longppl import LONGPPL
 from ropewalk.evaluation.tasks.made import retrieval_tasks
 from ropewalk.integrations.loading import LoadedModel
+from ropewalk.integrations.ranked.leading import RankedSource
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.session import native_of, own_of, trained_length_of
 from ropewalk.opening.checkpoints import (
@@ -40,6 +43,7 @@ class Setup:
 
     choice  of methods and lengths, where they were left open
     timed   gives the seconds of a token of the model, by a pass
+    demand  memory of the weights and of each cell
     sign    leaves in a run folder where its figures came from
     """
 
@@ -48,6 +52,7 @@ class Setup:
     run_dir: Path
     choice: Choice | None
     timed: Callable[[], CostModel]
+    demand: Demand
     sign: Callable[[Path], None]
 
     def budget(self, asked: float | None) -> float | None:
@@ -79,6 +84,7 @@ def set_up(asked: CompareRequest) -> Setup:
         run_dir=run_dir,
         choice=choice,
         timed=lambda: run.cost_model(scorer),
+        demand=demand_of(loaded.model),
         sign=lambda folder: document_origin(folder, loaded.model),
     )
 
@@ -87,11 +93,18 @@ def _opened(asked: CompareRequest) -> tuple[LoadedModel, ModelSource]:
     """The checkpoint, and how a process comes by it."""
     place, dtype, device = asked.place, asked.dtype, asked.device
     if isinstance(place, nn.Module):
+        if asked.ranks is not None:
+            raise RopewalkError(
+                "a loaded model over ranks: expected the place of a checkpoint, which every rank "
+                "can open"
+            )
         held = in_memory(place, asked.tokenizer)
         return held, ModelInMemory(held.model)
     loaded = open_checkpoint(place, dtype=dtype, device=device)
     source = CheckpointSource(place=place, dtype=dtype, device=device, loaded=loaded)
-    return loaded, source
+    if asked.ranks is None:
+        return loaded, source
+    return loaded, RankedSource(source=source, ranks=asked.ranks)
 
 
 def run_of(

@@ -17,7 +17,7 @@ SHOWN_LENGTHS = ("1x", "4x")
 def shows_retrieval(asked: CompareRequest) -> bool:
     """Of the demo model alone a task would show nothing."""
     plain = not asked.request.tasks and not asked.request.lines
-    return asked.place is None and plain and asked.served is None
+    return asked.place is None and plain and asked.served is None and asked.ranks is None
 
 
 def beside(asked: CompareRequest, run_dir: Path) -> CompareRequest:

@@ -27,6 +27,7 @@ from ropewalk.core.score_mods import (
     Parameters,
     RelativeValues,
     ScoreMod,
+    of_heads,
 )
 
 
@@ -244,6 +245,19 @@ class Encoding:
         for term in self.learned:
             found.update(term.of_keys(parameters, hidden))
         return found
+
+    def of_heads(self, first: int, all_heads: int) -> "Encoding":
+        """The same for query heads from ``first`` on, of ``all_heads``: biases may differ by head.
+
+        Raises RopewalkError for terms with parameters, whose heads are the model's.
+        """
+        if self.learned or self.value_terms:
+            raise RopewalkError(
+                "terms with parameters over some heads of a layer: expected all of its heads; run "
+                "the model on one rank"
+            )
+        mods = tuple(of_heads(mod, first, all_heads) for mod in self.score_mods)
+        return replace(self, score_mods=mods)
 
     def unrotated(self) -> "Encoding":
         """What is left of it over queries and keys that are rotated already, at their places."""

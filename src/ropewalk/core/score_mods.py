@@ -30,6 +30,34 @@ class ScoreMod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfHeads(ScoreMod):
+    """``mod`` for heads ``first`` .. of ``all_heads``, whose biases may differ by head."""
+
+    mod: ScoreMod
+    first: int
+    all_heads: int
+
+    @property
+    def distance_alone(self) -> bool:  # type: ignore[override]
+        return self.mod.distance_alone
+
+    def query_scale(self, rows: Tensor) -> Tensor:
+        return self.mod.query_scale(rows)
+
+    def bias(self, heads: int, rows: Tensor, keys: Tensor) -> Tensor | None:
+        whole = self.mod.bias(self.all_heads, rows, keys)
+        return None if whole is None else whole[self.first : self.first + heads]
+
+
+def of_heads(mod: ScoreMod, first: int, all_heads: int) -> ScoreMod:
+    """A modification for some heads of a layer; itself where it has no bias."""
+    here = torch.zeros(1, 1, dtype=torch.long)
+    if mod.bias(all_heads, here, here) is None:
+        return mod
+    return OfHeads(mod=mod, first=first, all_heads=all_heads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerShape:
     """What the parameters of one attention layer are shaped after.
 

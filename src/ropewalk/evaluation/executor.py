@@ -1,12 +1,14 @@
 """Where jobs run. Jobs are independent plain data: each may run once or several times, anywhere."""
 
-from collections.abc import Generator, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from ropewalk.evaluation.cells import Result
 from ropewalk.evaluation.jobs import Job
 from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.worker import Worker
+
+Task, Found = TypeVar("Task"), TypeVar("Found")
 
 
 class Executor(Protocol):
@@ -27,6 +29,15 @@ class Executor(Protocol):
         """
         ...
 
+    def each(
+        self, begin: Callable[[], Callable[[Task], Found]], tasks: Iterable[Task]
+    ) -> Generator[tuple[Task, Found], None, None]:
+        """Yield each task and what comes of it, in any order; close ends the work.
+
+        begin  makes what does the tasks, once in each worker; it and the tasks can be pickled
+        """
+        ...
+
 
 class SerialExecutor:
     """One job after the other, in this process."""
@@ -41,3 +52,10 @@ class SerialExecutor:
         with Worker(progress) as worker:
             for job in jobs:
                 yield worker.measure(job)
+
+    def each(
+        self, begin: Callable[[], Callable[[Task], Found]], tasks: Iterable[Task]
+    ) -> Generator[tuple[Task, Found], None, None]:
+        work = begin()
+        for task in tasks:
+            yield task, work(task)

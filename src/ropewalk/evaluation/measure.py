@@ -6,7 +6,15 @@ from dataclasses import dataclass, field, replace
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.budget import Budget
-from ropewalk.evaluation.cells import Cell, Estimate, Failure, Result, Series, Skip
+from ropewalk.evaluation.cells import (
+    Cell,
+    Estimate,
+    Failure,
+    Measurement,
+    Result,
+    Series,
+    Skip,
+)
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.executor import Executor, SerialExecutor
 from ropewalk.evaluation.jobs import Job, ModelSource, jobs_of
@@ -70,6 +78,30 @@ def dry_run(
             planned = Estimate(cell=job.cell(length), seconds=seconds * length / sum(lengths))
             results[planned.cell] = store.load(setting, planned.cell) or planned
     return tuple(results[cell] for cell in _cells(jobs))
+
+
+def pending(
+    setting: Setting, series: Sequence[Series], source: ModelSource, store: Store, batch: int
+) -> list[Job]:
+    """What ``measure`` would have an executor do: the jobs, of what the store does not hold."""
+    jobs = tuple(jobs_of(series, source=source, setting=setting, batch=batch))
+    run = _Run(NoWriting(store), Silent(), None)
+    for job in jobs:
+        run.refuse(job)
+    return [left for job in jobs if (left := run.left(job)).wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class NoWriting(Store):
+    """What a store holds, and nothing more."""
+
+    held: Store
+
+    def load(self, setting: Setting, cell: Cell) -> Measurement | None:
+        return self.held.load(setting, cell)
+
+    def save(self, setting: Setting, result: Result) -> None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import torch
 
 SAMPLE_SECONDS = 0.01
 _STATM = Path("/proc/self/statm")
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 class Peak:
@@ -82,6 +83,15 @@ class CudaMemory(MemoryMeter):
         finally:
             torch.cuda.synchronize(self.device)
             reading.peak_bytes = torch.cuda.max_memory_allocated(self.device) - before
+
+
+def machine_memory() -> int:
+    """Bytes that the processes of this machine, or of its container, may take together."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(whole, int(_CGROUP.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return whole
 
 
 def meter_of(device: torch.device) -> MemoryMeter:

@@ -19,6 +19,7 @@ from ropewalk.attention.call import Call
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rows import Rows
 from ropewalk.integrations.entrance import arrival
+from ropewalk.integrations.feeding import Share
 from ropewalk.integrations.key_record import CacheAtEntry
 from ropewalk.integrations.positions import UNMASKED_PACKING, own_positions, padded_to, restarts
 
@@ -53,6 +54,7 @@ class CallRows(Rows):
     window                    of a sliding layer, in tokens; or None
     horizon                   how far ahead a row may see
     cache                     the key cache as the pass found it; None before it came in
+    share                     which of these rows are fed here; None for all
     """
 
     query_positions: Tensor
@@ -64,6 +66,7 @@ class CallRows(Rows):
     window: int | None
     horizon: Horizon
     cache: CacheAtEntry | None = None
+    share: Share | None = None
 
     @property
     def length_index(self) -> Tensor:
@@ -245,6 +248,10 @@ def call_mask(
 ) -> CallMask:
     """A mask function in the signature of transformers' ``AttentionMaskInterface``."""
     q_offset, kv_offset = int(q_offset), int(kv_offset)
+    here = arrival()
+    share = None if here is None else here.share
+    if share is not None:
+        q_length, kv_length = share.tokens, share.covered(q_length, kv_length)
     padding = None
     if attention_mask is not None and not attention_mask.all():
         padding = attention_mask.bool().to(device)
@@ -259,6 +266,6 @@ def call_mask(
         padding=padding,
         window=local_size,
         horizon=Horizon.of(mask_function, settings),
+        share=share,
     )
-    here = arrival()
     return CallMask.of(rows if here is None else rows.entered(here.position_ids, here.cache))

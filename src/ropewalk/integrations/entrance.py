@@ -6,9 +6,8 @@ on by a context variable: threads do not see each other's. From there on it trav
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -16,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.cache_names import CACHE_NAMES, cache_in
+from ropewalk.integrations.cache_names import cache_in
+from ropewalk.integrations.feeding import WHOLE, Feeding, Share
+from ropewalk.integrations.given import Given
 from ropewalk.integrations.key_record import RECORD, CacheAtEntry
 from ropewalk.integrations.positions import (
     UNMASKED_PACKING,
-    one_axis,
     own_positions,
     restarts,
 )
@@ -33,6 +33,8 @@ class Arrival:
     position_ids  int64 ``[b or 1, m]`` as the caller gave them; None where the caller gave none
     positions     int64 ``[b or 1, m]`` that a rotary module shows; None for what it is handed
     cache         the key cache as the pass found it
+    share         the tokens that are fed here, whose positions ``positions`` are; None for all
+    lengths       of each sequence at the end of the pass, ``[b or 1]``, where a share says less
     outer         of the decoder around this one
     """
 
@@ -41,6 +43,8 @@ class Arrival:
     positions: Tensor | None
     cache: CacheAtEntry
     outer: "Arrival | None"
+    share: Share | None = None
+    lengths: Tensor | None = None
 
 
 _ARRIVAL: ContextVar[Arrival | None] = ContextVar("ropewalk_arrival", default=None)
@@ -51,107 +55,14 @@ def arrival() -> Arrival | None:
     return _ARRIVAL.get()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Given:
-    """Arguments of a decoder's forward, by name, however they were passed.
+class Entrance(ABC):
+    """Hooks on one decoder, for the time that a model is extended.
 
-    accepted  names that the forward takes, in their order
+    feeding  which tokens of a pass are fed here
     """
 
-    decoder: nn.Module
-    named: dict[str, Any]
-    accepted: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        decoder: nn.Module,
-        accepted: tuple[str, ...],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> "Given":
-        """What a pre-hook of ``decoder`` is told."""
-        return cls(decoder, {**dict(zip(accepted, args, strict=False)), **kwargs}, accepted)
-
-    @property
-    def position_ids(self) -> Tensor | None:
-        """Along one axis; RopewalkError for what no encoding is told of."""
-        position_ids = self.named.get("position_ids")
-        if position_ids is None:
-            return None
-        position_ids = one_axis(position_ids)
-        if bool((position_ids < 0).any()):
-            raise RopewalkError(
-                f"position_ids from {int(position_ids.min())} on: expected 0 or more; "
-                "count each sequence's tokens from 0"
-            )
-        return position_ids
-
-    @property
-    def mask(self) -> Any:
-        """The attention mask, the first where there is one for each kind of layer."""
-        mask = self.named.get("attention_mask")
-        return next(iter(mask.values())) if isinstance(mask, dict) else mask
-
-    @property
-    def padding(self) -> Tensor | None:
-        """A 2-D padding mask that hides something; None for any other mask, or none."""
-        mask = self.mask
-        if not isinstance(mask, Tensor) or mask.ndim != 2 or bool(mask.all()):
-            return None
-        return mask.bool()
-
-    @property
-    def cache(self) -> Any:
-        """The key cache, None where none is given."""
-        return next((self.named[n] for n in CACHE_NAMES if self.named.get(n) is not None), None)
-
-    @property
-    def takes_cache(self) -> bool:
-        """Whether the decoder knows one: a bidirectional model does not."""
-        return any(name in self.accepted for name in CACHE_NAMES)
-
-    @property
-    def makes_cache(self) -> bool:
-        """Whether the pass makes a cache of its own."""
-        asked = self.named.get("use_cache")
-        config = getattr(self.decoder, "config", None)
-        return bool(getattr(config, "use_cache", False) if asked is None else asked)
-
-    @property
-    def tokens(self) -> int | None:
-        """m, None where neither ids nor embeddings are given."""
-        for name in ("input_ids", "inputs_embeds"):
-            value = self.named.get(name)
-            if isinstance(value, Tensor):
-                return value.shape[1]
-        return None
-
-    @property
-    def packing_masked(self) -> bool:
-        """Whether sequences packed in one row are masked apart: where the library itself makes
-        the mask, and is given neither another nor a cache, or by a mask that somebody made."""
-        if self.mask is not None:
-            return getattr(self.mask, "ndim", 2) == 4
-        return self.cache is None and self.takes_cache and not self.makes_cache
-
-    def real(self, tokens: int) -> Tensor | None:
-        """Bool ``[b, tokens]``: which of the last are no padding; None where all are real."""
-        padding = self.padding
-        return None if padding is None else padding[:, -tokens:]
-
-    def own_positions(self, seen: int) -> Tensor | None:
-        """Of these tokens among their sequences' own, from the padding mask; None without one."""
-        padding, tokens = self.padding, self.tokens
-        if padding is None or tokens is None:
-            return None
-        return own_positions(padding, len(padding), seen + tokens)[:, seen:]
-
-
-class Entrance(ABC):
-    """Hooks on one decoder, for the time that a model is extended."""
-
-    def __init__(self, decoder: nn.Module) -> None:
+    def __init__(self, decoder: nn.Module, feeding: Feeding = WHOLE) -> None:
+        self._feeding = feeding
         self._accepted = tuple(signature(decoder.forward).parameters)
         self._hooks = [
             decoder.register_forward_pre_hook(self._enter, with_kwargs=True),
@@ -178,7 +89,8 @@ class Entrance(ABC):
     def _enter(
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        given = Given.of(decoder, self._accepted, args, kwargs)
+        came = Given.of(decoder, self._accepted, args, kwargs)
+        given = self._feeding.prepared(came)
         cache = CacheAtEntry(given.cache)
         position_ids = given.position_ids
         positions, changed = self.admit(given, position_ids, cache)
@@ -189,8 +101,12 @@ class Entrance(ABC):
             cache=cache,
             outer=arrival(),
         )
+        share = self._feeding.share(given)
+        if share is not None:
+            here, fed = _shared(here, given, share)
+            changed = {**changed, **fed}
         _ARRIVAL.set(here)
-        return None if not changed else ((), {**given.named, **changed})
+        return None if not changed and given is came else ((), {**given.named, **changed})
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _leave(
@@ -203,6 +119,19 @@ class Entrance(ABC):
         if out is None:  # it raised, perhaps between two layers that write to the cache
             return
         here.cache.leave(cache_in(out))
+
+
+def _shared(here: Arrival, given: Given, share: Share) -> tuple[Arrival, dict[str, Any]]:
+    """A pass of which ``share`` is fed here: positions and lengths are those of the whole."""
+    every = given.position_ids if here.positions is None else here.positions
+    if every is None:
+        first = here.cache.tokens
+        every = torch.arange(first, first + share.tokens, device=given.device)[None]
+    own = share.own(every)
+    fed = {name: share.own(given.named[name]) for name in given.fed}
+    if "position_ids" in given.accepted:
+        fed["position_ids"] = own
+    return replace(here, positions=own, share=share, lengths=every.amax(dim=-1) + 1), fed
 
 
 class RotaryEntrance(Entrance):

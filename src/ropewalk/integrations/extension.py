@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -14,14 +14,15 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.choice import Wanted, native_of, wanted_in
 from ropewalk.integrations.entrance import Entrance, PositionsEntrance, rotary_entrance
+from ropewalk.integrations.feeding import WHOLE, Feeding
 from ropewalk.integrations.guards import Guards
 from ropewalk.integrations.installed import Installed, Parts
+from ropewalk.integrations.layer_plan import LayerPlan
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.own_config import OwnConfig
 from ropewalk.integrations.plan import (
     GuardedPlan,
-    LayerPlan,
     RotateNothing,
     plan_of,
     rotates_at_birth,
@@ -37,6 +38,7 @@ from ropewalk.integrations.rotary import (
     as_handed,
 )
 from ropewalk.integrations.routing import AttentionEntrance, Route
+from ropewalk.integrations.seam import Seam
 from ropewalk.methods.by_layer import Encode
 from ropewalk.methods.stated_length import StatedLength
 
@@ -45,20 +47,6 @@ EXTENSION = "ropewalk_extension"
 
 Enter = Callable[[nn.Module], Entrance | PositionsEntrance]
 """Hooks a decoder."""
-
-
-class Seam(Enum):
-    """Where an encoding enters the model. Derived from the encodings of its layers."""
-
-    ROTARY = "the rotary module alone; the library's attention and cache stay as they are"
-    ATTENTION = "an attention function, under a cache of un-rotated keys"
-
-    @classmethod
-    def of(cls, wanted: Wanted) -> "Seam":
-        """Of a model whose layers want these."""
-        encodings = list(wanted.values())
-        one = all(each == encodings[0] for each in encodings) and encodings[0].rotation_only
-        return cls.ROTARY if one else cls.ATTENTION
 
 
 class Extension(Removable):
@@ -73,10 +61,19 @@ class Extension(Removable):
     length: StatedLength
 
     def __init__(
-        self, model: nn.Module, layout: ModelLayout, encode: Encode, length: StatedLength
+        self,
+        model: nn.Module,
+        layout: ModelLayout,
+        encode: Encode,
+        length: StatedLength,
+        feeding: Feeding = WHOLE,
     ) -> None:
-        """Raises RopewalkError for what ``wanted_in`` and the proof of its seam refuse."""
+        """feeding  how much of each pass is fed in this process
+
+        Raises RopewalkError for what ``wanted_in`` and the proof of its seam refuse.
+        """
         self.model, self.layout, self.length = model, layout, length
+        self._feeding = feeding
         self.stock_config = model.config
         self._parts = Parts()
         self._proven: set[Seam] = set()
@@ -108,17 +105,35 @@ class Extension(Removable):
             return
         own = native_of(self.layout)
         with at_rest(self.model):
-            prove(self.model, self.layout.family, own, lambda: self._holding(own, seam))
+            family = self.layout.family
+            prove(self.model, family, own, lambda: self._holding(own, seam, WHOLE))
+            self._feeding.prove(self.model, family, partial(self._holding, own, seam))
         self._proven.add(seam)
 
     @contextmanager
-    def _holding(self, wanted: Wanted, seam: Seam) -> Iterator[None]:
-        """Encodings in force for the length of a block."""
-        self._put(wanted, seam)
+    def _holding(self, wanted: Wanted, seam: Seam, feeding: Feeding) -> Iterator[None]:
+        """Encodings in force for the length of a block, under a feeding."""
+        before, self._feeding = self._feeding, feeding
         try:
+            self._put(wanted, seam)
+            yield
+        finally:
+            self._feeding = before
+            self.remove()
+
+    @contextmanager
+    def fed(self, feeding: Feeding) -> Iterator[None]:
+        """The same encodings for the length of a block, under another feeding."""
+        before, seam = self._feeding, self.seam
+        self.remove()
+        self._feeding = feeding
+        try:
+            self._put(self.wanted, seam)
             yield
         finally:
             self.remove()
+            self._feeding = before
+            self._put(self.wanted, seam)
 
     def _put(self, wanted: Wanted, seam: Seam) -> None:
         setattr(self.model, EXTENSION, self)
@@ -131,10 +146,12 @@ class Extension(Removable):
     def _install(self, wanted: Wanted, seam: Seam) -> None:
         self._parts.guards = guards = Guards(self.model)
         self._parts.config = OwnConfig(self.model, self.length.state_in)
-        if seam is Seam.ROTARY:
+        if seam is Seam.ROTARY and not self._feeding.asks_attention:
             self._install_rotaries(wanted, rotary_entrance)
             return
-        if any(rotates_at_birth(encoding) for encoding in wanted.values()):
+        if seam is Seam.ROTARY:
+            self._install_rotaries(wanted, AttentionEntrance)
+        elif any(rotates_at_birth(encoding) for encoding in wanted.values()):
             self._require_one_encoding(wanted)
             self._install_rotaries(wanted, AttentionEntrance)
         else:
@@ -144,7 +161,10 @@ class Extension(Removable):
             self._enter_by(AttentionEntrance)
         guards.refuse_batching(self.model)
         seams = tuple(self._parts.rotaries)
-        plans = {layer.name: _plan(layer, wanted, seams) for layer in self.layout.layers}
+        plans = {
+            layer.name: self._feeding.planned(_plan(layer, wanted, seam, seams), _number(layer))
+            for layer in self.layout.layers
+        }
         self._parts.route = Route(self.model, plans)
 
     def _require_one_encoding(self, wanted: Wanted) -> None:
@@ -176,7 +196,11 @@ class Extension(Removable):
 
     def _enter_by(self, entrance: Enter) -> None:
         decoders = {id(rotary.decoder): rotary.decoder for rotary in self.layout.rotaries}
-        self._parts.entrances += [entrance(decoder) for decoder in decoders.values()]
+        enter = self._attention_entrance if entrance is AttentionEntrance else entrance
+        self._parts.entrances += [enter(decoder) for decoder in decoders.values()]
+
+    def _attention_entrance(self, decoder: nn.Module) -> AttentionEntrance:
+        return AttentionEntrance(decoder, self._feeding)
 
     def _replace(self, rotary: RotaryLayout, ours: EncodedRotary | UnrotatedRotary) -> None:
         for name, value in vars(ours.stock).items():
@@ -245,13 +269,20 @@ class Extension(Removable):
         return digest.hexdigest()[:16]
 
 
-def _plan(layer: LayerLayout, wanted: Wanted, seams: tuple[Installed, ...]) -> LayerPlan:
+def _plan(
+    layer: LayerLayout, wanted: Wanted, seam: Seam, seams: tuple[Installed, ...]
+) -> LayerPlan:
     encoding = wanted.get(layer.name)
-    if encoding is None:
+    if encoding is None or seam is Seam.ROTARY:  # its rotary module, if any, turns it
         plan: LayerPlan = RotateNothing(encoding=next(iter(wanted.values())))
     else:
-        plan = plan_of(encoding, layer.heads, getattr(layer.module, "layer_idx", None))
+        plan = plan_of(encoding, layer.heads, _number(layer))
     return GuardedPlan(plan=plan, seams=seams)
+
+
+def _number(layer: LayerLayout) -> int | None:
+    """Of the cache's layer that holds its keys."""
+    return getattr(layer.module, "layer_idx", None)
 
 
 def _stock(rotary: RotaryLayout) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import nn
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.extension import EXTENSION
+from ropewalk.integrations.feeding import WHOLE, Feeding
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.session import AnyExtension, extend_with, native_of
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
@@ -38,10 +39,13 @@ class InForce:
 class TransformersMethods:
     """Puts them into a model as it was loaded, one at a time.
 
+    feeding  how much of each pass is fed in this process
+
     Raises RopewalkError for a model that is extended.
     """
 
     model: nn.Module
+    feeding: Feeding = WHOLE
 
     def __post_init__(self) -> None:
         if getattr(self.model, EXTENSION, None) is not None:
@@ -69,5 +73,5 @@ class TransformersMethods:
 
     @contextmanager
     def _installed(self, spec: Spec, **given: Any) -> Iterator[InForce]:
-        with extend_with(self.model, spec, **given) as extension:
+        with extend_with(self.model, spec, feeding=self.feeding, **given) as extension:
             yield InForce(extension)

@@ -8,6 +8,15 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 
+class _Replayed(BaseModelOutputWithPastAndCrossAttentions):
+    """Hidden states, and nothing of what else a family's decoder may answer with: heads of mixtures
+    of experts hand their router's logits on."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+
 class _Replay(nn.Module):
     """Stands for the decoder and answers with hidden states that are known already."""
 
@@ -20,8 +29,8 @@ class _Replay(nn.Module):
         """Itself: OPT's head asks the decoder in its model."""
         return self
 
-    def forward(self, *args: object, **kwargs: object) -> BaseModelOutputWithPastAndCrossAttentions:
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self.states)
+    def forward(self, *args: object, **kwargs: object) -> "_Replayed":
+        return _Replayed(last_hidden_state=self.states)
 
 
 @contextmanager

@@ -19,18 +19,11 @@ from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
 from ropewalk.integrations.call import CallMask, CallRows
 from ropewalk.integrations.heads import HeadLayout
+from ropewalk.integrations.layer_plan import LayerPlan
 from ropewalk.integrations.positions import TEXT_ALONE
 
 PLAN = "ropewalk_plan"
 """Attribute of an attention module that holds its plan while the model is extended."""
-
-
-class LayerPlan(Protocol):
-    """Attention of one layer over what the family's code hands to it."""
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
-        """``q`` ``[b, h, m, d]``, cached ``k``, ``v`` ``[b, g, n, .]`` -> ``[b, h, m, e]``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +50,9 @@ class RotateAtRead:
         q, k = self.heads.before_weights(q, k)
         return attend_in(call, q, k, v, rotary, softmax)
 
+    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
+        return replace(self, encoding=self.encoding.of_heads(first, all_heads))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateAtBirth:
@@ -79,6 +75,9 @@ class RotateAtBirth:
         q = self.heads.weighted(turn.of(self.heads.before_weights(q, k)[0]))
         return attend_in(call, q, k, v, Rotary(encoding=encoding.unrotated()), softmax)
 
+    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
+        return replace(self, encoding=self.encoding.of_heads(first, all_heads))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateNothing:
@@ -89,6 +88,9 @@ class RotateNothing:
     def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
         bare = replace(self.encoding.unrotated(), score_mods=())
         return attend_in(call, q, k, v, Rotary(encoding=bare), softmax)
+
+    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
+        return self
 
 
 class InPlace(Protocol):
@@ -115,6 +117,9 @@ class GuardedPlan:
                 "be rotated twice; call extension.remove() first, change the model, extend again"
             )
         return self.plan.attend(q, k, v, call, softmax)
+
+    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
+        return replace(self, plan=self.plan.of_heads(first, all_heads))
 
 
 def _onward(call: Call, encoding: Encoding, first_channel: int, dtype: torch.dtype) -> Turn:

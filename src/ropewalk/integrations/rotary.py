@@ -96,6 +96,15 @@ def as_arrived(position_ids: Tensor) -> Tensor:
     return one_axis(position_ids) if here is None or here.positions is None else here.positions
 
 
+def sequence_ends(positions: Tensor) -> Tensor:
+    """Tokens ``[b]`` of each sequence at the end of this pass: of the whole pass, where only some
+    of its tokens, at ``positions``, are fed here."""
+    here = arrival()
+    if here is None or here.lengths is None:
+        return positions.amax(dim=-1) + 1
+    return here.lengths.to(positions.device)
+
+
 class EncodedRotary(nn.Module):
     """cos and sin of an encoding, at the positions that each sequence's own tokens have.
 
@@ -117,7 +126,7 @@ class EncodedRotary(nn.Module):
         encoding = self.encoding
         lengths: int | Tensor | None = encoding.settled_length
         if lengths is None:
-            lengths = encoding.birth_lengths(positions, positions.amax(dim=-1) + 1)
+            lengths = encoding.birth_lengths(positions, sequence_ends(positions))
         wave = encoding.rotation.wave(positions, lengths, Side.KEY)
         return self.table.answer(wave.real, wave.imag, x)
 

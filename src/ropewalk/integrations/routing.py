@@ -13,7 +13,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.call import CallMask, call_mask
-from ropewalk.integrations.entrance import Entrance, Given
+from ropewalk.integrations.entrance import Entrance
+from ropewalk.integrations.given import Given
 from ropewalk.integrations.key_record import CacheAtEntry
 from ropewalk.integrations.own_config import OwnConfig
 from ropewalk.integrations.plan import PLAN, planned_attention

@@ -12,10 +12,12 @@ from ropewalk.core.passes import Pass
 from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.encoded import EncodedExtension, EncodedModel
 from ropewalk.integrations.extension import EXTENSION, Extension
+from ropewalk.integrations.feeding import WHOLE, Feeding
 from ropewalk.integrations.installation import install
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.own_biases import OwnBiases, own_encoding
 from ropewalk.integrations.placement import input_device
+from ropewalk.integrations.probe import family_of
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.integrations.wrappers import measured, unwrapped
 from ropewalk.methods.by_layer import LayerMethod, encoders_of
@@ -31,9 +33,11 @@ AnyExtension = Extension | EncodedExtension | OwnBiases
 class Session:
     """A model that stays open: its layout is measured once, and each seam proven once."""
 
-    def __init__(self, model: nn.Module, own: Spec | None = None) -> None:
-        """own  what ``native`` stands for, where the checkpoint's ropewalk.json says it."""
-        self.model, self._own = measured(model), own
+    def __init__(self, model: nn.Module, own: Spec | None = None, feeding: Feeding = WHOLE) -> None:
+        """own      what ``native`` stands for, where the checkpoint's ropewalk.json says it
+        feeding  how much of each pass is fed in this process
+        """
+        self.model, self._own, self._feeding = measured(model), own, feeding
         self._shape = read_model(config_of(self.model), completed_by_transformers)
         self._extension: AnyExtension | None = None
         self._in_force: tuple[Spec, int | None, Pass] | None = None
@@ -61,7 +65,11 @@ class Session:
             else:
                 self.close()
                 self._extension = extend_with(
-                    self.model, method, context_length=length, split=split
+                    self.model,
+                    method,
+                    context_length=length,
+                    split=split,
+                    feeding=self._feeding,
                 )
             self._in_force = wanted
         return TransformersScorer(self.model)
@@ -80,8 +88,12 @@ def extend_with(
     default_factor: float | None = None,
     context_length: int | None = None,
     split: Pass | None = None,
+    feeding: Feeding = WHOLE,
 ) -> AnyExtension:
-    """As ``rw.extend``, with what ``LayerMethod`` needs for an omitted or symbolic factor."""
+    """As ``rw.extend``, with what ``LayerMethod`` needs for an omitted or symbolic factor.
+
+    feeding  how much of each pass is fed in this process
+    """
     model = unwrapped(model)
     asked = LayerMethod(
         spec=spec, default_factor=default_factor, context_length=context_length, split=split
@@ -91,12 +103,22 @@ def extend_with(
         return extended(own, asked.over(own), spec.text)
 
     if isinstance(model, EncodedModel):
+        _require_whole(model, feeding)
         return EncodedExtension(model, change, spec.text)
     shape = read_model(config_of(model), completed_by_transformers)
     if shape.without_rotation is not None:
+        _require_whole(model, feeding)
         return OwnBiases(model, shape, change, spec.text)
     encode, native = encoders_of(shape, asked)
-    return install(model, encode, native, asked.length(shape))
+    return install(model, encode, native, asked.length(shape), feeding)
+
+
+def _require_whole(model: nn.Module, feeding: Feeding) -> None:
+    if feeding.asks_attention:
+        raise RopewalkError(
+            f"{family_of(model)} over ranks: its attention does not go through the library's "
+            "interface, so that its heads cannot be shared out; run it on one rank"
+        )
 
 
 def own_of(loaded: LoadedModel) -> Encoding:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.data import demo_model
+from ropewalk.integrations.feeding import WHOLE, Feeding
 from ropewalk.integrations.loading import LoadedModel, fingerprint, load_model
 from ropewalk.integrations.placement import Spread
 from ropewalk.integrations.session import Session
@@ -108,8 +109,12 @@ class CheckpointSource:
 
     def open(self) -> Session:
         """Raises RopewalkError as ``open_checkpoint`` does."""
+        return self.open_fed(WHOLE)
+
+    def open_fed(self, feeding: Feeding) -> Session:
+        """A session whose passes are fed so, on a rank say. Raises RopewalkError as ``open``."""
         loaded = self.loaded or open_checkpoint(self.place, dtype=self.dtype, device=self.device)
-        return Session(loaded.model, loaded.method)
+        return Session(loaded.model, loaded.method, feeding)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _elsewhere, (self.place, self.dtype, self.device)

@@ -14,7 +14,13 @@ from torch import Tensor
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.verification.gap import Gap
-from ropewalk.verification.predictor import Calls, LocalPredictor, Predictions, Predictor
+from ropewalk.verification.predictor import (
+    Calls,
+    LocalPredictor,
+    Predictions,
+    Predictor,
+    SharedPredictor,
+)
 
 SHORTEST = 16
 FEWEST_BEYOND, MOST_BEYOND = 16, 512
@@ -120,11 +126,24 @@ def repeated(reference: Reference) -> Gap:
     return reference.gap(way, [reference.short], [reference.short_again])
 
 
+def alone(reference: Reference) -> Gap:
+    """Of a model that several ranks run: one call of which one rank feeds every token."""
+    assert isinstance(reference.model, SharedPredictor)
+    found = reference.model.alone(reference.sample.long)
+    return reference.gap("one rank alone", [reference.long], [found])
+
+
 CHECKS: Checks = MappingProxyType(
     {"chunked": chunked, "decode": decoded, "padded": padded, "history": repeated}
 )
 WITHOUT_A_CACHE: Checks = MappingProxyType({"padded": padded, "history": repeated})
 """Those of a bidirectional model, whose sequence comes in one call."""
+
+
+def over_ranks(checks: Checks) -> Checks:
+    """Those of a model that several ranks run: decoding is not shared out, and not checked."""
+    kept = {name: check for name, check in checks.items() if name != "decode"}
+    return MappingProxyType({**kept, "alone": alone})
 
 
 def rounding(model: LocalPredictor, reference: Reference) -> Gap:

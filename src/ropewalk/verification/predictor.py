@@ -1,7 +1,7 @@
 """What a verification asks of a model, whether it runs here or on a server."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -64,4 +64,13 @@ class LocalPredictor(Predictor, Protocol):
 
     def one_rounding_away(self, ids: Tensor) -> Predictions:
         """One call, every number of its embeddings moved by one rounding, up or down."""
+        ...
+
+
+@runtime_checkable
+class SharedPredictor(LocalPredictor, Protocol):
+    """A predictor whose sequences are shared out over ranks."""
+
+    def alone(self, ids: Tensor) -> Predictions:
+        """One call, every token of which is fed on one rank."""
         ...

@@ -4,7 +4,7 @@ The records of a method are told and kept as soon as they are there.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +31,10 @@ STOCK = "stock"
 _YARDSTICK = Key.of({"yardstick": True})
 
 
+Elsewhere = Callable[[Sequence[str], Tolerances], Iterable[tuple[str, list[Record]]]]
+"""Names of methods, and what each is allowed -> the records of each, in any order."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What is put into the model for the length of a block.
@@ -54,7 +58,8 @@ class Candidate:
 class Verification:
     """A model, its tokens and its checks; who is told, and where records go.
 
-    facts  what the document says beside ``records`` and ``passed``
+    facts      what the document says beside ``records`` and ``passed``
+    elsewhere  measures methods on other workers; None: on ``model``, one after the other
     """
 
     model: LocalPredictor
@@ -63,6 +68,7 @@ class Verification:
     facts: Mapping[str, Any]
     listener: Listener
     store: Store = field(default_factory=NoStore)
+    elsewhere: Elsewhere | None = None
 
     def of_methods(self, methods: Sequence[Candidate], yardstick: Candidate) -> Document:
         """The document of ``methods``, each allowed what the yardstick needs.
@@ -74,13 +80,10 @@ class Verification:
         meter = _Meter(self, len(methods) - len(kept) + (allowed is None))
         tolerances = allowed or self._noted(self._allowed_by(yardstick, meter, self.model.dtype))
         self.listener.begun(self._document([]))
-        records = [
-            record
-            for method in methods
-            for record in self._told(
-                kept.get(method.name) or self._measured(method, tolerances, meter)
-            )
-        ]
+        found = {
+            name: self._told(each) for name, each in self._each(methods, kept, tolerances, meter)
+        }
+        records = [record for method in methods for record in found[method.name]]
         if all(record["status"] == NOT_RUN for record in records):
             raise RopewalkError(f"no method could run: {records[0]['sentence']}")
         return self._document(records)
@@ -131,8 +134,40 @@ class Verification:
             if stored is not None
         }
 
+    def _each(
+        self,
+        methods: Sequence[Candidate],
+        kept: Mapping[str, list[Record]],
+        tolerances: Tolerances,
+        meter: "_Meter",
+    ) -> Iterator[tuple[str, list[Record]]]:
+        """The records of each method: in order, or as they come from elsewhere."""
+        if self.elsewhere is None:
+            for method in methods:
+                found = kept.get(method.name) or self._measured(method, tolerances, meter)
+                yield method.name, found
+            return
+        yield from kept.items()
+        left = {method.name: method for method in methods if method.name not in kept}
+        meter.tell("workers")
+        for name, records in self.elsewhere(list(left), tolerances):
+            self._keep(left[name], records)
+            meter.skip()
+            meter.tell(name)
+            yield name, records
+
+    def measured(self, method: Candidate, tolerances: Tolerances) -> list[Record]:
+        """The records of one method."""
+        return self._measured(method, tolerances, _Meter(self, 1))
+
+    def _keep(self, method: Candidate, records: list[Record]) -> None:
+        """If it ran and all its figures are numbers."""
+        figures = [record["max_logit_difference"] for record in records]
+        if all(figure is not None and math.isfinite(figure) for figure in figures):
+            self.store.save(method.key, {"records": records})
+
     def _measured(self, method: Candidate, tolerances: Tolerances, meter: "_Meter") -> list[Record]:
-        """The records of a method, kept if it ran and all its figures are numbers."""
+        """The records of a method, kept as ``_keep`` says."""
         with ExitStack() as stack:
             try:
                 promised = stack.enter_context(method.applied())
@@ -141,8 +176,7 @@ class Verification:
                 return [not_run(method.name, check, str(error)) for check in self.checks]
             beyond = FAILED if promised else DECLARED
             records = tolerances.records(method.name, self._gaps(method.name, meter), beyond)
-        if all(math.isfinite(record["max_logit_difference"]) for record in records):
-            self.store.save(method.key, {"records": records})
+        self._keep(method, records)
         return records
 
     def _told(self, records: list[Record]) -> list[Record]:
@@ -182,5 +216,5 @@ class _Meter:
         self._done += 1
 
     def skip(self) -> None:
-        """Of a method that cannot run."""
+        """Of a method that cannot run, or ran elsewhere."""
         self._done += self._checks

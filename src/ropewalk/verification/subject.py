@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -10,11 +10,17 @@ import torch
 from ropewalk.core.errors import RopewalkError
 from ropewalk.methods.sidecar import in_force
 from ropewalk.methods.spec import Spec, parse_spec
-from ropewalk.verification.checks import CHECKS, WITHOUT_A_CACHE, Sample
-from ropewalk.verification.listening import Document, Listener, NoStore, Store
-from ropewalk.verification.predictor import LocalPredictor
-from ropewalk.verification.run import STOCK, Candidate, Verification
-from ropewalk.verification.verdicts import dtype_name
+from ropewalk.verification.checks import (
+    CHECKS,
+    WITHOUT_A_CACHE,
+    Checks,
+    Sample,
+    over_ranks,
+)
+from ropewalk.verification.listening import Document, Listener, NoStore, Silent, Store
+from ropewalk.verification.predictor import LocalPredictor, SharedPredictor
+from ropewalk.verification.run import STOCK, Candidate, Elsewhere, Verification
+from ropewalk.verification.verdicts import Record, Tolerances, dtype_name
 
 STATIC = "none"
 """The yardstick where the library's own path is none: one base, on the library's attention."""
@@ -113,15 +119,32 @@ class Subject:
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         }
 
-    def verified(self, specs: Sequence[str], listener: Listener, store: Store) -> Document:
-        """The document of methods; without any, of ``DEFAULT_SPECS``."""
+    def verified(
+        self,
+        specs: Sequence[str],
+        listener: Listener,
+        store: Store,
+        elsewhere: Elsewhere | None = None,
+    ) -> Document:
+        """The document of methods; without any, of ``DEFAULT_SPECS``.
+
+        elsewhere  measures methods on other workers (``records`` there)
+        """
         methods = [self._method(parse_spec(text)) for text in specs or DEFAULT_SPECS]
         with self.methods.at_rest():
             with self.methods.native() as native:
-                run = self._verification(native, listener, store)
+                run = replace(self._verification(native, listener, store), elsewhere=elsewhere)
                 # A yardstick that itself depends on the path would excuse what does.
                 yardstick = self._stock if native.promised else self._static
             return run.of_methods(methods, yardstick)
+
+    def records(self, spec: str, tolerances: Tolerances) -> list[Record]:
+        """Of one method, where what it is allowed is known."""
+        method = self._method(parse_spec(spec))
+        with self.methods.at_rest():
+            with self.methods.native() as native:
+                run = self._verification(native, Silent())
+            return run.measured(method, tolerances)
 
     def verified_stock(self, listener: Listener) -> Document:
         """The document of the library's own path."""
@@ -143,11 +166,14 @@ class Subject:
         return Verification(
             model=self.predictor,
             sample=self.sample,
-            checks=WITHOUT_A_CACHE if both_ways else CHECKS,
+            checks=self._checks(WITHOUT_A_CACHE if both_ways else CHECKS),
             facts={**self.facts, "layout": layout},
             listener=listener,
             store=store or NoStore(),
         )
+
+    def _checks(self, checks: Checks) -> Checks:
+        return over_ranks(checks) if isinstance(self.predictor, SharedPredictor) else checks
 
     def _method(self, spec: Spec) -> Candidate:
         """Raises RopewalkError for a spec with which there is no encoding."""

@@ -28,9 +28,12 @@ MEANINGS = {
     "depends on its call: generation is not what a full pass measures",
     "padded": "positions or lengths are those of the batch and not of each sequence's own tokens: "
     "padding and batch mates change a result",
+    "alone": "a rank takes positions, lengths or heads of its own for those of the whole sequence",
     "history": "the model remembers an earlier call: a result depends on what ran before",
 }
 """What a failure of each check usually means."""
+UNEXCUSED = "alone"
+"""The check that no length policy excuses: how many share a sequence out is no part of a method."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +82,15 @@ class Tolerances:
         return cls(by_check=allowed, rounding=yardstick.rounding(), trained_length=trained_length)
 
     def records(self, method: str, gaps: Gaps, beyond: str) -> list[Record]:
-        """``beyond``: the status of a difference that is larger than allowed."""
+        """``beyond``: the status of a difference that is larger than allowed; of ``UNEXCUSED``,
+        always a failure."""
         rounding = gaps.rounding() if beyond == FAILED and self._exceeded_by(gaps) else None
         more = self._amplification(rounding)
         return [
-            {**self._record(method, check, gap, more, beyond), "rounding": rounding}
+            {
+                **self._record(method, check, gap, more, FAILED if check == UNEXCUSED else beyond),
+                "rounding": rounding,
+            }
             for check, gap in gaps.by_check.items()
         ]
 

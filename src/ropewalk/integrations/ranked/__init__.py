@@ -1,0 +1,1 @@
+"""One sequence over several ranks, through the hook: heads for tokens at each attention layer."""

@@ -1,0 +1,1 @@
+"""Ranks: processes that read one long sequence together."""

@@ -1,0 +1,79 @@
+"""Ranks that compute together, each a process of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+LEADER = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranks:
+    """This process among its like. All call the same methods in the same order.
+
+    rank     its number; rank 0 leads
+    size     P
+    tensors  the group over which tensors go, on their own device
+    words    the group over which objects go, on the CPU, where one may wait for long
+    """
+
+    rank: int
+    size: int
+    tensors: dist.ProcessGroup
+    words: dist.ProcessGroup
+
+    def swapped(
+        self, parts: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Tensor, ...]:
+        """Part r goes to rank r; what comes from each rank has the shapes told.
+
+        Bytes are moved, so that every dtype can be.
+        """
+        sent = torch.cat([part.reshape(-1) for part in parts])
+        numbers = [torch.Size(shape).numel() for shape in shapes]
+        received = sent.new_empty(sum(numbers))
+        width = sent.element_size()
+        dist.all_to_all_single(
+            received.view(torch.uint8),
+            sent.view(torch.uint8),
+            [width * number for number in numbers],
+            [width * part.numel() for part in parts],
+            group=self.tensors,
+        )
+        pieces = received.split(numbers)
+        return tuple(piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
+
+    def gathered(self, own: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
+        """What each rank has, ``[b, counts[r], ...]``, on every rank."""
+        longest = max(counts)
+        room = own.new_zeros(own.shape[0], longest, *own.shape[2:])
+        room[:, : own.shape[1]] = own
+        found = [torch.empty_like(room) for _ in range(self.size)]
+        dist.all_gather(found, room, group=self.tensors)
+        return tuple(each[:, :count] for each, count in zip(found, counts, strict=True))
+
+    def summed(self, own: Tensor) -> Tensor:
+        """The sum of what each rank has, on every rank."""
+        total = own.clone()
+        dist.all_reduce(total, group=self.tensors)
+        return total
+
+    def each_has(self, own: object) -> list[Any]:
+        """What each rank has, by rank."""
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, own, group=self.words)
+        return found
+
+    def told(self, word: object = None) -> Any:
+        """The leader's word, on every rank."""
+        told = [word]
+        dist.broadcast_object_list(told, LEADER, group=self.words)
+        return told[0]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Ranks":
+        """A process group is not copied."""
+        return self
