@@ -23,7 +23,8 @@ from ropewalk.evaluation.worker import Worker
 _LOCAL = "127.0.0.1"
 SHARED = ("source", "setting")
 """Fields of a job that many jobs share: sent to the cluster once."""
-Task, Found = TypeVar("Task"), TypeVar("Found")
+Task = TypeVar("Task")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

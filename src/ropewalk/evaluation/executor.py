@@ -8,7 +8,8 @@ from ropewalk.evaluation.jobs import Job
 from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.worker import Worker
 
-Task, Found = TypeVar("Task"), TypeVar("Found")
+Task = TypeVar("Task")
+Found = TypeVar("Found")
 
 
 class Executor(Protocol):

@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.extension import EXTENSION, Extension, Seam
+from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.live import (
     LiveRotation,
     doublings_to,
@@ -18,6 +18,7 @@ from ropewalk.integrations.live import (
 )
 from ropewalk.integrations.live_heads import head_rotations
 from ropewalk.integrations.precision import exact
+from ropewalk.integrations.seam import Seam
 from ropewalk.integrations.session import config_of
 from ropewalk.integrations.wrappers import unwrapped
 from ropewalk.methods.by_layer import encoders

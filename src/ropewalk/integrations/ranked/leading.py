@@ -150,6 +150,6 @@ class LeadingPredictor(TransformersPredictor):
         plain = TransformersPredictor(
             model=self.model, name=self.name, trained_length=self.trained_length
         )
-        own = isinstance(extension, Extension)
-        with extension.fed(WHOLE) if own else nullcontext():
+        own = extension if isinstance(extension, Extension) else None
+        with nullcontext() if own is None else own.fed(WHOLE):
             return plain.in_turn(ids)[0]
