@@ -1,26 +1,18 @@
 """verify: is what a full pass measures what chunked prefill, decoding and batches compute?"""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.executor import Executor, SerialExecutor
+from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.request import check_words
-from ropewalk.integrations.loading import LoadedModel
-from ropewalk.integrations.ranked.leading import LeadingMethods, LeadingPredictor, opened
-from ropewalk.opening.checkpoints import CheckpointSource, identity, open_checkpoint
 from ropewalk.opening.subjects import verify_subject
+from ropewalk.opening.verifying import VerifyJob
 from ropewalk.ranks.ranks import Ranks
-from ropewalk.storage.folders import Folder
-from ropewalk.storage.version import code_version
-from ropewalk.verification.listening import Document, Listener, NoStore, Silent, Store
-from ropewalk.verification.subject import Subject
-from ropewalk.verification.verdicts import Record, Tolerances
+from ropewalk.verification.listening import Document, Listener, NoStore, Silent
+from ropewalk.verification.verdicts import Record
 
 
 def verify(
@@ -91,67 +83,13 @@ def verify_checkpoint(
     another model or setting.
     """
     check_words(methods, ())
-    loaded, subject = _opened(source, ranks=ranks, **request)
-    store: Store = NoStore()
-    together = {} if ranks is None else {"ranks": ranks.size}
-    if out is not None:
-        weights = {"command": "verify", "version": code_version(), "weights": identity(loaded)}
-        store = Folder.open(Path(out), {**weights, **subject.facts, **together})
-    elsewhere = None
-    if not isinstance(executor, SerialExecutor | None):
-        if ranks is not None:
-            raise RopewalkError(
-                f"an executor beside {ranks.size} ranks, which read each sequence together: "
-                "expected one of the two"
-            )
-        elsewhere = partial(_elsewhere, executor, partial(_verifier, source, request))
-    found = subject.verified(methods, listener or Silent(), store, elsewhere)
-    return {**found, **together}
-
-
-Measure = Callable[[tuple[str, Tolerances]], list[Record]]
-Begin = Callable[[], Measure]
-
-
-def _elsewhere(
-    executor: Executor, begin: Begin, methods: Sequence[str], tolerances: Tolerances
-) -> Iterator[tuple[str, list[Record]]]:
-    tasks = [(method, tolerances) for method in methods]
-    for (method, _), records in executor.each(begin, tasks):
-        yield method, records
-
-
-def _verifier(source: str | Path | None, request: Mapping[str, Any]) -> Measure:
-    """Measures one method after the other in this process, on a model that stays open."""
-    subject = _opened(source, **request)[1]
-    return lambda task: subject.records(*task)
+    job = VerifyJob(source=source, **request)
+    return job.document(methods, listener or Silent(), out, ranks, executor)
 
 
 def verify_stock_checkpoint(
     source: str | Path | None = None, *, listener: Listener | None = None, **request: Any
 ) -> Document:
     """``verify_stock`` of a checkpoint: what ``ropewalk verify --stock --json`` prints."""
-    return _opened(source, **request)[1].verified_stock(listener or Silent())
-
-
-def _opened(
-    source: str | Path | None,
-    *,
-    length: int | str | None = None,
-    dtype: str = "float32",
-    device: str | None = None,
-    ranks: Ranks | None = None,
-) -> tuple[LoadedModel, Subject]:
-    loaded = open_checkpoint(source, dtype=dtype, device=device)
-    subject = verify_subject(loaded.model, length, loaded.name, loaded.method)
-    if ranks is None:
-        return loaded, subject
-    place = CheckpointSource(place=source, dtype=dtype, device=device, loaded=loaded)
-    shared = opened(place, ranks)
-    predictor = LeadingPredictor(
-        model=loaded.model,
-        name=loaded.name,
-        trained_length=subject.predictor.trained_length,
-        shared=shared,
-    )
-    return loaded, replace(subject, predictor=predictor, methods=LeadingMethods(shared))
+    _, subject = VerifyJob(source=source, **request).opened()
+    return subject.verified_stock(listener or Silent())
