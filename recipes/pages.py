@@ -28,7 +28,7 @@ IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "docs" / "results"
 RECIPES = (
     "audit", "demo", "encodings", "families", "generators", "maps", "protocols", "retrieval",
-    "search", "seed", "served", "smollm2", "speed", "tune", "verify",
+    "scale", "search", "seed", "served", "smollm2", "speed", "tune", "verify",
 )  # fmt: skip
 
 Record = Mapping[str, Any]

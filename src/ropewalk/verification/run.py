@@ -149,11 +149,13 @@ class Verification:
             return
         yield from kept.items()
         left = {method.name: method for method in methods if method.name not in kept}
+        if not left:
+            return
         meter.tell("workers")
         for name, records in self.elsewhere(list(left), tolerances):
             self._keep(left[name], records)
-            meter.skip()
             meter.tell(name)
+            meter.skip()
             yield name, records
 
     def measured(self, method: Candidate, tolerances: Tolerances) -> list[Record]:
