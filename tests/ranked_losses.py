@@ -45,6 +45,11 @@ MORE_MODELS = {
     name: (name, {})
     for name in ("gemma2", "gpt_oss", "smollm3", "cohere2", "deepseek_v3", "hunyuan_v1_dense")
 }
+CONVOLVING = (
+    "lfm2",
+    {"num_hidden_layers": 2, "layer_types": ["conv", "full_attention"], "block_ff_dim": 96},
+)
+"""A family whose tokens meet in a convolution too."""
 ONE_MAP = ("native", "yarn:factor=4")
 METHODS = (
     *ONE_MAP,
@@ -167,7 +172,8 @@ def faulty(ranks):
 
 def few(ranks, folder):
     """Every kind of method on every kind of model, every fault, and commands that ranks follow."""
-    _write(ranks, folder, {**losses(ranks, MODELS, FEW), **faulty(ranks)})
+    refused = losses(ranks, {"lfm2": CONVOLVING}, FEW[:1])
+    _write(ranks, folder, {**losses(ranks, MODELS, FEW), **faulty(ranks), **refused})
     _led(ranks, partial(commands, ranks, folder))
     _, planted = FAULTS["each rank takes its own largest position as L"]
     with planted():

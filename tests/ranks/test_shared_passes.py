@@ -45,6 +45,11 @@ def test_two_ranks_compute_what_one_does(found, name):
         assert found[name] < NATS
 
 
+def test_a_family_whose_tokens_meet_outside_of_attention_is_refused(found):
+    (said,) = (each for name, each in found.items() if name.startswith("lfm2|"))
+    assert said.startswith(f"{OTHERWISE}: None, lfm2 over 2 ranks gives something else than on one")
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_seen(found, fault):
     assert found[fault] > 1e-2
