@@ -10,6 +10,7 @@ FAMILIES = causal_families()
 SAMPLE = (
     *("llama", "mistral", "gemma3_text", "gemma4_text", "deepseek_v3", "hy_v4", "longcat_flash"),
     *("mimo_v2_flash", "llama4_text", "jamba", "minimax", "qwen3_next", "kimi_linear", "gpt2"),
+    "mllama",
 )
 
 

@@ -65,7 +65,8 @@ class Recurrent(Attention):
 
 @dataclass(frozen=True, slots=True)
 class NoAttention(Attention):
-    """Each token alone: a layer that is a feed-forward block or a mixture of experts."""
+    """No earlier token: a layer that is a feed-forward block or a mixture of experts, or that
+    attends to an image."""
 
     name = "none"
 

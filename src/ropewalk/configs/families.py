@@ -73,7 +73,7 @@ BOTH_WAYS = frozenset(
 
 NOT_EXTENDED = frozenset(
     {"axk2", "codegen", "deepseek_v32", "doge", "dots3_note_text", "falcon", "glm_moe_dsa"}
-    | {"gpt_neox_japanese", "gptj", "hy_v4", "minimax_m3_vl_text"}
+    | {"gpt_neox_japanese", "gptj", "hy_v4"}
 )
 """Families whose code has an attention of its own, which no extension reaches.
 

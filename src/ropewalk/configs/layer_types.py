@@ -8,6 +8,7 @@ hybrid_override_pattern                   a letter for each layer (Nemotron-H: `
 attn_layer_indices                        the layers that attend (Bamba)
 attn_layer_period and _offset             one in so many attends (Jamba)
 attn_type_list                            1 attends, 0 is linear (MiniMax)
+cross_attention_layers                    layers that read an image's keys (Llama 3.2 Vision)
 linear_attn_config.full_attn_layers       the layers that attend, counted from 1 (Kimi Linear)
 full_attention_interval                   one in so many attends (Qwen3-Next)
 sliding_window_pattern                    one in so many is full, or letters L and G (Gemma 3)
@@ -41,7 +42,8 @@ _FULL = frozenset(
 )
 _SLIDING = frozenset({SLIDING, "hybrid_sliding"})
 _RECURRENT = frozenset({_LINEAR, "mamba", "mamba2", "conv", "recurrent"})
-_NO_ATTENTION = frozenset({"moe", "mlp"})
+_CROSS = "cross_attention"
+_NO_ATTENTION = frozenset({"moe", "mlp", _CROSS})
 
 
 def read_layer_types(text: Mapping[str, Any]) -> tuple[str, ...]:
@@ -122,6 +124,9 @@ def _by_blocks(text: Mapping[str, Any]) -> Sequence[str] | None:
 
 
 def _by_indices(text: Mapping[str, Any]) -> Sequence[str] | None:
+    crossing = text.get("cross_attention_layers")
+    if isinstance(crossing, list | tuple) and crossing:
+        return [_CROSS if i in crossing else FULL for i in range(_count(text))]
     listed = text.get("attn_layer_indices")
     if isinstance(listed, list | tuple):
         return _attending(text, lambda i: i in listed)

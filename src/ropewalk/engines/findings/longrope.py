@@ -36,7 +36,8 @@ def _one_list(evidence: Evidence) -> bool:
     "serve with vLLM, or rw.extend(model, 'native')",
 )
 def always_short(evidence: Evidence) -> Iterator[Sighting]:
-    if evidence.rope_type == "longrope" and evidence.reading.model_type == "phimoe":
+    phimoe = evidence.rope_type == "longrope" and evidence.reading.model_type == "phimoe"
+    if phimoe and not _one_list(evidence):
         yield Sighting(
             (TRANSFORMERS,),
             "PhiMoE computes its frequencies without a length, so that long_factor is never used; "
