@@ -65,6 +65,17 @@ def test_the_longest_prompt_is_what_the_method_was_asked_to_reach(method, length
         assert model(method).max_length == length
 
 
+def test_the_harness_own_class_reads_the_length_of_an_extension():
+    """Its texts are cut to what the model's config says: 256 tokens for 1,024 would be a no-op."""
+    from lm_eval.models.huggingface import HFLM
+
+    loaded = load_model(demo_model(), device=torch.device("cpu"))
+    tokenizer = loaded.require_tokenizer()
+    assert HFLM(pretrained=loaded.model, tokenizer=tokenizer).max_length == 256
+    with rw.extend(loaded.model, "yarn:factor=4"):
+        assert HFLM(pretrained=loaded.model, tokenizer=tokenizer).max_length == 1024
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

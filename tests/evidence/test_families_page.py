@@ -8,6 +8,7 @@ from recipes.families.limits import within_limit
 from recipes.families.page import blocks, cells, table
 from recipes.families.sharpened import ENCODERS, FAMILIES, MORE_FAMILIES, tiny
 from recipes.families.shrunk import refusal, shrunk
+from recipes.families.uses import used
 from recipes.pages import filled, result
 
 IN_A_PROCESS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -28,6 +29,32 @@ def test_the_page_is_that_of_its_results():
 def test_every_family_of_the_tests_passes(results):
     assert set(results["tested"]) == {*FAMILIES, *MORE_FAMILIES, *ENCODERS}
     assert {record["result"] for record in results["tested"].values()} == {"passes"}
+
+
+def test_every_use_of_a_tested_family_is_right(results):
+    """Differences of float64 logits; of a gradient, what norms in float32 leave of one."""
+    room = {"threads": 0, "training": 5e-3, "compile": 1e-9, "PEFT": 1e-9, "offload": 1e-9}
+    for record in results["tested"].values():
+        assert set(record["uses"]) == set(room)
+        figures = {use: found for use, found in record["uses"].items() if found != str(found)}
+        assert all(found <= room[use] for use, found in figures.items())
+        told = [found for found in record["uses"].values() if found == str(found)]
+        assert all(each.startswith("nor without an extension: ") for each in told)
+
+
+def test_what_fails_without_an_extension_is_no_fault_of_it(monkeypatch):
+    def failing(model, extend):
+        with extend(model, "yarn:factor=2"):
+            raise ValueError("of\nits own")
+
+    def refused(model, extend):
+        with extend(model, "yarn"):  # a factor is missing
+            return 0.0
+
+    monkeypatch.setattr("recipes.families.uses.USES", {"a": failing, "b": refused})
+    found = used(lambda: tiny(num_hidden_layers=1))
+    assert found["a"] == "nor without an extension: of its own"
+    assert found["b"].startswith("yarn without factor")
 
 
 def test_no_family_is_taken_and_wrong(results):

@@ -7,7 +7,11 @@ import pytest
 import torch
 from saved_checkpoints import SIZES
 
+import ropewalk as rw
+from decoding_steps import METHOD
 from recipes.families.sharpened import tiny
+from ropewalk.attention.decode import Step
+from ropewalk.integrations.kept_keys import KeptKeys
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +45,25 @@ def llama():
 def sliding():
     """Layer 0 full, the others with a window of 24."""
     return tiny("qwen2 sliding")
+
+
+@pytest.fixture
+def model():
+    model = tiny()
+    with rw.extend(model, METHOD):
+        yield model
+
+
+@pytest.fixture
+def ranges(monkeypatch):
+    """The keys (first, last exclusive) that layers rotated, in steps with kept keys."""
+    seen, rotated = [], KeptKeys.rotated
+
+    def seeing(kept, index, keys, step):
+        with monkeypatch.context() as patch:
+            write = Step.write_keys
+            patch.setattr(Step, "write_keys", lambda *a: seen.extend(a[3]) or write(*a))
+            return rotated(kept, index, keys, step)
+
+    monkeypatch.setattr(KeptKeys, "rotated", seeing)
+    return seen

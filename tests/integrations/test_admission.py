@@ -78,16 +78,36 @@ def test_a_copied_and_a_cropped_cache_keep_their_admission():
         assert_close(again, right[:, :prompt], **EXACT)
 
 
-def test_packed_sequences_and_other_batches_are_refused():
+def test_sequences_that_change_places_keep_their_admission():
+    """Left padding beside a longer sequence: each has an L of its own, wherever it goes."""
+    model, long = tiny(), token_ids(1, L0 + 12)
+    short, mask = long[:, 4:], torch.ones(2, L0 + 12, dtype=torch.long)
+    mask[0, :4] = 0
+    rows = torch.cat([torch.cat([long[:, :4] * 0, short], dim=1), long])
+    prompt, order = L0 + 6, [1, 0, 1]
+    with rw.extend(model, ADMITTED):
+        right = torch.cat(
+            [continued(model, ids, ids.shape[1] - 6)[:, -6:] for ids in (short, long)]
+        )
+        cache = run(model, rows[:, :prompt], attention_mask=mask[:, :prompt]).past_key_values
+        cache.batch_select_indices(torch.tensor(order))
+        found = run(model, rows[order, prompt:], cache, attention_mask=mask[order]).logits
+    assert_close(found, right[order], **EXACT)
+
+
+def test_packed_and_unknown_sequences_are_refused():
     model, ids = tiny(), token_ids(1, 16)
     places = torch.tensor([[*range(8), *range(8)]])
     with rw.extend(model, ADMITTED), pytest.raises(rw.RopewalkError, match="packed sequences"):
         model(ids, position_ids=places, use_cache=False)
+    batch, mask = left_padded(ids[:, 4:], 16, ids)
     with rw.extend(model, ADMITTED):
-        cache = run(model, ids).past_key_values
-        cache.batch_repeat_interleave(2)
-        with pytest.raises(rw.RopewalkError, match="2 sequences over a key cache of 1"):
-            run(model, ids[:, :1].repeat(2, 1), cache)
+        cache = run(model, batch, attention_mask=mask).past_key_values
+        for layer in cache.layers:
+            layer.keys = layer.keys * 1.5
+        longer = torch.cat([mask, mask[:, -1:]], dim=1)
+        with pytest.raises(rw.RopewalkError, match="knows not at which length each was admitted"):
+            run(model, ids[:, :1].repeat(2, 1), cache, attention_mask=longer)
 
 
 def test_a_request_whose_length_is_known_is_path_independent():

@@ -92,7 +92,7 @@ def test_a_model_without_a_head_is_extended_too():
 def test_ignored_padding_is_caught(nomic, monkeypatch):
     """Positions 0 .. n-1 for a left-padded row: distances are right, its length is not."""
 
-    def unpadded(padding, batch, length):
+    def unpadded(padding, batch, length, device):
         return torch.arange(length).expand(batch, length)
 
     monkeypatch.setattr("ropewalk.integrations.call.own_positions", unpadded)

@@ -285,7 +285,7 @@ def test_a_stale_key_is_caught(llama, monkeypatch):
 def test_ignored_padding_is_caught(llama, monkeypatch):
     """Positions 0 .. n-1 for a left-padded row, as a plain forward passes them."""
 
-    def unpadded(padding, batch, length):
+    def unpadded(padding, batch, length, device):
         return torch.arange(length).expand(batch, length)
 
     monkeypatch.setattr("ropewalk.integrations.call.own_positions", unpadded)

@@ -5,72 +5,32 @@ Expected logits come from one call over the whole sequence, or from a model that
 
 import copy
 import gc
+import pickle
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 from transformers import DynamicCache, StaticCache
+from transformers.cache_utils import DynamicLayer
 
 import ropewalk as rw
-from recipes.families.sharpened import L0, left_padded, tiny, token_ids
+from decoding_steps import (
+    EXACT,
+    LAYERS,
+    METHOD,
+    PROMPT,
+    at_once,
+    by_layer,
+    decoded,
+    prefilled,
+    run,
+)
+from recipes.families.sharpened import L0, tiny, token_ids
 from ropewalk.attention import decode
-from ropewalk.attention.decode import Step
-from ropewalk.integrations.kept_keys import KEPT, KeptKeys
-
-METHOD = "dynamic_ntk:step=16"
-PROMPT = L0 + 3
-LAYERS = 4
-# Full pass and steps sum in different orders, over logits of size 10.
-EXACT = {"rtol": 0, "atol": 1e-9}
-
-
-@pytest.fixture
-def model():
-    model = tiny()
-    with rw.extend(model, METHOD):
-        yield model
-
-
-@pytest.fixture
-def ranges(monkeypatch):
-    """The keys (first, last exclusive) that layers rotated, in steps with kept keys."""
-    seen, rotated = [], KeptKeys.rotated
-
-    def seeing(kept, index, keys, step):
-        with monkeypatch.context() as patch:
-            write = Step.write_keys
-            patch.setattr(Step, "write_keys", lambda *a: seen.extend(a[3]) or write(*a))
-            return rotated(kept, index, keys, step)
-
-    monkeypatch.setattr(KeptKeys, "rotated", seeing)
-    return seen
-
-
-def by_layer(*steps):
-    """``steps``: the ranges of each, as every layer turns them."""
-    return [turned for step in steps for _ in range(LAYERS) for turned in step]
-
-
-@torch.no_grad()
-def run(model, ids, cache, **inputs):
-    return model(ids, past_key_values=cache, use_cache=True, **inputs).logits
-
-
-@torch.no_grad()
-def at_once(model, ids):
-    return model(ids, use_cache=False).logits
-
-
-def prefilled(model, ids):
-    cache = DynamicCache(config=model.config)
-    run(model, ids, cache)
-    return cache
-
-
-def decoded(model, ids, cache, first, last):
-    """Logits of tokens ``first .. last - 1``, one call each."""
-    return torch.cat([run(model, ids[:, n : n + 1], cache) for n in range(first, last)], dim=1)
+from ropewalk.integrations.kept_keys import KEPT
+from ropewalk.integrations.watched_layer import WatchedLayer
 
 
 def test_a_step_turns_its_own_key_and_a_change_of_length_all(model, ranges):
@@ -98,89 +58,6 @@ def test_within_the_trained_length_keys_are_turned_once(model, ranges):
     assert ranges == by_layer([(0, 11)], *([(n, n + 1)] for n in range(11, L0 - 2)))
 
 
-MAPS = {
-    # Keys at a distance of the window, that pass from near to far.
-    "rerope:window=12": lambda n: [n - 12],
-    "rerope:window=12+log_n": lambda n: [n - 12],
-    "leaky_rerope:window=12,slope=3": lambda n: [n - 12],
-    "self_extend:group_size=4,window=12": lambda n: [n - 12],
-    # Their keys are shown at one position in all regions.
-    "string:shift=12,window=4": lambda n: [],
-    "dual_chunk:chunk_size=10,local_window=6": lambda n: [],
-    "dual_chunk:chunk_size=10,local_window=6+yarn:factor=2": lambda n: [],
-}
-
-
-@pytest.mark.parametrize("method", MAPS)
-def test_a_step_turns_its_own_key_and_those_that_change_their_region(method, ranges):
-    """Over a window's edge and two chunk boundaries."""
-    model, ids, first, last = tiny(), token_ids(1, 46), 19, 46
-    with rw.extend(model, method):
-        cache = prefilled(model, ids[:, :first])
-        actual = decoded(model, ids, cache, first, last)
-        assert_close(actual, at_once(model, ids)[:, first:], **EXACT)
-    passing = [[(n, n + 1) for n in (*MAPS[method](m), m)] for m in range(first + 1, last)]
-    assert ranges == by_layer([(0, first + 1)], *passing)
-
-
-@pytest.mark.parametrize("method", ["dual_chunk:chunk_size=10,local_window=6+dynamic_ntk:step=16"])
-def test_several_regions_under_an_l_that_lasts(method, ranges):
-    model, ids = tiny(), token_ids(1, 56)
-    with rw.extend(model, method):
-        cache = prefilled(model, ids[:, :36])
-        actual = decoded(model, ids, cache, 36, 56)
-        assert_close(actual, at_once(model, ids)[:, 36:], **EXACT)
-    expected = [[(0 if n in (36, 48) else n, n + 1)] for n in range(36, 56)]
-    assert ranges == by_layer(*expected)
-
-
-@pytest.mark.parametrize(
-    "method",
-    ["rerope:window=12+dynamic_ntk:step=1", "dynamic_ntk:step=1", "dynamic_yarn:step=1+log_n"],
-)
-def test_an_l_that_changes_with_every_token_rotates_all_keys_anew(method, ranges):
-    model, ids = tiny(), token_ids(1, PROMPT + 3)
-    with rw.extend(model, method):
-        cache = prefilled(model, ids[:, :PROMPT])
-        actual = decoded(model, ids, cache, PROMPT, PROMPT + 3)
-        assert_close(actual, at_once(model, ids)[:, PROMPT:], **EXACT)
-    assert ranges == by_layer(*([(0, n + 1)] for n in range(PROMPT, PROMPT + 3)))
-
-
-@pytest.mark.parametrize(
-    "method", ["dynamic_ntk:step=1", METHOD, "rerope:window=12", "dynamic_yarn:step=1"]
-)
-def test_a_left_padded_batch_is_each_sequence_alone(method, ranges):
-    """Sequences of unequal lengths: an L, an anchor and bands of their own."""
-    model, ids, mate = tiny(), token_ids(1, L0 + 9), token_ids(1, L0 + 14, seed=1)
-    both, mask = left_padded(ids, L0 + 14, mate)
-    first, steps = L0 - 2, range(L0 - 2, L0 + 14)
-    with rw.extend(model, method):
-        cache = DynamicCache(config=model.config)
-        run(model, both[:, :first], cache, attention_mask=mask[:, :first])
-        actual = torch.cat(
-            [run(model, both[:, n : n + 1], cache, attention_mask=mask[:, : n + 1]) for n in steps],
-            dim=1,
-        )
-        assert ranges
-        assert_close(actual[:1], at_once(model, ids)[:, first - 5 :], **EXACT)
-        assert_close(actual[1:], at_once(model, mate)[:, first:], **EXACT)
-
-
-@pytest.mark.parametrize(
-    "method", ["dynamic_ntk:step=1", "dynamic_yarn:step=8", "rerope:window=12"]
-)
-@pytest.mark.parametrize("family", ["cohere", "glm4", "gpt_neox", "phi", "stablelm", "gemma"])
-def test_any_layout_of_heads(family, method, ranges):
-    """Interleaved pairs; heads of which a part turns, and of which no two share keys."""
-    model, ids = tiny(family), token_ids(1, L0 + 9)
-    with rw.extend(model, method):
-        cache = prefilled(model, ids[:, :L0])
-        actual = decoded(model, ids, cache, L0, L0 + 9)
-        assert_close(actual, at_once(model, ids)[:, L0:], **EXACT)
-    assert ranges
-
-
 def test_other_tokens_after_a_crop_meet_no_stale_key(model, ranges):
     ids, other = token_ids(1, PROMPT + 4), token_ids(1, PROMPT + 4, seed=1)
     cache = prefilled(model, ids[:, :PROMPT])
@@ -192,16 +69,57 @@ def test_other_tokens_after_a_crop_meet_no_stale_key(model, ranges):
     assert ranges[-3 * LAYERS :][:LAYERS] == by_layer([(0, PROMPT + 2)])
 
 
-def test_keys_that_were_written_to_are_turned_anew(model):
+WRITES = {
+    "in place": lambda layer: layer.keys.mul_(1.5),
+    "data": lambda layer: layer.keys.data.mul_(1.5),
+    "another's data": lambda layer: setattr(layer.keys, "data", layer.keys * 1.5),
+    "numpy": lambda layer: np.multiply(layer.keys.numpy(), 1.5, out=layer.keys.numpy()),
+    "one key": lambda layer: layer.keys.data[:, :, 5].zero_(),
+    "another tensor": lambda layer: setattr(layer, "keys", layer.keys * 1.5),
+    "through the cache": lambda layer: layer.reorder_cache(torch.tensor([0])),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_keys_that_were_written_to_are_rotated_anew(model, write):
+    """In ways that leave a trace on the tensor, and in ways that leave none."""
     ids = token_ids(1, PROMPT + 3)
     cache = prefilled(model, ids[:, :PROMPT])
     decoded(model, ids, cache, PROMPT, PROMPT + 2)
-    cache.layers[1].keys.mul_(1.5)
+    WRITES[write](cache.layers[1])
     untouched = copy.deepcopy(cache)
     actual = run(model, ids[:, -1:], cache)
     other = tiny()
     with rw.extend(other, METHOD):
         assert_close(actual, run(other, ids[:, -1:], untouched), **EXACT)
+
+
+def test_who_holds_keys_of_an_earlier_step_holds_others(model, ranges):
+    """Each step makes new ones: those that somebody was handed are no longer read."""
+    ids = token_ids(1, PROMPT + 4)
+    cache = prefilled(model, ids[:, :PROMPT])
+    decoded(model, ids, cache, PROMPT, PROMPT + 2)
+    held = cache.layers[1].keys
+    found = run(model, ids[:, PROMPT + 2 : PROMPT + 3], cache)
+    held.data.mul_(1.5)
+    found = torch.cat([found, run(model, ids[:, -1:], cache)], dim=1)
+    assert_close(found, at_once(model, ids)[:, -2:], **EXACT)
+    assert ranges[-LAYERS:] == by_layer([(PROMPT + 3, PROMPT + 4)])
+
+
+def test_a_watched_cache_is_the_library_s_in_all_else(model):
+    ids = token_ids(1, PROMPT + 2)
+    cache = prefilled(model, ids[:, :PROMPT])
+    decoded(model, ids, cache, PROMPT, PROMPT + 2)
+    assert all(type(layer) is WatchedLayer for layer in cache.layers)
+    assert type(DynamicCache(config=model.config).layers[0]) is DynamicLayer
+    assert cache.get_seq_length() == PROMPT + 2
+    copied = pickle.loads(pickle.dumps(cache))
+    for layer, other in zip(cache.layers, copied.layers, strict=True):
+        assert torch.equal(layer.keys, other.keys)
+    cache.reset()
+    assert cache.get_seq_length() == 0
+    assert_close(run(model, ids, cache), at_once(model, ids), **EXACT)
 
 
 def test_sequences_that_change_places_keep_their_own_keys(model):
@@ -247,13 +165,14 @@ def test_a_cache_that_does_not_append_is_not_trusted(model, ranges):
     assert ranges == []
 
 
-def test_inference_mode_cannot_tell_writes_and_keeps_nothing(model, ranges):
-    ids = token_ids(1, PROMPT + 2)
+def test_inference_mode_keeps_keys_and_a_mode_that_ends_ends_well(model, ranges):
+    ids = token_ids(1, PROMPT + 4)
     with torch.inference_mode():
         cache = prefilled(model, ids[:, :PROMPT])
-        actual = decoded(model, ids, cache, PROMPT, PROMPT + 2)
-    assert_close(actual, at_once(model, ids)[:, PROMPT:], **EXACT)
-    assert ranges == []
+        inside = decoded(model, ids, cache, PROMPT, PROMPT + 3)
+    outside = decoded(model, ids, cache, PROMPT + 3, PROMPT + 4)
+    assert_close(torch.cat([inside, outside], dim=1), at_once(model, ids)[:, PROMPT:], **EXACT)
+    assert ranges[LAYERS:] == by_layer(*([(n, n + 1)] for n in range(PROMPT + 1, PROMPT + 4)))
 
 
 def test_what_is_kept_goes_with_the_cache(model):

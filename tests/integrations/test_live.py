@@ -1,9 +1,19 @@
 """assert_encoding measures what a live model does, whoever made it do so."""
 
+import accelerate
+import peft
 import pytest
 import torch
+from torch import distributed
+from torch.distributed.fsdp import fully_shard
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 import ropewalk as rw
 from recipes.families.sharpened import L0, sharpen, tiny, token_ids
@@ -54,6 +64,44 @@ def test_an_extension_with_attention_of_its_own(spec):
             rw.assert_encoding(model, "linear:factor=2")
 
 
+MORE = ("rerope:window=12", "log_n", "yarn:factor=2+log_n", "yarn:factor=2+temperature:tau=2")
+
+
+@pytest.mark.parametrize("spec", MORE)
+def test_more_than_a_rotation_is_in_force_under_an_extension_alone(spec):
+    """Cosines and sines of a map are those of plain RoPE: their measurement would vouch for a
+    training without the method."""
+    model = scaled(**YARN | {"factor": 2.0}) if "yarn" in spec else tiny(num_hidden_layers=2)
+    with pytest.raises(rw.RopewalkError, match=r"more than a rotation.*extend the model"):
+        rw.assert_encoding(model, spec)
+    with rw.extend(model, spec):
+        rw.assert_encoding(model, spec)
+    with pytest.raises(rw.RopewalkError, match="more than a rotation"):
+        rw.assert_encoding(model, spec)
+
+
+def test_what_a_config_scales_beside_the_rotation_is_the_model_s_own():
+    """Ministral 3 multiplies its queries by 1 + beta log(1 + floor(m / L0)) in its own code."""
+    rope = {**YARN, "rope_theta": 1e4, "llama_4_scaling_beta": 0.3, "mscale": 1.0}
+    rope = {**rope, "beta_fast": 32.0, "beta_slow": 1.0, "mscale_all_dim": 1.0}
+    rw.assert_encoding(
+        tiny("ministral3", num_hidden_layers=2, sliding_window=None, rope_parameters=rope,
+             max_position_embeddings=4 * L0),
+        "native",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "spec", ["dynamic_ntk:policy=at_birth", "dynamic_ntk:policy=at_birth+log_n"]
+)
+def test_keys_that_settle_at_birth_are_an_extension_s(spec):
+    model = tiny(num_hidden_layers=2)
+    with rw.extend(model, spec):
+        rw.assert_encoding(model, spec)
+        with pytest.raises(rw.RopewalkError, match="is not dynamic_ntk:step=8"):
+            rw.assert_encoding(model, "dynamic_ntk:step=8")
+
+
 def test_a_config_that_the_library_follows():
     model = scaled(**YARN)
     rw.assert_encoding(model, "native")
@@ -93,6 +141,82 @@ def test_measuring_leaves_a_dynamic_module_as_it_was():
         before = model(ids).logits
         rw.assert_encoding(model, "native")
         torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=0)
+
+
+WRAPPED = {
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "adapted": lambda model: peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"])),
+    "offloaded": accelerate.cpu_offload,
+    "sharded": fully_shard,
+}
+
+
+@pytest.fixture
+def one_rank():
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("spec", ["yarn:factor=4", "dynamic_ntk", "rerope:window=12"])
+@pytest.mark.parametrize("how", WRAPPED)
+def test_a_wrapped_model_is_measured(how, spec, one_rank):
+    model = tiny(num_hidden_layers=2, dtype=torch.float32)
+    wrapped = WRAPPED[how](model)
+    with pytest.raises(rw.RopewalkError, match=r"looks like none|more than a rotation"):
+        rw.assert_encoding(wrapped, spec)
+    with rw.extend(model, spec):
+        rw.assert_encoding(wrapped, spec)
+        with pytest.raises(rw.RopewalkError, match="linear:factor=3"):
+            rw.assert_encoding(wrapped, "linear:factor=3")
+
+
+class Texts(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        ids = token_ids(1, 20, seed=index)[0]
+        return {"input_ids": ids, "labels": ids}
+
+
+class Unscaled(TrainerCallback):
+    """A tool that takes the extension out in the middle of a training."""
+
+    def on_step_begin(self, args, state, control, **given):
+        if state.global_step == 2:
+            given["model"].ropewalk_extension.remove()
+
+
+@pytest.mark.parametrize("spec", ["yarn:factor=4", "rerope:window=12"])
+def test_a_trainer_stops_at_the_step_that_loses_the_encoding(spec, tmp_path):
+    model = tiny(num_hidden_layers=2, dtype=torch.float32)
+    settings = TrainingArguments(
+        str(tmp_path),
+        max_steps=5,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+    def trainer(*others):
+        callbacks = [rw.RopewalkCallback(spec, every_steps=1), *others]
+        return Trainer(model, settings, train_dataset=Texts(), callbacks=callbacks)
+
+    stops = trainer()
+    with pytest.raises(rw.RopewalkError, match=f"does not apply {spec}|{spec} is more than"):
+        stops.train()
+    assert stops.state.global_step == 0
+    with rw.extend(model, spec):
+        trainer().train()
+    stops = trainer(Unscaled())
+    rw.extend(model, spec)
+    with pytest.raises(rw.RopewalkError, match=f"does not apply {spec}|{spec} is more than"):
+        stops.train()
+    assert stops.state.global_step == 3
 
 
 class _State:

@@ -8,20 +8,15 @@ from torch import nn
 from torch.testing import assert_close
 
 import ropewalk as rw
+from in_use import SEAMS, SPECS, small
 from recipes.families.sharpened import logits, tiny, token_ids
 from ropewalk.integrations.cache_names import cache_argument, cache_in
 
-SPECS = ("yarn:factor=2", "dynamic_ntk:step=8", "rerope:window=12", "dynamic_ntk:policy=at_birth")
-SEAMS = pytest.mark.parametrize("spec", SPECS)
 FAMILIES = ("llama", "persimmon", "gpt_neox", "phi", "deepseek_v3", "gemma2", "gpt_oss", "cohere")
 """Partial rotation, latent attention, a softcap, sinks, pairs side by side."""
 LAYERS_APART = ("gemma2", "gpt_oss")
 """Families whose layers need different encodings."""
 IDS = token_ids(1, 40)
-
-
-def small(name="llama"):
-    return tiny(name, num_hidden_layers=2)
 
 
 def loss(model, ids=IDS, **given):
@@ -127,3 +122,25 @@ def test_a_model_whose_own_rounding_is_rough_is_proven_as_far_as_it_goes(spec):
         layer.self_attn.o_proj = nn.Sequential(Steps(), layer.self_attn.o_proj)
     with rw.extend(model, spec):
         assert logits(model, IDS).isfinite().all()
+
+
+@pytest.mark.parametrize("spec", ["dynamic_ntk", "rerope:window=12"])
+def test_gradients_of_a_norm_after_the_rotation(spec):
+    """Hunyuan: the weight is divided out and multiplied back. Against finite differences."""
+    model, ids = small("hunyuan_v1_dense"), token_ids(1, 40)
+    weight = model.model.layers[1].self_attn.query_layernorm.weight
+
+    def loss():
+        return model(ids, use_cache=False).logits.square().mean()
+
+    with rw.extend(model, spec):
+        loss().backward()
+        for channel in (0, 7):
+            values = []
+            for step in (1e-3, -1e-3):  # the family's norm is float32 in a float64 model
+                with torch.no_grad():
+                    weight[channel] += step
+                    values.append(loss().item())
+                    weight[channel] -= step
+            numeric = (values[0] - values[1]) / 2e-3
+            assert weight.grad[channel].item() == pytest.approx(numeric, rel=1e-2, abs=1e-5)

@@ -3,28 +3,21 @@
 import pytest
 import torch
 from torch.testing import assert_close
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 import ropewalk as rw
-from recipes.families.sharpened import in_calls, logits, tiny, token_ids
+from in_use import IDS, LONG, SEAMS, SPECS, UNCHANGED, small
+from recipes.families.sharpened import in_calls, left_padded, logits, token_ids
 from ropewalk.integrations.extension import EXTENSION
 
 peft = pytest.importorskip("peft")
-SPECS = ("yarn:factor=2", "dynamic_ntk:step=8", "rerope:window=12")
-SEAMS = pytest.mark.parametrize("spec", SPECS)
-FAR = 256
-"""A trained length that no test reaches: these methods change nothing there."""
-UNCHANGED = pytest.mark.parametrize("spec", ["native", "dynamic_ntk", "rerope:window=250"])
-IDS = token_ids(1, 44)
 
 
-def small(name="llama", dtype=torch.float64, **settings):
-    return tiny(name, num_hidden_layers=2, dtype=dtype, **settings)
-
-
-def adapted(kind, **settings):
+def adapted(kind, base=None, **settings):
     """Random adapter weights: PEFT's own start changes nothing."""
     wanted = kind(task_type="CAUSAL_LM", **settings)
-    model = peft.get_peft_model(small(dtype=torch.float32, max_position_embeddings=FAR), wanted)
+    base = small(dtype=torch.float32, max_position_embeddings=LONG) if base is None else base
+    model = peft.get_peft_model(base, wanted)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -66,6 +59,38 @@ class TestAdapters:
         gradients = [p.grad for p in model.parameters() if p.requires_grad]
         assert gradients
         assert all(g is not None and g.isfinite().all() and g.any() for g in gradients)
+
+    @SEAMS
+    def test_an_adapter_that_is_merged_is_not_saved_as_a_whole(self, spec, tmp_path):
+        model = lora()
+        with rw.extend(model, spec), pytest.raises(rw.RopewalkError, match="is not saved"):
+            model.merge_and_unload().save_pretrained(tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    @SEAMS
+    def test_two_forwards_before_one_backward_through_an_adapter(self, spec):
+        """Persimmon, whose attention is not told of positions: those of each pass are its own."""
+        base = small("persimmon")
+        model = adapted(peft.LoraConfig, base, r=4, target_modules="all-linear").train().double()
+        mate = token_ids(1, 40)
+        batches = [left_padded(token_ids(1, n, seed=n), 40, mate) for n in (31, 38)]
+
+        def losses():
+            for ids, mask in batches:
+                out = model(ids, attention_mask=mask, use_cache=False).logits
+                yield (out * mask[..., None]).square().mean()
+
+        def gradients():
+            found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+            model.zero_grad()
+            return found
+
+        with rw.extend(model, spec):
+            for each in losses():
+                each.backward()
+            apart = gradients()
+            sum(list(losses())).backward()
+            assert_close(gradients(), apart, rtol=1e-9, atol=1e-12)
 
     @UNCHANGED
     def test_prompt_tuning(self, spec):
@@ -119,11 +144,61 @@ class TestAdapters:
                 rw.extend(model.get_base_model(), "dynamic_ntk")
 
 
+def dequantised(model):
+    """The same model in plain weights."""
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, torch.nn.Linear) and hasattr(weight, "dequantize"):
+            module.weight = torch.nn.Parameter(weight.dequantize(), requires_grad=False)
+    return model
+
+
+@SEAMS
+@pytest.mark.parametrize("first", ["quantise", "extend"])
+def test_weights_of_eight_bits(first, spec):
+    """torchao, before and after extend."""
+    torchao = pytest.importorskip("torchao.quantization")
+    model, config = small(dtype=torch.float32), torchao.Int8WeightOnlyConfig(version=2)
+    plain = small(dtype=torch.float32)
+    torchao.quantize_(plain, config)
+    with rw.extend(dequantised(plain), spec):
+        expected = logits(plain, IDS)
+    if first == "quantise":
+        torchao.quantize_(model, config)
+    with rw.extend(model, spec):
+        if first == "extend":
+            torchao.quantize_(model, config)
+        assert_close(logits(model, IDS), expected, rtol=0, atol=1e-4)
+        assert_close(in_calls(model, IDS, (44,)), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:MatMul8bitLt")
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("spec", ["native", *SPECS[:3]])
+def test_weights_that_bitsandbytes_loads(bits, spec, tmp_path):
+    """Four and eight bits, where it runs on the CPU."""
+    pytest.importorskip("bitsandbytes")
+    small(dtype=torch.float32, intermediate_size=128).save_pretrained(tmp_path)
+    loaded = {"load_in_4bit": True, "bnb_4bit_compute_dtype": torch.float32}
+    config = BitsAndBytesConfig(**(loaded if bits == 4 else {"load_in_8bit": True}))
+    model = AutoModelForCausalLM.from_pretrained(
+        tmp_path, quantization_config=config, device_map="cpu"
+    ).eval()
+    stock = logits(model, IDS)
+    with rw.extend(model, spec):
+        found = logits(model, IDS)
+        assert_close(in_calls(model, IDS, (30, 1, 13)), found, rtol=0, atol=1e-5)
+    assert ((found - stock).abs().max() > 1e-3) == (spec != "native")
+    assert torch.equal(logits(model, IDS), stock)
+
+
 @SEAMS
 @pytest.mark.parametrize("first", ["offload", "extend"])
-def test_offloaded_weights(first, spec):
+@pytest.mark.parametrize("family", ["llama", "qwen3", "hunyuan_v1_dense"])
+def test_offloaded_weights(family, first, spec):
+    """Norms before the rotation, and norms after it, by whose weights keys are divided."""
     accelerate = pytest.importorskip("accelerate")
-    model = small()
+    model = small(family)
     with rw.extend(model, spec):
         expected = logits(model, IDS)
     if first == "offload":
@@ -132,12 +207,14 @@ def test_offloaded_weights(first, spec):
         if first == "extend":
             accelerate.cpu_offload(model)
         assert torch.equal(logits(model, IDS), expected)
-        assert_close(in_calls(model, IDS, (30, 1, 13)), expected, rtol=0, atol=1e-9)
+        if "at_birth" not in spec:
+            assert_close(in_calls(model, IDS, (30, 1, 13)), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("spec", [*SPECS, "dynamic_ntk:policy=at_birth"])
+@SEAMS
 @pytest.mark.parametrize("family", ["llama", "deepseek_v3", "hunyuan_v1_dense"])
 def test_autocast_rounds_to_half_precision_and_no_more(family, spec):
+    """Log-sum-exps stay wide; queries and weights of unlike dtypes meet."""
     model = small(family, dtype=torch.float32)
     with rw.extend(model, spec):
         exact = logits(model, IDS)

@@ -9,7 +9,6 @@ from transformers import TrainerCallback
 from ropewalk.configs.shape import read_model
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.live import (
     LiveRotation,
     doublings_to,
@@ -18,11 +17,10 @@ from ropewalk.integrations.live import (
 )
 from ropewalk.integrations.live_heads import head_rotations
 from ropewalk.integrations.precision import exact
-from ropewalk.integrations.seam import Seam
 from ropewalk.integrations.session import config_of
 from ropewalk.integrations.wrappers import unwrapped
 from ropewalk.methods.by_layer import encoders
-from ropewalk.methods.spec import Spec, parse_spec
+from ropewalk.methods.spec import NATIVE, Spec, parse_spec
 
 LIKELY = ("none", "native", "linear", "ntk_aware", "yarn", "llama3", "dynamic_ntk")
 """What a live model may do instead of what was asked for, the likeliest first."""
@@ -56,12 +54,10 @@ def assert_encoding(
         return
     if not wanted:
         raise RopewalkError(f"{spec} rotates nothing, and the model is not extended; extend it")
+    _require_rotation_alone(spec, wanted, _wanted(model, parse_spec(NATIVE), config))
     farthest = 4 * max(each.geometry.trained_length for each in wanted)
     rotations = live_rotations(model, farthest)
-    base = unwrapped(model)
-    extension = getattr(base, EXTENSION, None)
-    if not isinstance(extension, Extension) or extension.seam is not Seam.ATTENTION:
-        rotations += head_rotations(base, wanted[0], doublings_to(farthest))
+    rotations += head_rotations(unwrapped(model), wanted[0], doublings_to(farthest))
     for live in rotations:
         differences = [live.difference(encoding) for encoding in wanted]
         if None not in differences:
@@ -85,6 +81,20 @@ def _wanted(
         if layer_type == "sliding_attention":
             found.append(native(layer_type))
     return [each for each in found if each.frequencies is not None]
+
+
+def _require_rotation_alone(spec: str, wanted: list[Encoding], own: list[Encoding]) -> None:
+    """What else belongs to a method happens inside attention, where nothing is to be measured: the
+    model's own code does what its config says, and an extension the rest."""
+
+    def beside(encoding: Encoding) -> tuple[object, ...]:
+        return encoding.position_map, encoding.score_mods, encoding.learned
+
+    if not {beside(each) for each in wanted} <= {beside(each) for each in own}:
+        raise RopewalkError(
+            f"{spec} is more than a rotation (a position map, or a scale of the scores), and the "
+            "model is not extended: its attention sees every distance as it is; extend the model"
+        )
 
 
 def _require_in_force(spec: str, wanted: list[Encoding], in_force: list[Encoding]) -> None:

@@ -76,14 +76,14 @@ class CallRows(Rows):
 
     @property
     def admitted_lengths(self) -> Tensor:
-        before = None if self.cache is None else self.cache.admitted
-        if before is None:
+        if self.cache is None:
             return self.sequence_lengths
-        if len(before) != len(self.query_positions):
+        before = self.cache.admitted
+        if before is None or len(before) != len(self.query_positions):
             raise RopewalkError(
-                f"{len(self.query_positions)} sequences over a key cache of {len(before)}, each "
-                "admitted at a length of its own (policy=at_admission): expected as many; start "
-                "from the whole prompt"
+                f"{len(self.query_positions)} sequences over a key cache that knows not at which "
+                "length each was admitted (policy=at_admission): expected those that began it; "
+                "start from the whole prompt"
             )
         return before.to(self.query_positions.device)
 
@@ -167,7 +167,7 @@ class CallRows(Rows):
         first, (batch, count) = self.query_offset, self.query_positions.shape
         total = max(first + count, self.key_offset + self.key_positions.shape[1])
         device = self.query_positions.device
-        every = own_positions(self.padding, batch, total).to(device).clone()
+        every = own_positions(self.padding, batch, total, device).clone()
         if before is not None:
             every[:, : before.shape[1]] = before
         if given is not None:
@@ -255,8 +255,8 @@ def call_mask(
     padding = None
     if attention_mask is not None and not attention_mask.all():
         padding = attention_mask.bool().to(device)
-    positions = own_positions(padding, batch_size, max(q_offset + q_length, kv_offset + kv_length))
-    positions = positions.to(device)
+    total = max(q_offset + q_length, kv_offset + kv_length)
+    positions = own_positions(padding, batch_size, total, device)
     rows = CallRows(
         query_positions=positions[:, q_offset : q_offset + q_length],
         key_positions=positions[:, kv_offset : kv_offset + kv_length],

@@ -18,7 +18,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.cache_names import cache_in
 from ropewalk.integrations.feeding import WHOLE, Feeding, Share
 from ropewalk.integrations.given import Given
-from ropewalk.integrations.key_record import RECORD, CacheAtEntry
+from ropewalk.integrations.key_record import RECORD, CacheAtEntry, begin_pass, end_pass
 from ropewalk.integrations.positions import (
     UNMASKED_PACKING,
     own_positions,
@@ -91,7 +91,7 @@ class Entrance(ABC):
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         came = Given.of(decoder, self._accepted, args, kwargs)
         given = self._feeding.prepared(came)
-        cache = CacheAtEntry(given.cache)
+        cache = CacheAtEntry(given.cache, given.tokens)
         position_ids = given.position_ids
         positions, changed = self.admit(given, position_ids, cache)
         here = Arrival(
@@ -119,6 +119,7 @@ class Entrance(ABC):
         if out is None:  # it raised, perhaps between two layers that write to the cache
             return
         here.cache.leave(cache_in(out))
+        end_pass(Given.of(decoder, self._accepted, args, kwargs).cache)
 
 
 def _shared(here: Arrival, given: Given, share: Share) -> tuple[Arrival, dict[str, Any]]:
@@ -145,10 +146,9 @@ class RotaryEntrance(Entrance):
         self, given: Given, position_ids: Tensor | None, cache: CacheAtEntry
     ) -> tuple[Tensor | None, dict[str, Any]]:
         refuse_unrotated(given)
-        if position_ids is not None:
-            refuse_unmasked_packing(given, position_ids)
-            return None, {}
-        return given.own_positions(cache.tokens), {}
+        refuse_unmasked_packing(given, position_ids)
+        begin_pass(given.cache)
+        return (given.own_positions(cache.tokens) if position_ids is None else None), {}
 
 
 class PositionsEntrance:
@@ -160,29 +160,40 @@ class PositionsEntrance:
 
     def __init__(self, decoder: nn.Module) -> None:
         self._accepted = tuple(signature(decoder.forward).parameters)
-        self._hook = decoder.register_forward_pre_hook(self._enter, with_kwargs=True)
+        self._hooks = [
+            decoder.register_forward_pre_hook(self._enter, with_kwargs=True),
+            decoder.register_forward_hook(self._leave, with_kwargs=True),
+        ]
 
     def undo(self) -> None:
-        """Take the hook out."""
-        self._hook.remove()
+        """Take the hooks out."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _enter(
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         given = Given.of(decoder, self._accepted, args, kwargs)
         refuse_unrotated(given)
+        if not torch.compiler.is_compiling():
+            refuse_unmasked_packing(given, given.position_ids)
+            begin_pass(given.cache)
         if given.named.get("position_ids") is not None:
-            if not torch.compiler.is_compiling():
-                refuse_unmasked_packing(given, given.position_ids)
             return None
         mask, tokens = given.named.get("attention_mask"), given.tokens
         if not isinstance(mask, Tensor) or mask.ndim != 2 or tokens is None:
             return None
         cache = given.cache
         seen = 0 if cache is None else cache.get_seq_length()
-        every = own_positions(mask.bool(), len(mask), mask.shape[1] + tokens)
+        every = own_positions(mask.bool(), len(mask), mask.shape[1] + tokens, mask.device)
         positions = every[:, torch.arange(tokens, device=mask.device) + seen]
         return (), {**given.named, "position_ids": positions}
+
+    def _leave(
+        self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> None:
+        if not torch.compiler.is_compiling():
+            end_pass(Given.of(decoder, self._accepted, args, kwargs).cache)
 
 
 def rotary_entrance(decoder: nn.Module) -> "PositionsEntrance | RotaryEntrance":

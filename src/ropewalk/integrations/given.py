@@ -98,10 +98,28 @@ class Given:
     @property
     def packing_masked(self) -> bool:
         """Whether sequences packed in one row are masked apart: where the library itself makes
-        the mask, and is given neither another nor a cache, or by a mask that somebody made."""
+        the mask, and is given neither another nor a cache; by a mask that somebody made; by flash
+        attention, which reads the positions of one row, or is told where sequences start."""
         if self.mask is not None:
             return getattr(self.mask, "ndim", 2) == 4
+        if self._flash:
+            told = self.named.get("cu_seq_lens_q") is not None
+            return told or (self._rows == 1 and not self._cached)
         return self.cache is None and self.takes_cache and not self.makes_cache
+
+    @property
+    def _flash(self) -> bool:
+        config = getattr(self.decoder, "config", None)
+        return "flash_attention" in str(getattr(config, "_attn_implementation", ""))
+
+    @property
+    def _rows(self) -> int | None:
+        ids = self.named.get("position_ids")
+        return len(ids) if isinstance(ids, Tensor) and ids.ndim == 2 else None
+
+    @property
+    def _cached(self) -> bool:
+        return self.cache is not None and int(self.cache.get_seq_length()) > 0
 
     def real(self, tokens: int) -> Tensor | None:
         """Bool ``[b, tokens]``: which of the last are no padding; None where all are real."""
@@ -113,4 +131,4 @@ class Given:
         padding, tokens = self.padding, self.tokens
         if padding is None or tokens is None:
             return None
-        return own_positions(padding, len(padding), seen + tokens)[:, seen:]
+        return own_positions(padding, len(padding), seen + tokens, padding.device)[:, seen:]

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ropewalk.attention.rotary import Rotary
 from ropewalk.core.encoding import Encoding
-from ropewalk.core.errors import RopewalkError
 from ropewalk.core.frequencies import Frequencies, Side
 from ropewalk.core.geometry import Pairing, RopeGeometry
+from ropewalk.integrations.placement import weight_of
 
 PAIRINGS: tuple[Pairing, ...] = ("half", "interleaved")
 
@@ -73,12 +73,12 @@ class HeadLayout:
     @property
     def query_weight(self) -> Tensor | None:
         """Channel weights ``[d]`` of queries after the rotation, as the norm has them now."""
-        return None if self.query_norm is None else _present(self.query_norm)
+        return None if self.query_norm is None else weight_of(self.query_norm)
 
     @property
     def key_weight(self) -> Tensor | None:
         """Channel weights ``[d]`` of keys after the rotation, as the norm has them now."""
-        return None if self.key_norm is None else _present(self.key_norm)
+        return None if self.key_norm is None else weight_of(self.key_norm)
 
     def directed(self, encoding: Encoding) -> Encoding:
         """``encoding`` as the family's code would apply it."""
@@ -166,18 +166,6 @@ def candidates(seen: Heads, module: nn.Module, encoding: Encoding) -> Iterator[H
         query, key = norms
         for start in starts:
             yield HeadLayout(first_channel=start, query_norm=query, key_norm=key)
-
-
-def _present(norm: nn.Module) -> Tensor:
-    """Its weight. Raises RopewalkError where that is offloaded between calls of the norm."""
-    weight = cast(Tensor, norm.weight)
-    if weight.is_meta:
-        raise RopewalkError(
-            "a norm after the rotation whose weights are offloaded: expected them where attention "
-            "is computed, which divides by them; leave the norms on the device, or take a method "
-            "of one base, such as yarn, on a model that is offloaded after extend"
-        )
-    return weight
 
 
 def _weighs(weight: Any, width: int) -> bool:

@@ -9,9 +9,7 @@ from ropewalk.integrations.layout import measure_layout
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.rotary import EncodedRotary, UnrotatedRotary
 from ropewalk.methods.by_layer import Encode, Native
-from ropewalk.methods.stated_length import StatedLength
-
-UNSTATED = StatedLength(None)
+from ropewalk.methods.stated_length import UNSTATED, StatedLength
 
 
 def install(

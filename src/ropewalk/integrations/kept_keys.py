@@ -2,22 +2,23 @@
 
 The library's cache holds un-rotated keys. Which of those that a step rotated serve the next one is
 decided by what both compute (``ropewalk.attention.decode``). They are taken up again only where
-the cache provably holds the same keys still: the very tensor that the last step saw, not written
-to since, in a cache layer that does nothing but append. Otherwise all keys are rotated anew, to
-the same numbers: what is kept is a function of the cache's content and of L, never of what was run
-before. It takes half as much memory as the cache, lies in the cache's own layers, and goes with
-them.
+the cache provably holds the same keys still: in a layer that does nothing but append, and whose
+keys nobody was handed since (``ropewalk.integrations.watched_layer``). Otherwise all keys are
+rotated anew, to the same numbers: what is kept is a function of the cache's content and of L, never
+of what was run before. It takes half as much memory as the cache, lies in the cache's own layers,
+and goes with them.
 """
 
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
 from ropewalk.attention.decode import KeyPlaces, Step
+from ropewalk.integrations.watched_layer import APPENDING, keys_of, unseen, watch
 
 KEPT = "ropewalk_kept"
 """Attribute of a cache layer."""
@@ -29,12 +30,6 @@ class RotatedKeys:
 
     room: Tensor
     places: KeyPlaces
-    source: "weakref.ref[Tensor]"
-    version: int
-
-    def is_of(self, keys: Tensor | None) -> bool:
-        """Whether ``keys`` are what was rotated, unchanged."""
-        return keys is not None and self.source() is keys and keys._version == self.version
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         """A copy of a cache starts anew: its keys are other tensors."""
@@ -47,12 +42,14 @@ class KeptKeys:
         self._layers: dict[int, DynamicLayer] = {}
         self._before: dict[int, RotatedKeys] = {}
         for index, layer in enumerate(cache.layers if isinstance(cache, Cache) else ()):
-            if type(layer) is not DynamicLayer:
+            if not isinstance(layer, DynamicLayer) or type(layer) not in APPENDING:
                 continue
+            if type(layer) is DynamicLayer:  # before its first pass: compilers see one type
+                watch(layer)
             self._layers[index] = layer
             # Taken out of the layer: what one pass takes up, no other may write into.
             left = vars(layer).pop(KEPT, None)
-            if left is not None and left.is_of(layer.keys):
+            if left is not None and unseen(layer):
                 self._before[index] = left
 
     def rotated(self, index: int | None, keys: Tensor, step: Step) -> Tensor | None:
@@ -61,24 +58,25 @@ class KeptKeys:
         None where the cache does not vouch for them.
         """
         layer = None if index is None else self._layers.get(index)
-        if index is None or layer is None or layer.keys is not keys:
-            return None
-        if keys.is_inference() or keys.requires_grad:
+        if index is None or layer is None or keys_of(layer) is not keys or keys.requires_grad:
             return None
         before = self._before.pop(index, None)
         room = _room_for(keys, step, before)
         step.write_keys(keys, room, step.stale(None if before is None else before.places))
-        setattr(layer, KEPT, RotatedKeys(room, step.places, weakref.ref(keys), keys._version))
+        watch(layer)
+        vars(layer)[KEPT] = RotatedKeys(room, step.places)
         return room
 
 
 def _room_for(keys: Tensor, step: Step, before: RotatedKeys | None) -> Tensor:
     """That of ``before``, or a larger one that holds what it held."""
-    if before is not None and before.room.shape[2] == step.room:
-        return before.room
     batch, groups, _, width = keys.shape
-    room = keys.new_empty(batch, groups, step.room, width)
-    if before is not None:
-        held = min(before.room.shape[2], step.room)
-        room[:, :, :held] = before.room[:, :, :held]
+    if before is None:
+        return keys.new_empty(batch, groups, step.room, width)
+    old = before.room
+    writable = torch.is_inference_mode_enabled() or not old.is_inference()
+    if old.shape[2] == step.room and writable:
+        return old
+    room, held = keys.new_empty(batch, groups, step.room, width), min(old.shape[2], step.room)
+    room[:, :, :held] = old[:, :, :held]
     return room

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.extension import EXTENSION, Extension
+from ropewalk.integrations.extension import EXTENSION, Extension, Seam
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.probe import family_of, probe_ids, running, seeing_answers
-from ropewalk.integrations.rotary import UnrotatedRotary
 from ropewalk.integrations.wrappers import unwrapped
 
 RELATIVE = 1e-3
@@ -96,11 +95,9 @@ def doublings_to(farthest: int) -> list[int]:
 
 
 def encodings_in_force(model: nn.Module) -> list[Encoding] | None:
-    """Of an extension whose rotary modules show no positions; None without one."""
-    base = unwrapped(model)
-    extension = getattr(base, EXTENSION, None)
-    unseen = any(isinstance(module, UnrotatedRotary) for module in base.modules())
-    if isinstance(extension, Extension) and unseen:
+    """Of an extension whose attention rotates, in full or in part; None without one."""
+    extension = getattr(unwrapped(model), EXTENSION, None)
+    if isinstance(extension, Extension) and extension.seam is Seam.ATTENTION:
         return list(extension.wanted.values())
     return None
 

@@ -11,9 +11,9 @@ from lm_eval.models.huggingface import HFLM
 from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.loading import load_model
-from ropewalk.integrations.reached import reached_length
 from ropewalk.integrations.session import config_of, extend_with, native_of
 from ropewalk.methods.spec import NATIVE, Spec, parse_spec
+from ropewalk.methods.stated_length import StatedLength
 
 NAME = "ropewalk"
 PASSED_ON = (
@@ -95,11 +95,10 @@ def _place(device: str | None) -> torch.device | None:
 
 def _reached(model: Any, spec: Spec) -> int:
     shape, own = read_model(config_of(model)), native_of(model)
-    admitted = shape.longest or shape.trained_length
-    length = reached_length(spec.encoding(own.geometry, native=own), own, admitted)
-    if length is None:
+    stated = StatedLength.of(spec.resolved(own.geometry), spec.encoding(own.geometry, native=own))
+    if not stated.bounded:
         raise RopewalkError(
             f"method {spec.text} names no longest context: expected model_args max_length=N, else "
             "prompts would be cut"
         )
-    return length
+    return stated.within(shape.longest or shape.trained_length)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
 
 _CPU = torch.device("cpu")
@@ -41,6 +42,25 @@ def input_device(model: nn.Module) -> torch.device:
     if device is not None:
         return torch.device(device)
     return next((each.device for each in model.parameters()), _CPU)
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """Its weight as it is now, fetched where it waits elsewhere between calls of the module.
+
+    Raises RopewalkError for one that is nowhere.
+    """
+    weight: Any = module.weight
+    if isinstance(weight, Tensor) and weight.is_meta and hasattr(module, "_hf_hook"):
+        from accelerate.utils import align_module_device
+
+        with align_module_device(module):
+            weight = module.weight
+    if not isinstance(weight, Tensor) or weight.is_meta:
+        raise RopewalkError(
+            f"{type(module).__name__} has no weights to divide by: expected a model that is "
+            "loaded; extend it once its weights are there"
+        )
+    return weight
 
 
 def whole_state(model: nn.Module) -> Mapping[str, Tensor]:

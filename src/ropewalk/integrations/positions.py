@@ -15,14 +15,16 @@ UNMASKED_PACKING = (
 TEXT_ALONE = "as those of an image: expected text alone; remove the extension for other input"
 
 
-def own_positions(padding: Tensor | None, batch: int, length: int) -> Tensor:
+def own_positions(
+    padding: Tensor | None, batch: int, length: int, device: torch.device | str
+) -> Tensor:
     """Position ``[b, length]`` of each cache index among its sequence's real tokens.
 
     An index beyond the padding mask (an empty slot of a static cache) counts on.
     """
     if padding is None:
-        return torch.arange(length).expand(batch, length)
-    return (padded_to(padding, length).long().cumsum(dim=-1) - 1).clamp(min=0)
+        return torch.arange(length, device=device).expand(batch, length)
+    return (padded_to(padding.to(device), length).long().cumsum(dim=-1) - 1).clamp(min=0)
 
 
 def padded_to(padding: Tensor, length: int) -> Tensor:

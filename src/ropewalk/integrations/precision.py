@@ -59,10 +59,20 @@ def as_shipped(encoding: Encoding, rotaries: Iterable[nn.Module]) -> Encoding:
     shipped: tuple[float, ...] = ()
     if not frequencies.length_dependent:
         for buffer in (each for module in rotaries for each in module.buffers()):
-            same_shape = buffer.shape == theta.shape
-            if same_shape and torch.allclose(buffer.double().cpu(), theta, rtol=2e-6, atol=0):
+            if buffer.shape != theta.shape or not buffer.is_floating_point():
+                continue
+            if torch.allclose(buffer.double().cpu(), theta, rtol=_grain(buffer), atol=0):
                 shipped = tuple(buffer.double().tolist())
     return replace(encoding, frequencies=LibraryRounding(exact=frequencies, shipped=shipped))
+
+
+def _grain(buffer: Tensor) -> float:
+    """How far rounding moved its numbers, relative: a model that was once cast to half precision
+    rotates by frequencies of half precision, in whatever dtype they are now."""
+    for dtype in (torch.bfloat16, torch.float16):
+        if torch.equal(buffer.to(dtype).to(buffer.dtype), buffer):
+            return torch.finfo(dtype).eps
+    return 2e-6
 
 
 def exact(encoding: Encoding) -> Encoding:

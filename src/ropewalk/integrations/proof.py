@@ -14,6 +14,7 @@ from ropewalk.integrations.probe import answer, probe_ids, probe_positions
 
 ROUGH = 5e-2
 """Relative, of 16-bit models."""
+WIDE = (torch.float32, torch.float64)
 
 
 def prove(
@@ -50,12 +51,15 @@ def prove(
 
 def _room(stock: Tensor) -> float:
     """Relative, for float32 angles whose frequencies are a copy of the library's."""
-    return 1e-4 if stock.dtype in (torch.float32, torch.float64) else ROUGH
+    return 1e-4 if stock.dtype in WIDE else ROUGH
 
 
 def _relative(ours: Tensor, stock: Tensor) -> float:
+    """The largest difference, over the largest output; of 16-bit models that of three tokens in
+    four: rounding gives a token or two to another expert, a wrong encoding moves them all."""
     scale = stock.abs().max().clamp(min=1e-30)
-    return float((ours.double() - stock.double()).abs().max() / scale)
+    each = (ours.double() - stock.double()).abs().amax(dim=-1).flatten() / scale
+    return float(each.max() if stock.dtype in WIDE else each.quantile(0.75))
 
 
 def _own_noise(model: nn.Module, ids: Tensor, stock: Tensor) -> float:

@@ -105,6 +105,18 @@ def sequence_ends(positions: Tensor) -> Tensor:
     return here.lengths.to(positions.device)
 
 
+def refuse_other_attention(config: Any) -> None:
+    """Raise RopewalkError where a config names another attention than ours: cosines of 1, and keys
+    that settled at birth, are half of a rotation."""
+    in_force = getattr(config, "_attn_implementation", IMPLEMENTATION)
+    if in_force != IMPLEMENTATION:
+        raise RopewalkError(
+            f"attention of an extended model was switched to {in_force}: its keys would have "
+            "no positions, or another L than their queries; expected the model as extend left it; "
+            "call extension.remove() first, switch, then extend again"
+        )
+
+
 class EncodedRotary(nn.Module):
     """cos and sin of an encoding, at the positions that each sequence's own tokens have.
 
@@ -151,14 +163,6 @@ class UnrotatedRotary(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
-        # Under any other attention no position would reach the model.
-        config = getattr(self, "config", None)
-        in_force = getattr(config, "_attn_implementation", IMPLEMENTATION)
-        if in_force != IMPLEMENTATION:
-            raise RopewalkError(
-                f"attention of an extended model was switched to {in_force}: its keys would have "
-                "no positions; expected the model as extend left it; call extension.remove() "
-                "first, switch, then extend again"
-            )
+        refuse_other_attention(getattr(self, "config", None))
         cos = x.new_ones(*one_axis(position_ids).shape, self.table.pairs)
         return self.table.answer(cos, torch.zeros_like(cos), x)

@@ -18,7 +18,7 @@ from ropewalk.integrations.given import Given
 from ropewalk.integrations.key_record import CacheAtEntry
 from ropewalk.integrations.own_config import OwnConfig
 from ropewalk.integrations.plan import PLAN, planned_attention
-from ropewalk.integrations.rotary import IMPLEMENTATION
+from ropewalk.integrations.rotary import IMPLEMENTATION, refuse_other_attention
 
 AttentionInterface.register(IMPLEMENTATION, planned_attention)
 AttentionMaskInterface.register(IMPLEMENTATION, call_mask)
@@ -31,6 +31,7 @@ class AttentionEntrance(Entrance):
     def admit(
         self, given: Given, position_ids: Tensor | None, cache: CacheAtEntry
     ) -> tuple[Tensor | None, dict[str, Any]]:
+        refuse_other_attention(getattr(given.decoder, "config", None))
         _refuse_weights(given)
         cache.admit_unrotated()
         mask = given.named.get("attention_mask")
