@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
-from ropewalk.integrations.extension import EXTENSION, Extension, Seam
+from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.placement import input_device
 from ropewalk.integrations.probe import family_of, probe_ids, running, seeing_answers
+from ropewalk.integrations.seam import Seam
 from ropewalk.integrations.wrappers import unwrapped
 
 RELATIVE = 1e-3
