@@ -40,10 +40,11 @@ def test_weights_of_every_worker_of_a_machine_count():
     assert here.take(Cell("second", 6), ["a", "b"]) is None
 
 
-def test_the_place_with_most_room_is_taken():
+@pytest.mark.parametrize("idle", [["small", "large"], ["large", "small"]])
+def test_the_place_with_most_room_is_taken(idle):
     here = places({"small": ("one", 30), "large": ("two", 50)})
-    assert here.take(Cell("any", 10), ["small", "large"]) == "large"
-    assert here.take(Cell("more", 25), ["small", "large"]) == "large"
+    assert here.take(Cell("any", 10), idle) == "large"
+    assert here.take(Cell("more", 25), idle) == "large"
 
 
 def test_small_cells_do_not_keep_a_large_one_waiting():
