@@ -10,17 +10,13 @@ import json
 import warnings
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 import transformers
 import typer
 
 from recipes.population.library import model_types
-from recipes.population.page import page
+from recipes.population.page import MEMORY, PAGE, RESULT, page
 from recipes.population.readings import RIGHT, readings
-
-DOCS = Path(__file__).parents[2] / "docs"
-RESULT, PAGE = DOCS / "results" / "population.json", DOCS / "population.md"
 
 
 def main() -> None:
@@ -36,7 +32,8 @@ def main() -> None:
         "others": [asdict(reading) for reading in found if reading.status != RIGHT],
     }
     RESULT.write_text(f"{json.dumps(document, indent=1)}\n", "utf-8")
-    PAGE.write_text(page(document), "utf-8")
+    memory = json.loads(MEMORY.read_text("utf-8"))
+    PAGE.write_text(page(document, memory), "utf-8")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ A sample in every run, all of them among the slow tests. Refusals are right answ
 they are few: the whole list is in docs/population.md.
 """
 
+import json
+
 import pytest
 import transformers
 
 from recipes.population.library import model_types
+from recipes.population.page import MEMORY, PAGE, RESULT, page
 from recipes.population.readings import NOT_BUILT, REFUSED, WRONG, readings
 
 TYPES = model_types()
@@ -40,3 +43,10 @@ def test_none_is_read_wrongly_and_few_are_refused():
     answered = [reading for reading in found if reading.status != NOT_BUILT]
     refused = [reading for reading in answered if reading.status == REFUSED]
     assert len(refused) <= 0.03 * len(answered)
+
+
+def test_the_page_shows_what_was_run():
+    result, memory = (json.loads(file.read_text("utf-8")) for file in (RESULT, MEMORY))
+    assert PAGE.read_text("utf-8") == page(result, memory), "run python -m recipes.population.run"
+    assert not result["counts"].get(WRONG)
+    assert not [row for row in memory["families"].values() if row["status"] == WRONG]
