@@ -6,6 +6,7 @@ the trained length; ``native`` is the model itself. Mutants show that each compa
 
 import pytest
 import torch
+from agreement import LENGTH, SHORT, SIZES, STEPS, agree, agree_in_calls, agree_when_padded
 from torch.testing import assert_close
 
 import ropewalk as rw
@@ -21,18 +22,11 @@ from recipes.families.sharpened import (
     token_ids,
 )
 from representative import PARAMETERS
-from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.errors import RopewalkError
-from ropewalk.core.passes import StreamPass
-from ropewalk.integrations.session import extend_with
 from ropewalk.methods.method import Promise
-from ropewalk.methods.spec import NAMES, parse_spec
+from ropewalk.methods.spec import NAMES
 from ropewalk.methods.table import METHODS
 
-LENGTH, SHORT = 80, 57
-SIZES = (7, 33, 1, 32, 7)
-STEPS = (L0 - 6, *(1,) * 14, LENGTH - L0 - 8)
-"""Token by token across the trained length."""
 SPECS = (
     "native",
     "yarn:factor=2.5",
@@ -42,6 +36,8 @@ SPECS = (
     "dynamic_yarn+log_n",
     "rerope:window=12",
 )
+
+
 MAPS = (
     *("rerope", "rerope:window=5", "leaky_rerope:factor=2.5", "inverse_leaky_rerope"),
     *("self_extend:factor=2.5", "self_extend:group_size=4,window=9"),
@@ -58,8 +54,14 @@ MAPS = (
     ),
 )
 """Each map as it is by default and with small regions, and maps over other frequencies."""
+
+
 SAME = {"rtol": 0, "atol": 1e-9}
+
+
 PAIRS = 8
+
+
 LISTS = {
     "short_factor": tuple(1 + i / 16 for i in range(PAIRS)),
     "long_factor": tuple(1 + i / 4 for i in range(PAIRS)),
@@ -67,42 +69,18 @@ LISTS = {
 }
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def family(request):
-    return tiny(request.param)
-
-
 @pytest.fixture(scope="module")
 def llama():
     return tiny()
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    return tiny(request.param)
+
+
 def needs_training(name):
     return name in METHODS and Promise.TRAINED in METHODS[name].promises
-
-
-def agree(model, atol=1e-9, steps=STEPS):
-    """Assert that a model gives one result, however its sequence is fed."""
-    agree_in_calls(model, atol, steps)
-    agree_when_padded(model, atol)
-
-
-def agree_in_calls(model, atol, steps=STEPS):
-    ids = token_ids(1, LENGTH)
-    full = logits(model, ids)
-    for sizes in (SIZES, steps):
-        assert_close(in_calls(model, ids, sizes), full, rtol=0, atol=atol)
-
-
-def agree_when_padded(model, atol):
-    ids, mate = token_ids(1, SHORT), token_ids(1, LENGTH, seed=1)
-    alone = logits(model, ids)
-    both, mask = left_padded(ids, LENGTH, mate)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    for inputs in ({}, {"position_ids": positions}):
-        padded = logits(model, both, attention_mask=mask, **inputs)
-        assert_close(padded[:1, LENGTH - SHORT :], alone, rtol=0, atol=atol)
-        assert_close(padded[1:], logits(model, mate), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -268,58 +246,3 @@ def test_a_step_gives_each_row_the_base_of_its_bucket(llama):
         with rw.extend(model, f"abf:rope_theta={base!r}"):
             last = logits(model, ids[:, :length])[:, -1]
         assert_close(rows[:, length - 1], last, **SAME)
-
-
-# The mutants of the cache and of the batch.
-
-
-def test_a_stale_key_is_caught(llama, monkeypatch):
-    """Keys that keep the base of their birth, under a policy that promises the reader's."""
-    monkeypatch.setattr(
-        "ropewalk.core.encoding.Encoding.key_storage", property(lambda _: KeyStorage.ROTATED)
-    )
-    with rw.extend(llama, "dynamic_ntk"), pytest.raises(AssertionError, match="not close"):
-        agree(llama)
-
-
-def test_ignored_padding_is_caught(llama, monkeypatch):
-    """Positions 0 .. n-1 for a left-padded row, as a plain forward passes them."""
-
-    def unpadded(padding, batch, length, device):
-        return torch.arange(length).expand(batch, length)
-
-    monkeypatch.setattr("ropewalk.integrations.call.own_positions", unpadded)
-    with rw.extend(llama, "dynamic_ntk"), pytest.raises(AssertionError, match="not close"):
-        agree(llama)
-
-
-# The stream pass: in one call, what decoding computes.
-
-
-@pytest.mark.parametrize("prompt", [1, 20, L0 + 9])
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "dynamic_ntk",
-        "dynamic_ntk:step=8",
-        "dynamic_ntk:policy=whole_sequence",
-        "dynamic_ntk:policy=at_birth",
-        "dynamic_yarn:policy=at_birth",
-        "yarn:factor=2.5",
-    ],
-)
-def test_stream_is_decoding_in_one_call(llama, spec, prompt):
-    ids = token_ids(1, LENGTH)
-    parsed = parse_spec(spec)
-    with extend_with(llama, parsed):
-        decoded = in_calls(llama, ids, [prompt] + [1] * (LENGTH - prompt))
-    with extend_with(llama, parsed, split=StreamPass(prompt)):
-        assert_close(logits(llama, ids), decoded, **SAME)
-
-
-def test_a_full_pass_is_no_stream_where_the_path_matters(llama):
-    """What makes the test above worth something."""
-    ids = token_ids(1, LENGTH)
-    with rw.extend(llama, "dynamic_ntk:policy=at_birth"):
-        full, decoded = logits(llama, ids), in_calls(llama, ids, [1] * LENGTH)
-    assert (full - decoded).abs().max() > 1e-3

@@ -17,8 +17,8 @@ from ropewalk.core.frequencies import Side
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import AtBirth
 from ropewalk.core.rows import CausalRows
+from ropewalk.integrations.attending import attention_of
 from ropewalk.integrations.heads import Direction, HeadLayout
-from ropewalk.integrations.plan import plan_of
 
 SPECS = ("yarn:factor=2.5", "dynamic_ntk", "log_n", "rerope:window=12")
 
@@ -135,7 +135,7 @@ def test_gradients_are_finite_differences(spec):
 @pytest.mark.parametrize("direction", Direction)
 @pytest.mark.parametrize("name", ["dynamic_ntk", "dynamic_yarn"])
 def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name, direction):
-    """The plan gets q and k turned by the rotary module under the call's L."""
+    """The attention gets q and k turned by the rotary module under the call's L."""
     geometry = RopeGeometry(head_dim=8, rope_theta=50.0, trained_length=6)
     built = rw.encoding(name, geometry, policy="at_birth")
     assert built.length_policy == AtBirth(trained_length=6)
@@ -151,6 +151,6 @@ def test_a_query_is_turned_on_from_the_length_of_its_call_to_its_own(name, direc
     q_born, k_born = (
         turning.turn(side, now[:, None], 10).of(x) for x, side in ((q, Side.QUERY), (k, Side.KEY))
     )
-    actual = plan_of(built, heads, 0).attend(q_born, k_born, v, Call(rows), Softmax())
+    actual = attention_of(built, heads, 0).attend(q_born, k_born, v, Call(rows), Softmax())
     oracle = attend_reference(q, k, v, turning, key_lengths=born)
     assert_close(actual, oracle, **LINEAR_IN_FLOAT64)

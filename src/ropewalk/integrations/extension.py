@@ -11,22 +11,22 @@ from torch import nn
 
 from ropewalk.core.encoding import KeyStorage
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.attending import (
+    GuardedAttention,
+    RotateNothing,
+    attention_of,
+    rotates_at_birth,
+)
 from ropewalk.integrations.call import Horizon
 from ropewalk.integrations.choice import Wanted, native_of, wanted_in
 from ropewalk.integrations.entrance import Entrance, PositionsEntrance, rotary_entrance
 from ropewalk.integrations.feeding import WHOLE, Feeding
 from ropewalk.integrations.guards import Guards
 from ropewalk.integrations.installed import Installed, Parts
-from ropewalk.integrations.layer_plan import LayerPlan
+from ropewalk.integrations.layer_attention import LayerAttention
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.own_config import OwnConfig
-from ropewalk.integrations.plan import (
-    GuardedPlan,
-    RotateNothing,
-    plan_of,
-    rotates_at_birth,
-)
 from ropewalk.integrations.precision import exact
 from ropewalk.integrations.proof import prove
 from ropewalk.integrations.removable import Removable
@@ -161,11 +161,13 @@ class Extension(Removable):
             self._enter_by(AttentionEntrance)
         guards.refuse_batching(self.model)
         seams = tuple(self._parts.rotaries)
-        plans = {
-            layer.name: self._feeding.planned(_plan(layer, wanted, seam, seams), _number(layer))
+        attentions = {
+            layer.name: self._feeding.attending(
+                _attention(layer, wanted, seam, seams), _number(layer)
+            )
             for layer in self.layout.layers
         }
-        self._parts.route = Route(self.model, plans)
+        self._parts.route = Route(self.model, attentions)
 
     def _require_one_encoding(self, wanted: Wanted) -> None:
         """Raise where keys settle at birth, so rotated by a module that serves all layers."""
@@ -269,15 +271,15 @@ class Extension(Removable):
         return digest.hexdigest()[:16]
 
 
-def _plan(
+def _attention(
     layer: LayerLayout, wanted: Wanted, seam: Seam, seams: tuple[Installed, ...]
-) -> LayerPlan:
+) -> LayerAttention:
     encoding = wanted.get(layer.name)
     if encoding is None or seam is Seam.ROTARY:  # its rotary module, if any, turns it
-        plan: LayerPlan = RotateNothing(encoding=next(iter(wanted.values())))
+        attention: LayerAttention = RotateNothing(encoding=next(iter(wanted.values())))
     else:
-        plan = plan_of(encoding, layer.heads, _number(layer))
-    return GuardedPlan(plan=plan, seams=seams)
+        attention = attention_of(encoding, layer.heads, _number(layer))
+    return GuardedAttention(attention=attention, seams=seams)
 
 
 def _number(layer: LayerLayout) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ropewalk.integrations.given import Given
-from ropewalk.integrations.layer_plan import LayerPlan
+from ropewalk.integrations.layer_attention import LayerAttention
 
 
 class Share(ABC):
@@ -47,8 +47,8 @@ class Feeding(ABC):
         """Of such a pass; None where all of it is fed here."""
 
     @abstractmethod
-    def planned(self, plan: LayerPlan, layer: int | None) -> LayerPlan:
-        """A layer's plan where this much is fed. ``layer``: its number in the cache."""
+    def attending(self, attention: LayerAttention, layer: int | None) -> LayerAttention:
+        """A layer's attention where this much is fed. ``layer``: its number in the cache."""
 
     @abstractmethod
     def prove(
@@ -74,8 +74,8 @@ class Whole(Feeding):
     def share(self, given: Given) -> Share | None:
         return None
 
-    def planned(self, plan: LayerPlan, layer: int | None) -> LayerPlan:
-        return plan
+    def attending(self, attention: LayerAttention, layer: int | None) -> LayerAttention:
+        return attention
 
     def prove(
         self,

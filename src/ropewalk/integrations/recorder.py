@@ -16,7 +16,7 @@ from ropewalk.integrations.call import CallRows, Horizon
 
 @dataclass(slots=True)
 class Recorder:
-    """A layer's plan that records, and answers without looking at q and k."""
+    """A layer's attention that records, and answers without looking at q and k."""
 
     q: Tensor = field(default_factory=lambda: torch.empty(0))
     k: Tensor = field(default_factory=lambda: torch.empty(0))

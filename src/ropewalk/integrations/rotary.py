@@ -18,8 +18,8 @@ from ropewalk.integrations.entrance import arrival
 from ropewalk.integrations.positions import one_axis
 
 IMPLEMENTATION = "ropewalk"
-"""Our entry in the library's tables of attention functions; what it does is decided by each
-module's plan."""
+"""Our entry in the library's tables of attention functions; what it does is decided by what
+each module holds."""
 
 Spread = Callable[[Tensor], Tensor]
 """How a family lays the f cosines of a position out for its own rotation code."""

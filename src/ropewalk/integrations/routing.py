@@ -1,4 +1,4 @@
-"""Route a model's attention through plans, and back, without touching anything global.
+"""Route a model's attention through ours, and back, without touching anything global.
 
 The attention implementation is named in the config, so the model gets a copy of its config:
 another model that shares the object keeps its own.
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.attending import ATTENTION, routed_attention
 from ropewalk.integrations.call import CallMask, call_mask
 from ropewalk.integrations.entrance import Entrance
 from ropewalk.integrations.given import Given
 from ropewalk.integrations.key_record import CacheAtEntry
 from ropewalk.integrations.own_config import OwnConfig
-from ropewalk.integrations.plan import PLAN, planned_attention
 from ropewalk.integrations.rotary import IMPLEMENTATION, refuse_other_attention
 
-AttentionInterface.register(IMPLEMENTATION, planned_attention)
+AttentionInterface.register(IMPLEMENTATION, routed_attention)
 AttentionMaskInterface.register(IMPLEMENTATION, call_mask)
 
 
@@ -64,21 +64,21 @@ def _refuse_weights(given: Given) -> None:
 
 
 class Route:
-    """A model whose attention modules follow plans, until ``undo``."""
+    """A model whose attention modules are routed through ours, until ``undo``."""
 
-    def __init__(self, model: nn.Module, plans: Mapping[str, Any]) -> None:
-        """``plans``: module name -> LayerPlan."""
+    def __init__(self, model: nn.Module, attentions: Mapping[str, Any]) -> None:
+        """``attentions``: by module name, a LayerAttention."""
         modules = dict(model.named_modules())
-        self._planned = [modules[name] for name in plans]
+        self._routed = [modules[name] for name in attentions]
         self._config = OwnConfig(model, _ours)
-        for name, plan in plans.items():
-            setattr(modules[name], PLAN, plan)
+        for name, attention in attentions.items():
+            setattr(modules[name], ATTENTION, attention)
 
     def undo(self) -> None:
         """The library's attention, as the model's own config names it."""
         self._config.undo()
-        for module in self._planned:
-            delattr(module, PLAN)
+        for module in self._routed:
+            delattr(module, ATTENTION)
 
 
 def _ours(config: Any) -> None:
@@ -86,9 +86,9 @@ def _ours(config: Any) -> None:
 
 
 @contextmanager
-def routed(model: nn.Module, plans: Mapping[str, Any]) -> Iterator[None]:
+def routed(model: nn.Module, attentions: Mapping[str, Any]) -> Iterator[None]:
     """A route for the length of a block."""
-    route = Route(model, plans)
+    route = Route(model, attentions)
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from ropewalk.integrations.cache_names import cache_argument
 from ropewalk.integrations.call import CallRows
 from ropewalk.integrations.feeding import Feeding
 from ropewalk.integrations.given import Given
-from ropewalk.integrations.layer_plan import LayerPlan
+from ropewalk.integrations.layer_attention import LayerAttention
 from ropewalk.integrations.ranked.cache import RankedCache
 from ropewalk.integrations.ranked.proof import prove_shared
 from ropewalk.integrations.ranked.shares import RankedShare, share_of
@@ -53,8 +53,8 @@ class OverRanks(Feeding):
             raise RopewalkError("a pass without tokens: expected input_ids or inputs_embeds")
         return share_of(self.ranks, given.tokens, given.cache)
 
-    def planned(self, plan: LayerPlan, layer: int | None) -> LayerPlan:
-        return ExchangedPlan(plan=plan, layer=layer)
+    def attending(self, attention: LayerAttention, layer: int | None) -> LayerAttention:
+        return ExchangedAttention(attention=attention, layer=layer)
 
     def prove(
         self,
@@ -66,13 +66,13 @@ class OverRanks(Feeding):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangedPlan:
-    """A layer's plan over whole sequences of this rank's heads.
+class ExchangedAttention:
+    """A layer's attention over whole sequences of this rank's heads.
 
     layer  its number in the cache; None for none
     """
 
-    plan: LayerPlan
+    attention: LayerAttention
     layer: int | None
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
@@ -87,7 +87,7 @@ class ExchangedPlan:
         ranks, count = share.ranks, q.shape[1]
         heads = Heads.of(ranks.rank, ranks.size, count)
         k, v = (heads.in_groups(*held) for held in self._held(share, k, v))
-        own = self.plan.of_heads(heads.first, count)
+        own = self.attention.of_heads(heads.first, count)
         out = own.attend(share.queries(q), k, v, call, _of_heads(softmax, heads))
         return share.outputs(out, count)
 
@@ -106,8 +106,8 @@ class ExchangedPlan:
         first = key_shares(every, ranks.size)[ranks.rank].start
         yield from ((x, every, first) for x in (k, v))
 
-    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
-        return replace(self, plan=self.plan.of_heads(first, all_heads))
+    def of_heads(self, first: int, all_heads: int) -> LayerAttention:
+        return replace(self, attention=self.attention.of_heads(first, all_heads))
 
 
 def _of_heads(softmax: Softmax, heads: Heads) -> Softmax:

@@ -19,11 +19,11 @@ from ropewalk.core.rotation import Turn, work_dtype
 from ropewalk.core.rows import Rows
 from ropewalk.integrations.call import CallMask, CallRows
 from ropewalk.integrations.heads import HeadLayout
-from ropewalk.integrations.layer_plan import LayerPlan
+from ropewalk.integrations.layer_attention import LayerAttention
 from ropewalk.integrations.positions import TEXT_ALONE
 
-PLAN = "ropewalk_plan"
-"""Attribute of an attention module that holds its plan while the model is extended."""
+ATTENTION = "ropewalk_attention"
+"""Attribute of an attention module that holds what it does while the model is extended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class RotateAtRead:
         q, k = self.heads.before_weights(q, k)
         return attend_in(call, q, k, v, rotary, softmax)
 
-    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
+    def of_heads(self, first: int, all_heads: int) -> LayerAttention:
         return replace(self, encoding=self.encoding.of_heads(first, all_heads))
 
 
@@ -75,7 +75,7 @@ class RotateAtBirth:
         q = self.heads.weighted(turn.of(self.heads.before_weights(q, k)[0]))
         return attend_in(call, q, k, v, Rotary(encoding=encoding.unrotated()), softmax)
 
-    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
+    def of_heads(self, first: int, all_heads: int) -> LayerAttention:
         return replace(self, encoding=self.encoding.of_heads(first, all_heads))
 
 
@@ -89,7 +89,7 @@ class RotateNothing:
         bare = replace(self.encoding.unrotated(), score_mods=())
         return attend_in(call, q, k, v, Rotary(encoding=bare), softmax)
 
-    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
+    def of_heads(self, first: int, all_heads: int) -> LayerAttention:
         return self
 
 
@@ -103,10 +103,10 @@ class InPlace(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardedPlan:
-    """A plan that holds while the rotary modules that it was made for are in their places."""
+class GuardedAttention:
+    """What a layer does while the rotary modules that it was made for are in their places."""
 
-    plan: LayerPlan
+    attention: LayerAttention
     seams: tuple[InPlace, ...]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
@@ -116,10 +116,10 @@ class GuardedPlan:
                 "a rotary module of an extended model was put in another's place: its keys would "
                 "be rotated twice; call extension.remove() first, change the model, extend again"
             )
-        return self.plan.attend(q, k, v, call, softmax)
+        return self.attention.attend(q, k, v, call, softmax)
 
-    def of_heads(self, first: int, all_heads: int) -> LayerPlan:
-        return replace(self, plan=self.plan.of_heads(first, all_heads))
+    def of_heads(self, first: int, all_heads: int) -> LayerAttention:
+        return replace(self, attention=self.attention.of_heads(first, all_heads))
 
 
 def _onward(call: Call, encoding: Encoding, first_channel: int, dtype: torch.dtype) -> Turn:
@@ -141,8 +141,8 @@ def rotates_at_birth(encoding: Encoding) -> bool:
     return encoding.key_storage is KeyStorage.ROTATED and encoding.row_dependent
 
 
-def plan_of(encoding: Encoding, heads: HeadLayout, layer: int | None) -> LayerPlan:
-    """The plan of a layer whose positions ``encoding`` decides.
+def attention_of(encoding: Encoding, heads: HeadLayout, layer: int | None) -> LayerAttention:
+    """The attention of a layer whose positions ``encoding`` decides.
 
     layer  number of the cache's layer that holds its keys; None for none
     """
@@ -186,7 +186,7 @@ def _autocast(*tensors: Tensor) -> list[Tensor]:
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def planned_attention(
+def routed_attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -200,8 +200,8 @@ def planned_attention(
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """An attention function in the signature of transformers' ``AttentionInterface``."""
-    plan: LayerPlan | None = getattr(module, PLAN, None)
-    if plan is None:
+    attention: LayerAttention | None = getattr(module, ATTENTION, None)
+    if attention is None:
         raise RopewalkError(
             f"{type(module).__name__}: layers that read no text when the model was extended, "
             f"{TEXT_ALONE}; "
@@ -216,5 +216,5 @@ def planned_attention(
     softmax = Softmax(scale=scaling, softcap=softcap, sinks=s_aux, dropout=dropout)
     query, key, value = _autocast(query, key, value)
     with _without_autocast(query.device.type):
-        out = plan.attend(query, key, value, call, softmax)
+        out = attention.attend(query, key, value, call, softmax)
     return out.transpose(1, 2).contiguous(), None
