@@ -14,7 +14,7 @@ from ropewalk.data import demo_book
 
 pytestmark = pytest.mark.slow
 SECONDS = 240.0
-FEW = ("--method", "none", "--method", "dynamic_ntk:step=32", "--windows", "2")
+FEW = ("--method", "none", "--method", "dynamic_ntk:step=32", "--windows", "2", "--task", "loss")
 
 
 @pytest.fixture
