@@ -3,6 +3,8 @@
 import json
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,11 +83,7 @@ def _kept(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked(cell: Cell, start: Start, engines: Path, out: Path) -> dict[str, Any]:
-    engine, port = ENGINES[cell.engine], free_port()
-    log = out / "logs" / f"{cell.key}.log"
-    words = engine.words(engines, start.model, start.flags, port)
-    environment = {**engine.environment(engines), **dict(start.environment)}
-    with running(words, port=port, log=log, environment=environment) as url:
+    with _server(cell, start, engines, out) as url:
         return verify_served(
             folder_of(cell.local, out / "models"),
             url,
@@ -96,6 +94,23 @@ def _asked(cell: Cell, start: Start, engines: Path, out: Path) -> dict[str, Any]
         )
 
 
+@contextmanager
+def _server(cell: Cell, start: Start, engines: Path, out: Path) -> Iterator[str]:
+    """The URL of the server; llama.cpp's by xllamacpp where it was not built."""
+    engine, port = ENGINES[cell.engine], free_port()
+    if cell.engine == LLAMA_CPP and not engine.installed(engines):
+        from recipes.served.llama_cpp import serving_over
+
+        with serving_over(start.model, start.flags, out / "models") as url:
+            yield url
+        return
+    log = out / "logs" / f"{cell.key}.log"
+    words = engine.words(engines, start.model, start.flags, port)
+    environment = {**engine.environment(engines), **dict(start.environment)}
+    with running(words, port=port, log=log, environment=environment) as url:
+        yield url
+
+
 def started_as(cell: Cell, engines: Path, out: Path) -> Start:
     """What the server of a cell is started with.
 
@@ -104,7 +119,7 @@ def started_as(cell: Cell, engines: Path, out: Path) -> Start:
     """
     made = out / "models"
     if cell.engine == LLAMA_CPP:
-        model = gguf_of(cell.model, made, (engines / ENGINES[LLAMA_CPP].folder).absolute())
+        model = gguf_of(cell.model, made, engines)
     else:
         model = folder_of(cell.model, made)
     if cell.part == "plug-in":

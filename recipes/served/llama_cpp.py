@@ -1,7 +1,7 @@
 """llama.cpp's own server inside this process, started as the words of an export say.
 
-``xllamacpp`` embeds the server that ``llama-server`` is. It takes no ``--override-kv``; the one
-that an export prints for a length, ``ARCH.context_length``, is written into the file instead.
+``xllamacpp`` embeds the server that ``llama-server`` is. It takes no ``--override-kv``: those keys
+are written into the file instead, which the loader cannot tell apart.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Any
 import xllamacpp
 
 from recipes.served.demo_gguf import write_demo
+from ropewalk.integrations.gguf_files import write_gguf
 
 _TYPES = xllamacpp.llama_rope_scaling_type
 _SCALING = {
@@ -31,17 +32,43 @@ _FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(
         "--yarn-beta-slow": ("yarn_beta_slow", float),
     }
 )
-_OVERRIDE, _CONTEXT = "--override-kv", "llama.context_length=int:"
+_OVERRIDE = "--override-kv"
+_KINDS: Mapping[str, Callable[[str], Any]] = MappingProxyType({"int": int, "float": float})
 
 
 @contextmanager
 def serving_demo(flags: Sequence[str], folder: Path) -> Iterator[str]:
     """The URL of a server of the demo model under the flags of a ``llama-server`` command."""
-    words = [(flag, word) for flag, word in zip(flags[::2], flags[1::2], strict=True)]
-    contexts = [int(word.removeprefix(_CONTEXT)) for flag, word in words if flag == _OVERRIDE]
-    file = write_demo(folder / "demo.gguf", contexts[-1] if contexts else None)
+    with serving_over(write_demo(folder / "demo.gguf"), flags, folder) as url:
+        yield url
+
+
+@contextmanager
+def serving_over(file: Path, flags: Sequence[str], folder: Path) -> Iterator[str]:
+    """The same of any file: what is overridden is written into a new one below ``folder``."""
+    words = list(zip(flags[::2], flags[1::2], strict=True))
+    keys = dict(_overridden(word) for flag, word in words if flag == _OVERRIDE)
+    if keys:
+        source, file = file, folder / f"{file.stem}.overridden.gguf"
+        file.unlink(missing_ok=True)
+        nothing: Mapping[str, tuple[float, ...]] = {}
+        write_gguf(
+            source,
+            file,
+            keys=keys,
+            drops=lambda name: False,
+            tensors=nothing,
+            check=lambda written: None,
+        )
     with serving(file, [each for pair in words if pair[0] != _OVERRIDE for each in pair]) as url:
         yield url
+
+
+def _overridden(word: str) -> tuple[str, Any]:
+    """``KEY=TYPE:VALUE``."""
+    key, _, value = word.partition("=")
+    kind, _, text = value.partition(":")
+    return key, _KINDS[kind](text)
 
 
 @contextmanager

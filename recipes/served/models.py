@@ -137,17 +137,19 @@ def in_four_bits(weights: Tensor) -> Tensor:
     return ((groups / step).round() * step).reshape(weights.shape).to(weights.dtype)
 
 
-def gguf_of(name: str, made: Path, converter: Path) -> Path:
+def gguf_of(name: str, made: Path, engines: Path) -> Path:
     """The same as a GGUF file in float32, by llama.cpp's own converter.
 
-    converter  the folder of llama.cpp's source
+    engines  where llama.cpp's source lies, and vLLM's environment, which has what that imports
     """
     file = made / f"{name}.gguf"
     if not file.exists():
         words = [str(folder_of(name, made)), "--outtype", "f32", "--outfile", str(file)]
-        script = Path(__file__).with_name("convert.py")
+        script, source = Path(__file__).with_name("convert.py"), engines / "llama.cpp"
+        other = engines / "vllm" / "bin" / "python"
+        python = str(other.absolute()) if other.exists() else sys.executable
         done = subprocess.run(
-            [sys.executable, str(script), str(converter), *words],
+            [python, str(script), str(source.absolute()), *words],
             capture_output=True,
             text=True,
             timeout=600,

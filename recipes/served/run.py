@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from recipes.pages import RESULTS, write_result
-from recipes.served.circle import measured
+from recipes.served.circle import LLAMA_CPP, measured
 from recipes.served.engines import ENGINES
 from recipes.served.plan import Cell, cells
 from ropewalk.storage.files import write_whole
@@ -46,7 +46,7 @@ def main(
             continue
         if minutes is not None and time.monotonic() - begun > 60 * minutes:
             break
-        if not ENGINES[cell.engine].installed(engines):
+        if cell.engine != LLAMA_CPP and not ENGINES[cell.engine].installed(engines):
             typer.echo(f"{cell.engine} is not in {engines}")
             continue
         record = measured(cell, engines, out)
