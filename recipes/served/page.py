@@ -83,7 +83,8 @@ def _identified(cell: Record) -> str:
         return f"**{_trouble(cell)}**"
     if cell["verdict"] is None:
         return NOT_RUN
-    figures = f"{cell['mean']:.0e} ({cell['runner_up_mean']:.2g})"
+    rival = "-" if cell["runner_up_mean"] is None else format(cell["runner_up_mean"], ".2g")
+    figures = f"{cell['mean']:.0e} ({rival})"
     return figures if cell["passed"] else f"**{_named(cell['verdict'])}** {figures}"
 
 

@@ -177,6 +177,8 @@ def _short_table(
     end = int(rows[count]) if count < len(rows) else -1
     # Where few positions are told of, the first without a number says little of where they began.
     whole = count > 0 and int(rows[count - 1]) == end - 1
+    # The last position of a prompt that was told of whole is not told of.
+    end = end if end in table_ends else end + 1
     if not whole or end not in table_ends or bool(told[count:].any()):
         return None
     name = f"{best.name} inside a table of {end:,} rows"

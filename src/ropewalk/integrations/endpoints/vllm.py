@@ -49,21 +49,37 @@ class VLLM(Endpoint):
             return without_numbers_behind(self._longest(ids, progress), ids)
 
     def _longest(self, ids: Tensor, progress: Progress) -> ToldLogprobs:
-        """What is told of the longest prompt of numbers alone; one of two tokens has some.
+        """What is told of the longest prompt of numbers alone that is found.
 
-        From short to long, then by halves. Raises ComputesNaN where even two tokens have none.
+        Doubled until numbers end, then by halves. Raises ComputesNaN where no prompt has numbers.
         """
-        told, known, not_known = self._told_again(ids[:2]), 2, len(ids)
-        growing = True
+        told, known, not_known = self._doubled(ids)
         while not_known - known > 1:
             middle = (known + not_known) // 2
-            size = min(2 * known, middle) if growing else middle
             try:
-                told, known = self._told_again(ids[:size]), size
+                told, known = self._told_again(ids[:middle]), middle
             except ComputesNaN:
-                not_known, growing = size, False
+                not_known = middle
             progress(1 - (not_known - known) / len(ids))
         return told
+
+    def _doubled(self, ids: Tensor) -> tuple[ToldLogprobs, int, int]:
+        """What is told of the longest power of two with numbers, it, and the next.
+
+        Numbers are what they are; NaN of a short prompt may be a spoiled block's.
+        """
+        found: tuple[ToldLogprobs, int, int] | None = None
+        size = 2
+        while size < len(ids):
+            try:
+                found = self._told_again(ids[:size]), size, min(2 * size, len(ids))
+            except ComputesNaN:
+                if found is not None:
+                    break
+            size *= 2
+        if found is None:
+            raise ComputesNaN(f"{self.server.url}: it computes NaN, for prompts of any length")
+        return found
 
     def _told_again(self, ids: Tensor) -> ToldLogprobs:
         """As ``_told``, asked again where there are no numbers.
