@@ -193,7 +193,9 @@ def test_packed_sequences_of_a_family_whose_attention_is_given_no_positions():
 
 
 def test_positions_along_several_axes_are_text_where_they_agree():
-    rotary = UnrotatedRotary(RealTable(spread=concatenated, width=16), torch.nn.Identity())
+    rotary = UnrotatedRotary(
+        RealTable(spread=concatenated, width=16), torch.nn.Identity(), config=None
+    )
     x, positions = torch.zeros(2, 5, 64), torch.arange(5).expand(2, 5)
     cos, sin = rotary(x, positions.expand(3, 2, 5))
     assert cos.shape == sin.shape == (2, 5, 16)

@@ -75,7 +75,7 @@ def extended(family):
 
 EXTENDED = (
     *("llama", "falcon", "gemma3_text", "cohere2", "smollm3", "deepseek_v3", "phi3", "gpt_oss"),
-    *("qwen3_next", "granitemoehybrid", "mistral", "llama4_text"),
+    *("qwen3_next", "granitemoehybrid", "mistral", "llama4_text", "granite_swa"),
 )
 
 

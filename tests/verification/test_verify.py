@@ -47,9 +47,9 @@ def longrope():
     return small(**LONGROPE)
 
 
-def unpadded(padding, batch, length):
+def unpadded(padding, batch, length, device):
     """Positions 0 .. n-1 for a left-padded row: the defect of a plain forward."""
-    return torch.arange(length).expand(batch, length)
+    return torch.arange(length, device=device).expand(batch, length)
 
 
 def ignore_padding(monkeypatch):

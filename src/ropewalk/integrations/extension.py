@@ -157,7 +157,8 @@ class Extension(Removable):
         else:
             self._require_no_other_reader()
             for rotary in self.layout.rotaries:
-                self._replace(rotary, UnrotatedRotary(rotary.table, _stock(rotary)))
+                config = getattr(rotary.decoder, "config", None)
+                self._replace(rotary, UnrotatedRotary(rotary.table, _stock(rotary), config))
             self._enter_by(AttentionEntrance)
         guards.refuse_batching(self.model)
         seams = tuple(self._parts.rotaries)

@@ -153,16 +153,18 @@ class ArrivingRotary(EncodedRotary):
 class UnrotatedRotary(nn.Module):
     """cos = 1, sin = 0: the family's own code leaves q and k, and so the cache, un-rotated.
 
-    stock  the library's module, which follows the model's dtype and device, and comes back
+    stock   the library's module, which follows the model's dtype and device, and comes back
+    config  the decoder's, which names the attention in force; the stock module's may be a copy,
+            which a switch does not reach (Granite SWA has one for each base)
     """
 
-    def __init__(self, table: StockTable, stock: nn.Module) -> None:
+    def __init__(self, table: StockTable, stock: nn.Module, config: Any) -> None:
         super().__init__()
-        self.table, self.stock = table, stock
+        self.table, self.stock, self.config = table, stock, config
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor, *args: Any, **settings: Any) -> Any:
-        refuse_other_attention(getattr(self, "config", None))
+        refuse_other_attention(self.config)
         cos = x.new_ones(*one_axis(position_ids).shape, self.table.pairs)
         return self.table.answer(cos, torch.zeros_like(cos), x)
