@@ -55,7 +55,9 @@ class TestAdapters:
         with rw.extend(model, spec):
             model(IDS, labels=IDS, use_cache=False).loss.backward()
             model.save_pretrained(tmp_path)
-        assert (tmp_path / "adapter_model.safetensors").exists()
+        base = small(dtype=torch.float32, max_position_embeddings=LONG)
+        again = peft.PeftModel.from_pretrained(base, tmp_path)
+        assert_close(logits(again, IDS), logits(model.eval(), IDS), rtol=0, atol=1e-6)
         gradients = [p.grad for p in model.parameters() if p.requires_grad]
         assert gradients
         assert all(g is not None and g.isfinite().all() and g.any() for g in gradients)
