@@ -10,11 +10,17 @@ import ropewalk as rw
 from ropewalk.cli.main import main
 from ropewalk.core.errors import RopewalkError
 from ropewalk.inputs.sinusoidal import Sinusoidal
-from ropewalk.training.decoder import Decoder
+from ropewalk.training.decoder import Decoder, register
 from ropewalk.training.decoder_config import DecoderConfig
 from ropewalk.training.trainer import Matrices, causal_loss, fast_dtype
 
 L0 = 16
+
+
+@pytest.fixture(autouse=True)
+def known_to_the_library():
+    """As in a process that opened a checkpoint: a config is read alike before and after."""
+    register()
 
 
 def config(*specs, **shape):

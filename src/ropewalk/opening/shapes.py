@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeAlias
 
 from torch import nn
 
+from ropewalk.configs.defaults import no_library
 from ropewalk.configs.shape import ModelShape, read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.own_positions import OwnPositions
@@ -36,8 +37,10 @@ def shape_of(config: Config) -> ModelShape:
     Raises RopewalkError for what is none.
     """
     parsed = parsed_config(config)
-    stated = library_keys(parsed) if is_decoder(parsed) else parsed
-    return read_model(stated, completed_by_transformers)
+    if is_decoder(parsed):
+        # Stated in full; once a checkpoint was opened, transformers would complete it as well.
+        return read_model(library_keys(parsed), no_library)
+    return read_model(parsed, completed_by_transformers)
 
 
 def parsed_config(config: Config) -> Mapping[str, Any]:
