@@ -8,9 +8,15 @@ PI, YARN, ABF = "linear:factor=4", "yarn:factor=4", "abf:rope_theta=50000"
 TEXTS = (
     "austen_emma.txt",
     "austen_mansfield_park.txt",
+    "austen_northanger_abbey.txt",
     "austen_pride_and_prejudice.txt",
+    "austen_sense_and_sensibility.txt",
+    "bible_kjv.txt",
     "milton_paradise_lost.txt",
+    "shakespeare_complete_works.txt",
+    "sotu_1790_1960.txt",
 )
+"""All that the demo model was trained on: on some of it alone, it forgets the rest (LOG.md)."""
 HELDOUT = ("melville_moby_dick.txt", "loc_electronic_texts_1992.txt")
 MEASURED = {"lengths": (TRAINED, LENGTH), "windows": 8, "tail_tokens": 128}
 
