@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ropewalk.cluster.placing import NO_DEMAND, Demand, Places, Room
 from ropewalk.cluster.pool import Pool, first_line
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.extras import require_extra
 from ropewalk.evaluation.cells import Result
 from ropewalk.evaluation.jobs import Job
 from ropewalk.evaluation.memory import machine_memory
@@ -204,10 +205,7 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[N
 
 def ray_library() -> Any:
     """Ray; RopewalkError that names the extra where it is not installed."""
-    try:
-        import ray
-    except ImportError as error:
-        raise RopewalkError(
-            "executor ray: Ray is not installed; install ropewalk[ray], or use --executor serial"
-        ) from error
+    require_extra("ray", "ray", purpose="executor ray")
+    import ray
+
     return ray

@@ -1,5 +1,6 @@
 """A rank's share of a pass: which tokens it feeds, and how its heads meet those of the others."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,22 +28,22 @@ class RankedShare(Share):
     def covered(self, fed: int, keys: int) -> int:
         return self.tokens + (0 if self.cache is None else keys - fed)
 
+    @abstractmethod
     def queries(self, q: Tensor) -> Tensor:
         """Of tokens fed here ``[b, h, ., d]`` -> of own query heads ``[b, h_r, m, d]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keys(self, x: Tensor) -> Tensor:
         """The same of keys or values: ``[b, g, ., d]`` -> ``[b, g_r, m, d]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outputs(self, out: Tensor, heads: int) -> Tensor:
         """The way back: own heads ``[b, h_r, m, e]`` -> tokens fed here ``[b, h, ., e]``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def answered(self) -> range:
         """Tokens of the pass for which this rank answers: each has one rank that does."""
-        raise NotImplementedError
 
 
 class Split(RankedShare):
