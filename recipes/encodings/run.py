@@ -26,7 +26,7 @@ def main(
     *,
     out: Path = Path("runs/encodings"),
     results: Path = RESULTS / "encodings.json",
-    steps: int = 384,
+    steps: int = 512,
     seeds: int = 2,
 ) -> None:
     torch.set_num_threads(1)
@@ -57,6 +57,7 @@ def main(
 def _empty(steps: int) -> dict[str, Any]:
     return {
         "trained_length": study.TRAINED,
+        "layers": study.LAYERS,
         "steps": steps,
         "tokens_per_step": study.BATCH * study.TRAINED,
         "tail_tokens": losses.TAIL,

@@ -15,8 +15,9 @@ from ropewalk.training.schedule import WarmupStableDecay
 from ropewalk.training.trainer import Matrices, Recipe, causal_loss, fast_dtype, train
 
 TRAINED = 128
-BATCH = 8
-LAYERS = 2
+BATCH = 16
+LAYERS = 3
+WIDTH = 192
 LENGTHS = (64, 128, 256, 512, 1024, 2048)
 HEADLINE = ("alibi", "none", "sinusoidal", "t5_bias")
 OTHERS = (
@@ -67,7 +68,13 @@ def trained(
 def _decoder(spec: str, seed: int) -> Decoder:
     torch.manual_seed(seed)
     config = DecoderConfig(
-        encodings=[spec], max_position_embeddings=TRAINED, num_hidden_layers=LAYERS
+        encodings=[spec],
+        max_position_embeddings=TRAINED,
+        num_hidden_layers=LAYERS,
+        hidden_size=WIDTH,
+        intermediate_size=8 * WIDTH // 3,
+        num_attention_heads=WIDTH // 32,
+        num_key_value_heads=WIDTH // 32,
     )
     return Decoder(config)
 
