@@ -55,7 +55,8 @@ def _setting(document: Record) -> str:
     seconds = sum(model["training_seconds"] for model in models)
     tokens = document["steps"] * document["tokens_per_step"]
     return (
-        f"{len(models)} decoders of {document['layers']} layers, {min(counts):,} to {max(counts):,} parameters, "
+        f"{len(models)} decoders of {document['layers']} layers, {min(counts):,} to "
+        f"{max(counts):,} parameters, "
         f"alike but for the encoding: the same numbers at the start, the same {tokens:,} bytes in "
         f"the same order, AdamW, a trained length of {document['trained_length']} bytes "
         f"({where(document)}). Each is measured on {document['targets_of_a_document']:,} bytes of "
