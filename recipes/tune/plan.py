@@ -38,6 +38,7 @@ SHORT = {"batch": 16}
 """Windows of the trained length: as many tokens a step as four of 1,024."""
 
 RUNS = (
+    TuneRun(name="pi-320", title="PI, full length", method=PI, steps=8 * STEPS),
     TuneRun(name="pi", title="PI, full length", method=PI, steps=4 * STEPS),
     TuneRun(name="pi-40", title="PI, full length", method=PI, steps=STEPS),
     TuneRun(
