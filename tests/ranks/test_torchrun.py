@@ -24,19 +24,33 @@ def text(tmp_path):
     return ("--text", str(place))
 
 
-def torchrun(*command):
+ROPEWALK = ("-m", "ropewalk")
+PLANTED = """
+import sys
+
+from ropewalk.cli.main import main
+from ropewalk.integrations.ranked.model import RankedModel
+
+losses = RankedModel.losses
+
+
+def planted(model, *request):
+    if model.ranks.rank == 1:
+        raise RuntimeError("what was planted")
+    return losses(model, *request)
+
+
+RankedModel.losses = planted
+sys.exit(main())
+"""
+"""The command, with an error on rank 1 in the middle of a cell."""
+
+
+def torchrun(*command, program=ROPEWALK):
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    place = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")
     return subprocess.Popen(
-        [
-            *run,
-            "--rdzv-backend",
-            "c10d",
-            "--rdzv-endpoint",
-            "127.0.0.1:0",
-            "-m",
-            "ropewalk",
-            *command,
-        ],
+        [*run, *place, *program, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -75,6 +89,27 @@ def test_bad_input_is_one_line_and_ends_all(tmp_path):
     _, error = ended(child)
     assert child.returncode == 1  # torchrun's own word for a rank that ended with 2
     assert error.count("error: unknown method nono") == 1
+    assert "unknown method nono" in last_word(error)
+
+
+def last_word(error):
+    """What torchrun says of the rank that failed first, at the end of all."""
+    said = [line for line in error.splitlines() if line.strip() and set(line.strip()) != {"="}]
+    return said[-1].strip().removeprefix("traceback : ")
+
+
+def test_the_reason_of_a_rank_that_fails_is_said_once_and_last(tmp_path, text):
+    program = tmp_path / "planted.py"
+    program.write_text(PLANTED, "utf-8")
+    work = (*FEW, "--length", "96", *text, "--out", str(tmp_path / "run"))
+    child = torchrun("compare", *work, program=(str(program),))
+    _, error = ended(child)
+    assert child.returncode == 1
+    reason = "rank 1 of 2 cannot go on (what was planted)"
+    assert last_word(error).startswith(reason)
+    assert error.count(f"error: {reason}") == error.count("error: ") == 1
+
+
 
 
 def test_a_rank_that_is_killed_ends_all_and_loses_no_finished_cell(tmp_path, text):

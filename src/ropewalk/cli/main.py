@@ -118,11 +118,11 @@ def _command(arguments: Sequence[str] | None, ranks: object) -> int:
     try:
         status = app(arguments, prog_name="ropewalk", standalone_mode=False, obj=ranks)
     except RopewalkError as error:
-        return _bad_input(str(error))
+        return _bad_input(str(error), ranks)
     except typer.TyperException as error:
-        return _bad_input(f"{error.format_message()} (see {_help_of(error)})")
+        return _bad_input(f"{error.format_message()} (see {_help_of(error)})", ranks)
     except OSError as error:
-        return _bad_input(_system_message(error))
+        return _bad_input(_system_message(error), ranks)
     if status == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
         typer.echo(
             "interrupted: a run folder keeps its finished cells; "
@@ -132,8 +132,13 @@ def _command(arguments: Sequence[str] | None, ranks: object) -> int:
     return status or 0
 
 
-def _bad_input(message: str) -> int:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+def _bad_input(message: str, ranks: object) -> int:
+    line = " ".join(message.split())
+    typer.echo(f"error: {line}", err=True)
+    if ranks is not None:
+        from ropewalk.ranks.launching import tell_torchrun
+
+        tell_torchrun(os.environ, line)
     return BAD_INPUT
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.placement import input_device
+from ropewalk.ranks.failing import PeerLost
 
 PROBE_TOKENS = 24
 FARTHEST = 4
@@ -64,7 +65,7 @@ def running(model: nn.Module, how: str) -> Iterator[None]:
     """What goes wrong in a family's code becomes a refusal by its name."""
     try:
         yield
-    except RopewalkError:
+    except (RopewalkError, PeerLost):
         raise
     except Exception as error:
         # Any type may come from code that expects other inputs or another attention.

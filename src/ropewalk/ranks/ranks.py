@@ -1,6 +1,7 @@
 """Ranks that compute together, each a process of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ropewalk.ranks.failing import PeerLost
+
 LEADER = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ranks:
     """This process among its like. All call the same methods in the same order.
+
+    Every exchange raises PeerLost where another rank is gone, or does not come to it.
 
     rank     its number; rank 0 leads
     size     P
@@ -37,13 +42,14 @@ class Ranks:
         numbers = [torch.Size(shape).numel() for shape in shapes]
         received = sent.new_empty(sum(numbers))
         width = sent.element_size()
-        dist.all_to_all_single(
-            received.view(torch.uint8),
-            sent.view(torch.uint8),
-            [width * number for number in numbers],
-            [width * part.numel() for part in parts],
-            group=self.tensors,
-        )
+        with _meeting():
+            dist.all_to_all_single(
+                received.view(torch.uint8),
+                sent.view(torch.uint8),
+                [width * number for number in numbers],
+                [width * part.numel() for part in parts],
+                group=self.tensors,
+            )
         pieces = received.split(numbers)
         return tuple(piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
 
@@ -53,27 +59,41 @@ class Ranks:
         room = own.new_zeros(own.shape[0], longest, *own.shape[2:])
         room[:, : own.shape[1]] = own
         found = [torch.empty_like(room) for _ in range(self.size)]
-        dist.all_gather(found, room, group=self.tensors)
+        with _meeting():
+            dist.all_gather(found, room, group=self.tensors)
         return tuple(each[:, :count] for each, count in zip(found, counts, strict=True))
 
     def summed(self, own: Tensor) -> Tensor:
         """The sum of what each rank has, on every rank."""
         total = own.clone()
-        dist.all_reduce(total, group=self.tensors)
+        with _meeting():
+            dist.all_reduce(total, group=self.tensors)
         return total
 
     def each_has(self, own: object) -> list[Any]:
         """What each rank has, by rank."""
         found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, own, group=self.words)
+        with _meeting():
+            dist.all_gather_object(found, own, group=self.words)
         return found
 
     def told(self, word: object = None) -> Any:
         """The leader's word, on every rank."""
         told = [word]
-        dist.broadcast_object_list(told, LEADER, group=self.words)
+        with _meeting():
+            dist.broadcast_object_list(told, LEADER, group=self.words)
         return told[0]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ranks":
         """A process group is not copied."""
         return self
+
+
+@contextmanager
+def _meeting() -> Iterator[None]:
+    """An exchange; what the library raises there is about the others."""
+    try:
+        yield
+    except RuntimeError as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise PeerLost(f"another rank is gone ({first})") from error

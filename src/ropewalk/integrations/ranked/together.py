@@ -5,18 +5,15 @@ from typing import Any
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.ranked.model import RankedModel
 from ropewalk.integrations.ranked.steps import Step
+from ropewalk.ranks.failing import PeerLost, RankFailed
 from ropewalk.ranks.ranks import Ranks
-
-
-class RankFailed(Exception):
-    """A rank cannot go on, and the others cannot go on without it."""
 
 
 def lead(model: RankedModel, step: Step) -> Any:
     """Have every rank take a step: what comes of it here.
 
     Raises RopewalkError where it fails by input, on any rank; RankFailed where this one cannot
-    go on.
+    go on, PeerLost where another one could not.
     """
     if model.lost:
         raise RankFailed("the other ranks are lost: start all of them again")
@@ -31,7 +28,7 @@ def lead(model: RankedModel, step: Step) -> Any:
 
 
 def follow(ranks: Ranks) -> None:
-    """Take the leader's steps until it has none left. Raises RankFailed as ``lead``."""
+    """Take the leader's steps until it has none left. Raises RankFailed and PeerLost as ``lead``."""
     model = RankedModel(ranks)
     while (step := ranks.told()) is not None:
         try:
@@ -47,13 +44,11 @@ def _agreed(model: RankedModel, step: Step) -> Any:
         result = step.run(model)
     except RopewalkError as error:
         own = error
+    except PeerLost:
+        raise
     except Exception as error:
         # The others may be waiting for this rank in the middle of a pass.
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise RankFailed(
-            f"rank {model.ranks.rank} of {model.ranks.size} cannot go on ({first}): finished "
-            "cells are kept; ask for shorter lengths, or start more ranks"
-        ) from error
+        raise RankFailed.of(model.ranks.rank, model.ranks.size, error) from error
     said = model.ranks.each_has(None if own is None else str(own))
     if own is not None:
         raise own
