@@ -18,7 +18,7 @@ class Cell:
 def places(rooms, weights=0, coming=0):
     made = Places(demand=Demand(weights=weights, of_job=lambda job: job.needs), coming=coming)
     for worker, (place, memory) in rooms.items():
-        made.join(worker, Room(place=place, memory=memory))
+        made.join(worker, (Room(place=place, memory=memory),))
     return made
 
 
@@ -77,5 +77,40 @@ def test_what_fits_nowhere_waits_for_an_empty_place():
 
 def test_a_worker_of_unknown_room_takes_any_job():
     here = places({})
-    here.join("a", None)
+    here.join("a", ())
     assert here.take(Cell("huge", 2**60), ["a"]) == "a"
+
+
+def group(places, worker, *rooms):
+    places.join(worker, tuple(Room(place=place, memory=memory) for place, memory in rooms))
+
+
+@pytest.mark.parametrize(("need", "taken"), [(10, "single"), (11, None)])
+def test_ranks_share_what_a_job_needs(need, taken):
+    """Of 40 bytes on each of two places, a job of 60 takes 30 each, and leaves 10 each."""
+    here = places({})
+    group(here, "both", ("one", 40), ("two", 40))
+    here.join("single", (Room(place="two", memory=40),))
+    assert here.take(Cell("first", 60), ["both", "single"]) == "both"
+    assert here.take(Cell("second", need), ["single"]) == taken
+
+
+def test_ranks_on_one_machine_share_its_memory():
+    """100 bytes less twice 10 of weights leave 80."""
+    here = places({}, weights=10)
+    group(here, "pair", ("one", 100), ("one", 100))
+    here.join("other", (Room(place="two", memory=50),))
+    assert here.take(Cell("first", 81), ["pair"]) == "pair"  # larger than any place, and alone
+    here.end("pair")
+    assert here.take(Cell("second", 80), ["pair", "other"]) == "pair"
+    here.end("pair")
+    assert here.take(Cell("third", 30), ["pair", "other"]) == "pair"
+    assert here.take(Cell("fourth", 41), ["other"]) is None
+
+
+def test_a_lost_worker_takes_its_needs_along():
+    here = places({"a": ("one", 30), "b": ("one", 30)})
+    worker = here.take(Cell("first", 20), ["a", "b"])
+    here.leave(worker)
+    (other,) = {"a", "b"} - {worker}
+    assert here.take(Cell("second", 30), [other]) == other

@@ -1,17 +1,14 @@
 """Cells on a Ray cluster equal those of a serial run, whatever happens to a node."""
 
 import json
-import subprocess
-import sys
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 import torch
 
 import ropewalk as rw
 from cluster.lost_node import REQUEST
+from cluster.programs import told
 from ropewalk.api import compare
 from ropewalk.cluster.ray_executor import RayExecutor
 from ropewalk.cluster.table import executor_named
@@ -20,7 +17,6 @@ from ropewalk.evaluation.executor import SerialExecutor
 
 pytest.importorskip("ray")
 PROGRAM = Path(__file__).with_name("lost_node.py")
-STARTS, START_SECONDS, SECONDS = 3, 40, 120
 VARYING = ("seconds", "peak_memory_bytes")
 
 
@@ -43,45 +39,9 @@ def serial(tmp_path_factory):
     return figures(json.loads(json.dumps(found.records)))
 
 
-@contextmanager
-def running(folder):
-    """The program; its cluster ends with the block, whatever state it is in."""
-    process = subprocess.Popen([sys.executable, str(PROGRAM), str(folder)], start_new_session=True)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()  # the library ends the nodes then
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            process.kill()
-
-
-def waited(process, file, seconds):
-    """Whether a file appears in time, while the program runs."""
-    until = monotonic() + seconds
-    while monotonic() < until and process.poll() is None and not file.exists():
-        sleep(0.2)
-    return file.exists()
-
-
 def test_a_node_that_is_lost_costs_no_cell(serial, tmp_path):
-    """Bit for bit what a serial run with a worker's thread count gives.
-
-    Where the library's control service does not answer, the cluster is started anew; of what
-    happens from then on nothing is tried twice.
-    """
-    for attempt in range(STARTS):
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        with running(folder) as process:
-            if not waited(process, folder / "begun", START_SECONDS):
-                continue
-            assert process.wait(SECONDS) == 0
-            found = json.loads((folder / "records.json").read_text("utf-8"))
-            break
-    else:
-        pytest.fail(f"no cluster in {STARTS} starts of {START_SECONDS} s")
+    """Bit for bit what a serial run with a worker's thread count gives."""
+    found = told(PROGRAM, tmp_path)
     assert found["lost"] == 1
     assert figures(found["records"]) == serial
     assert {record["threads"] for record in found["records"]} == {1}
@@ -112,6 +72,49 @@ def test_an_executor_is_named(text, expected):
 def test_a_bad_executor_is_refused(text, workers, message):
     with pytest.raises(rw.RopewalkError, match=message):
         executor_named(text, workers)
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks", "message"),
+    [
+        ("serial", 2, "2 ranks: the serial executor is one process; add --executor ray, or start"),
+        ("ray", 0, "0 ranks: expected at least 1"),
+    ],
+)
+def test_ranks_that_no_executor_has_are_refused(text, ranks, message):
+    with pytest.raises(rw.RopewalkError, match=message):
+        executor_named(text, ranks=ranks)
+
+
+CPU, GPU = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("total", "workers", "ranks", "expected"),
+    [
+        (CPU, None, 1, (8, {"num_cpus": 1})),
+        (CPU, 16, 1, (16, {"num_cpus": 0.5})),
+        (CPU, None, 3, (2, {"num_cpus": 1})),
+        (CPU, 4, 4, (4, {"num_cpus": 0.5})),
+        (GPU, None, 1, (4, {"num_gpus": 1})),
+        (GPU, None, 3, (1, {"num_gpus": 1})),
+    ],
+)
+def test_what_a_process_takes_of_a_cluster(total, workers, ranks, expected):
+    """A GPU each, or a CPU; only CPUs are shared."""
+    assert RayExecutor(workers=workers, ranks=ranks)._shares(total) == expected
+
+
+@pytest.mark.parametrize(
+    ("total", "workers", "message"),
+    [
+        (CPU, None, "9 ranks on a cluster that has 8 CPUs: .* or --workers 1 to share CPUs"),
+        (GPU, 1, "9 ranks on a cluster that has 4 GPUs: expected one each; give fewer ranks$"),
+    ],
+)
+def test_more_ranks_than_a_cluster_has_places_for_are_refused(total, workers, message):
+    with pytest.raises(rw.RopewalkError, match=message):
+        RayExecutor(workers=workers, ranks=9)._shares(total)
 
 
 def test_longest_first():

@@ -110,8 +110,6 @@ def test_the_reason_of_a_rank_that_fails_is_said_once_and_last(tmp_path, text):
     assert error.count(f"error: {reason}") == error.count("error: ") == 1
 
 
-
-
 def test_a_rank_that_is_killed_ends_all_and_loses_no_finished_cell(tmp_path, text):
     """What is left goes on in one process."""
     folder = tmp_path / "run"

@@ -37,6 +37,7 @@ from ropewalk.cli.options import (
     ExecutorName,
     Json,
     Model,
+    RankCount,
     Timeout,
     Workers,
     read_length,
@@ -81,6 +82,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     evaluator: Evaluator = None,
     executor: ExecutorName = "serial",
     workers: Workers = None,
+    ranks: RankCount = 1,
     served: Served = None,
     engine: Engine = None,
     timeout: Timeout = 120.0,
@@ -120,7 +122,8 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     if task:
         tasks = {"tasks": task, "trials": trials, "questions": questions}
         request = {**request, **tasks, "evaluator": evaluator}
-    document = (_planned if dry_run else _measured)(model, request, executor, workers)
+    on = {"text": executor, "workers": workers, "ranks": ranks}
+    document = (_planned if dry_run else _measured)(model, request, on)
     if as_json:
         print_json(document)
     else:
@@ -141,8 +144,9 @@ def _model_name(model: str | None) -> str:
 
 
 def _measured(
-    model: str | None, request: Mapping[str, Any], executor: str, workers: int | None
+    model: str | None, request: Mapping[str, Any], on: Mapping[str, Any]
 ) -> Mapping[str, Any]:
+    """on  as ``executor_named`` takes it"""
     from ropewalk.cluster.table import executor_named
 
     if "cluster" in request:
@@ -150,7 +154,7 @@ def _measured(
             f"--cluster {request['cluster']}: a described cluster is not run on; add --dry-run, or "
             "give the address of a running one: --executor ray:ADDRESS"
         )
-    where = executor_named(executor, workers)
+    where = executor_named(**on)
     if (request["out"] / "run.json").is_file():
         remark(f"resuming {request['out']}: finished cells are taken from it")
     from ropewalk import api
@@ -160,11 +164,11 @@ def _measured(
 
 
 def _planned(
-    model: str | None, request: Mapping[str, Any], executor: str, workers: int | None
+    model: str | None, request: Mapping[str, Any], on: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     from ropewalk.cluster.table import executor_named
 
-    where = executor_named(executor, workers)  # a mistyped one is told here too
+    where = executor_named(**on)  # a mistyped one is told here too
     alone = {name: value for name, value in request.items() if name != "ranks"}
     from ropewalk import api
 

@@ -107,6 +107,15 @@ Workers = Annotated[
         help="Of --executor ray: at once; by default one a GPU, or one a CPU.",
     ),
 ]
+RankCount = Annotated[
+    int,
+    typer.Option(
+        "--ranks",
+        metavar="N",
+        min=1,
+        help="Of --executor ray: processes of each worker, which read each sequence together.",
+    ),
+]
 
 _LENGTH = re.compile(r"[0-9]+|[0-9]+(\.[0-9]+)?x")
 

@@ -11,6 +11,7 @@ from ropewalk.cli.options import (
     ExecutorName,
     Json,
     Model,
+    RankCount,
     Workers,
     read_length,
     require_files,
@@ -62,6 +63,7 @@ def search(  # noqa: PLR0913 (one parameter an option)
     batch: Batch = 1,
     executor: ExecutorName = "serial",
     workers: Workers = None,
+    ranks: RankCount = 1,
     as_json: Json = False,
 ) -> None:
     """Search factors that beat the fixed schedules on held-out documents, or say that none does."""
@@ -79,7 +81,8 @@ def search(  # noqa: PLR0913 (one parameter an option)
     places = {"texts": text or (), "heldout": heldout or (), "out": out}
     where = {"dtype": dtype.value, "device": device, "batch": batch, "budget": budget}
     words = {**places, **where, **request}
-    document = _found(model, read_length(length), executor, workers, **words)
+    on = {"text": executor, "workers": workers, "ranks": ranks}
+    document = _found(model, read_length(length), on, **words)
     if as_json:
         print_json(document)
     else:
@@ -87,11 +90,12 @@ def search(  # noqa: PLR0913 (one parameter an option)
 
 
 def _found(
-    model: str | None, length: int | str, executor: str, workers: int | None, **words: Any
+    model: str | None, length: int | str, on: dict[str, Any], **words: Any
 ) -> dict[str, Any]:
+    """on  as ``executor_named`` takes it"""
     from ropewalk.cluster.table import executor_named
 
-    where = executor_named(executor, workers)
+    where = executor_named(**on)
     from ropewalk.api.searching import search as run
 
     with bar() as told:

@@ -18,6 +18,7 @@ from ropewalk.cli.options import (
     Json,
     Length,
     Model,
+    RankCount,
     Timeout,
     Workers,
     read_length,
@@ -60,6 +61,7 @@ def verify(  # noqa: PLR0913 (one parameter an option)
     device: Device = None,
     executor: ExecutorName = "serial",
     workers: Workers = None,
+    ranks: RankCount = 1,
     as_json: Json = False,
 ) -> None:
     """Check that a full pass, chunked prefill, decoding and a padded batch compute the same.
@@ -80,7 +82,8 @@ def verify(  # noqa: PLR0913 (one parameter an option)
         verify_served(model, served, out=out, as_json=as_json, **server)
         return
     names = (STOCK,) if stock else tuple(method or ())
-    request.update(_where(context.obj, executor, workers, names))
+    on = {"text": executor, "workers": workers, "ranks": ranks}
+    request.update(_where(context.obj, on, names))
     document = _measured(model, names, out, request, _Quiet if as_json else _Table)
     if as_json:
         print_json(document)
@@ -90,16 +93,17 @@ def verify(  # noqa: PLR0913 (one parameter an option)
         raise typer.Exit(BROKEN)
 
 
-def _where(
-    ranks: object, executor: str, workers: int | None, names: tuple[str, ...]
-) -> dict[str, Any]:
-    """On which processes; RopewalkError for the library's own path on more than one."""
+def _where(ranks: object, on: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """On which processes; RopewalkError for the library's own path on more than one.
+
+    on  as ``executor_named`` takes it
+    """
     from ropewalk.cluster.table import executor_named
 
-    chosen = {"executor": executor_named(executor, workers), "ranks": ranks}
+    chosen = {"executor": executor_named(**on), "ranks": ranks}
     if names != (STOCK,):
         return chosen
-    if ranks is not None or executor != "serial":
+    if ranks is not None or on["text"] != "serial":
         raise RopewalkError(
             "--stock on several processes: the library's own path runs on one; drop --stock, or "
             "--executor and torchrun"

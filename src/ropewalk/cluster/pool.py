@@ -8,10 +8,12 @@ to the queue here, and another worker starts when there is room.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ropewalk.cluster.placing import NO_DEMAND, Places
+from ropewalk.cluster.workers import PoolWorker
 from ropewalk.core.errors import RopewalkError
+from ropewalk.ranks.failing import PeerLost, RankFailed
 
 PATIENCE = 300.0
 """Seconds that a run waits for a worker while none is at work."""
@@ -23,22 +25,26 @@ LOSSES = 3
 class Pool:
     """Workers that start, workers that are idle, and what the others are doing.
 
-    ray     the library
-    start   makes one more worker: an actor with ``ready()``, which tells its ``Room``
-    call    has a worker do a job
-    count   of workers that are wanted
-    places  where they are, and what fits there
+    ray      the library
+    start    makes one more worker
+    sent     what a worker is told of a job
+    without  what is found of a job with which a rank could not go on, and what of it is left to do
+             (None for nothing)
+    count    of workers that are wanted
+    places   where they are, and what fits there
     """
 
     ray: Any
-    start: Callable[[], Any]
-    call: Callable[[Any, Any], Any]
+    start: Callable[[], PoolWorker]
+    sent: Callable[[Any], tuple[Any, ...]]
+    without: Callable[[Any, RankFailed], tuple[Any, Any | None]]
     count: int
     places: Places = field(default_factory=lambda: Places(demand=NO_DEMAND))
     awaited: bool = True
-    starting: dict[Any, Any] = field(default_factory=dict)
-    idle: list[Any] = field(default_factory=list)
-    running: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
+    starting: dict[Any, PoolWorker] = field(default_factory=dict)
+    idle: list[PoolWorker] = field(default_factory=list)
+    running: dict[Any, tuple[PoolWorker, Any]] = field(default_factory=dict)
+    lifelines: dict[Any, PoolWorker] = field(default_factory=dict)
     returned: list[Any] = field(default_factory=list)
     losses: list[Any] = field(default_factory=list)
     failed: int = 0
@@ -50,7 +56,7 @@ class Pool:
         error of a job is raised in its own type.
         """
         for _ in range(self.count):
-            self._await(self.start())
+            self._one_more()
         while self._handed_out(jobs):
             done = self._ended()
             if done is None:
@@ -62,9 +68,9 @@ class Pool:
 
     def close(self) -> None:
         """End the workers, whatever they are doing."""
-        busy = [actor for actor, _ in self.running.values()]
-        for actor in (*self.starting.values(), *self.idle, *busy):
-            self.ray.kill(actor)
+        busy = [worker for worker, _ in self.running.values()]
+        for worker in (*self.starting.values(), *self.idle, *busy):
+            worker.end()
 
     def _handed_out(self, jobs: Iterator[Any]) -> bool:
         """Give idle workers jobs; whether anything is left to wait for.
@@ -76,22 +82,27 @@ class Pool:
         while (self.idle or not self.running) and len(waiting) <= self.count:
             if (job := self._next(jobs)) is None:
                 break
-            actor = self.places.take(job, self.idle)
-            if actor is None:
+            worker = self.places.take(job, self.idle)
+            if worker is None:
                 waiting.append(job)
                 if not self.idle:  # nobody is there yet: keep it
                     break
                 continue
-            self.idle.remove(actor)
-            self.running[self.call(actor, job)] = actor, job
+            self.idle.remove(worker)
+            self.running[worker.work(self.sent(job))] = worker, job
         self.returned += reversed(waiting)
         return bool(self.running or self.returned)
 
     def _next(self, jobs: Iterator[Any]) -> Any | None:
         return self.returned.pop() if self.returned else next(jobs, None)
 
-    def _await(self, actor: Any) -> None:
-        self.starting[actor.ready.remote()] = actor
+    def _one_more(self) -> None:
+        worker = self.start()
+        self.lifelines.update((each, worker) for each in worker.lifelines)
+        self._await(worker)
+
+    def _await(self, worker: PoolWorker) -> None:
+        self.starting[worker.ready()] = worker
 
     def _ended(self) -> Any:
         """What ends next. While jobs run there is no limit: a cell takes what it takes.
@@ -99,7 +110,9 @@ class Pool:
         None where idle workers waited in vain for one with more memory.
         """
         patience = None if self.running else PATIENCE
-        done, _ = self.ray.wait([*self.running, *self.starting], num_returns=1, timeout=patience)
+        # Lifelines first: what a rank says of itself comes before what the others make of it.
+        open_calls = [*self.lifelines, *self.running, *self.starting]
+        done, _ = self.ray.wait(open_calls, num_returns=1, timeout=patience)
         if not done and self.idle:
             return None
         if not done:
@@ -110,40 +123,84 @@ class Pool:
         return done[0]
 
     def _joins(self, done: Any) -> None:
-        actor = self.starting.pop(done)
+        worker = self.starting.pop(done)
         try:
-            room = self.ray.get(done)
+            rooms = self.ray.get(done)
         except self.ray.exceptions.RayError as error:
-            self.failed += 1
-            if self.failed > self.count + LOSSES:
-                raise RopewalkError(
-                    f"the cluster could not start a worker ({first_line(error)}): is this "
-                    "version of ropewalk installed on its nodes? --executor serial needs no cluster"
-                ) from error
-            self._await(self.start())
+            self._stillborn(worker, error)
         else:
             self.failed = 0
-            self.places.join(actor, room)
-            self.idle.append(actor)
+            self.places.join(worker, rooms or ())
+            self.idle.append(worker)
+
+    def _stillborn(self, worker: PoolWorker, error: BaseException) -> None:
+        self._leaves(worker)
+        self.failed += 1
+        if self.failed > self.count + LOSSES:
+            raise RopewalkError(
+                f"the cluster could not start a worker ({first_line(error)}): is this "
+                "version of ropewalk installed on its nodes? --executor serial needs no cluster"
+            ) from error
+        self._one_more()
 
     def _found(self, done: Any) -> tuple[Any, Any] | None:
         """A job and its results; None where its worker was lost, and the job waits again."""
-        actor, job = self.running.pop(done)
-        self.places.end(actor)
+        if done in self.lifelines:
+            return self._torn(self.lifelines.pop(done), self._error_of(done))
+        worker, job = self.running.pop(done)
+        self.places.end(worker)
         try:
             found = self.ray.get(done)
-        except self.ray.exceptions.RayTaskError as error:
-            self.idle.append(actor)
-            raise error.cause from None
         except self.ray.exceptions.RayError as error:
-            self._lost(actor, job, error)
-            return None
-        self.idle.append(actor)
+            cause = cause_of(error)
+            if cause is error or isinstance(cause, RankFailed | PeerLost):
+                return self._ends_badly(worker, job, error)
+            self.idle.append(worker)
+            raise cause from None
+        self.idle.append(worker)
         return job, found
 
-    def _lost(self, actor: Any, job: Any, error: BaseException) -> None:
-        self.places.leave(actor)
-        self.ray.kill(actor)  # one that only cannot be reached would keep its CPU
+    def _error_of(self, call: Any) -> BaseException:
+        """Of a call that never ends by itself."""
+        try:
+            self.ray.get(call)
+        except self.ray.exceptions.RayError as error:
+            return cast(BaseException, error)
+        return RopewalkError("a rank of the cluster stopped following")
+
+    def _torn(self, worker: PoolWorker, error: BaseException) -> tuple[Any, Any] | None:
+        """A part of a worker is lost, or cannot go on: so is the whole of it."""
+        call = next((each for each, one in self.starting.items() if one is worker), None)
+        if call is not None:
+            del self.starting[call]
+            self._stillborn(worker, error)
+            return None
+        call = next((each for each, (one, _) in self.running.items() if one is worker), None)
+        if call is None:
+            self.idle.remove(worker)
+            self._leaves(worker)
+            self._one_more()
+            return None
+        _, job = self.running.pop(call)
+        return self._ends_badly(worker, job, error)
+
+    def _ends_badly(
+        self, worker: PoolWorker, job: Any, error: BaseException
+    ) -> tuple[Any, Any] | None:
+        """What is found of a job whose worker cannot go on; None where the job waits again."""
+        cause = cause_of(error)
+        if not isinstance(cause, RankFailed):
+            self._lost(worker, job, error)
+            return None
+        self._leaves(worker)
+        self._one_more()
+        found, rest = self.without(job, cause)
+        if rest is not None:
+            self.returned.append(rest)
+        return job, found
+
+    def _lost(self, worker: PoolWorker, job: Any, error: BaseException) -> None:
+        self._leaves(worker)
         self.losses.append(job)
         if sum(each is job for each in self.losses) == LOSSES:
             raise RopewalkError(
@@ -152,12 +209,25 @@ class Pool:
                 "length, fewer workers, or --executor serial"
             ) from error
         self.returned.append(job)
-        self._await(self.start())
+        self._one_more()
         while self.idle:  # those of the same node are gone as well: each says whether it is there
             self.places.leave(self.idle[-1])
             self._await(self.idle.pop())
 
+    def _leaves(self, worker: PoolWorker) -> None:
+        """Nothing of it is left: what only cannot be reached would keep its CPU."""
+        self.places.leave(worker)
+        self.lifelines = {each: one for each, one in self.lifelines.items() if one is not worker}
+        worker.end()
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What a process raised, of what the library raises here."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error
+
 
 def first_line(error: BaseException) -> str:
     """Of what an error of the library says: the rest are traces of its processes."""
+    error = cause_of(error)
     return next(iter(str(error).splitlines()), type(error).__name__)

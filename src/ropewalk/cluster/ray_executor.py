@@ -1,27 +1,32 @@
 """Jobs on the workers of a Ray cluster, one machine or many.
 
-A worker is a Ray actor that keeps its model open and puts methods into it in turn. It returns
-small results; who asked writes them, so that no machine needs a shared disk. Where a worker's
-node is lost, its job goes to the next free worker (pool): a cell that runs twice is harmless.
+A worker is a Ray actor that keeps its model open and puts methods into it in turn, or a group of
+them that read each sequence together. It returns small results; who asked writes them, so that no
+machine needs a shared disk. Where a worker's node is lost, its job goes to the next free worker
+(pool): a cell that runs twice is harmless.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from ropewalk.cluster.placing import NO_DEMAND, Demand, Places, Room
+from ropewalk.cluster.groups import LOOPBACK, RankGroup
+from ropewalk.cluster.placing import NO_DEMAND, Demand, Places
 from ropewalk.cluster.pool import Pool, first_line
+from ropewalk.cluster.workers import OneProcess, PoolWorker
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
-from ropewalk.evaluation.cells import Result
+from ropewalk.evaluation.cells import Failure, Result
+from ropewalk.evaluation.executor import Begin
 from ropewalk.evaluation.jobs import Job
-from ropewalk.evaluation.memory import machine_memory
 from ropewalk.evaluation.progress import Progress, Silent
 from ropewalk.evaluation.worker import Worker
+from ropewalk.integrations.ranked.leading import RankedSource
+from ropewalk.ranks.failing import RankFailed
+from ropewalk.ranks.ranks import Ranks
 
-_LOCAL = "127.0.0.1"
 SHARED = ("source", "setting")
 """Fields of a job that many jobs share: sent to the cluster once."""
 Task = TypeVar("Task")
@@ -34,13 +39,15 @@ class RayExecutor:
 
     address  of a running cluster, as ``ray.init`` takes it; None starts one on this machine, on
              127.0.0.1, which ends with the run
-    workers  None for one a GPU of the cluster, or one a CPU where there is none
-    threads  of torch in each worker; results are bit for bit those of a serial run with as many
+    workers  None for as many as the cluster has GPUs for, or CPUs where there is none
+    ranks    processes of each worker, which read each sequence together, a GPU or a CPU each
+    threads  of torch in each process; results are bit for bit those of a serial run with as many
     demand   memory of workers and jobs: no more begin on a machine than fit
     """
 
     address: str | None = None
     workers: int | None = None
+    ranks: int = 1
     threads: int = 1
     demand: Demand = NO_DEMAND
 
@@ -57,98 +64,92 @@ class RayExecutor:
     ) -> Generator[tuple[Result, ...], None, None]:
         """As ``Executor.run``. An error of a worker is raised here, in its own type."""
         sent = _Sent(ray_library())
-        for job, results in self._worked(_measuring, sent.job, jobs, self.demand):
+        for job, results in self._worked(_measuring, sent.job, jobs, _without, self.demand):
             progress.advanced(job, job.cost)
             yield results
 
     def each(
-        self, begin: "Callable[[], Callable[[Task], Found]]", tasks: Iterable[Task]
+        self, begin: Callable[[Ranks | None], Callable[[Task], Found]], tasks: Iterable[Task]
     ) -> Generator[tuple[Task, Found], None, None]:
-        """Each task and what comes of it, as they end.
-
-        begin  makes what does the tasks, once in each worker; it and the tasks can be pickled
-        """
-        yield from self._worked(begin, lambda task: (task,), tasks, NO_DEMAND)
+        """As ``Executor.each``, as tasks end. RopewalkError where a rank cannot go on."""
+        yield from self._worked(begin, lambda task: (task,), tasks, _refused, NO_DEMAND)
 
     def _worked(
         self,
-        begin: Callable[[], Callable[..., Any]],
+        begin: Begin,
         sent: Callable[[Any], tuple[Any, ...]],
         tasks: Iterable[Any],
+        without: Callable[[Any, RankFailed], tuple[Any, Any | None]],
         demand: Demand,
     ) -> Generator[tuple[Any, Any], None, None]:
-        """sent  what of a task a worker is told"""
+        """sent, without  as a pool has them"""
         ray = ray_library()
-        with _connected(ray, self.address, self.workers):
-            pool = self._pool(ray, begin, sent, demand)
+        processes = None if self.workers is None else self.workers * self.ranks
+        with _connected(ray, self.address, processes):
+            count, share = self._shares(ray.cluster_resources())
+            pool = Pool(
+                ray=ray,
+                start=lambda: self._worker(ray, share, begin),
+                sent=sent,
+                without=without,
+                count=count,
+                places=Places(demand=demand),
+            )
             try:
                 yield from pool.results(iter(tasks))
             finally:
                 pool.close()
 
-    def _pool(
-        self,
-        ray: Any,
-        begin: Callable[[], Callable[..., Any]],
-        sent: Callable[[Any], tuple[Any, ...]],
-        demand: Demand,
-    ) -> Pool:
-        total = ray.cluster_resources()
+    def _worker(self, ray: Any, share: dict[str, float], begin: Begin) -> PoolWorker:
+        if self.ranks == 1:
+            return OneProcess(ray, share, begin, self.threads)
+        return RankGroup(ray, share, begin, self.threads, self.ranks)
+
+    def _shares(self, total: Mapping[str, float]) -> tuple[int, dict[str, float]]:
+        """How many workers, and what each of their processes takes of a cluster.
+
+        A GPU holds one process: a long cell shares its memory with no other.
+
+        Raises RopewalkError where the cluster has fewer GPUs, or CPUs, than one worker takes.
+        """
         gpus, cpus = int(total.get("GPU", 0)), int(total.get("CPU", 1))
-        count = self.workers or gpus or cpus
-        # A GPU holds one worker: a long cell shares its memory with no other.
-        share = {"num_gpus": 1} if gpus else {"num_cpus": 1 if count <= cpus else cpus / count}
-        actor = ray.remote(_Worker).options(**share)
-        return Pool(
-            ray=ray,
-            start=lambda: actor.remote(begin, self.threads),
-            call=lambda worker, task: worker.work.remote(*sent(task)),
-            count=count,
-            places=Places(demand=demand),
-        )
+        count = self.workers or (gpus or cpus) // self.ranks
+        processes = count * self.ranks
+        if count == 0 or 0 < gpus < self.ranks:
+            has = f"{gpus} GPUs" if gpus else f"{cpus} CPUs"
+            raise RopewalkError(
+                f"{self.ranks} ranks on a cluster that has {has}: expected one each; give fewer "
+                "ranks" + ("" if gpus else ", or --workers 1 to share CPUs")
+            )
+        if gpus:
+            return count, {"num_gpus": 1}
+        return count, {"num_cpus": 1 if processes <= cpus else cpus / processes}
 
 
-class _Worker:
-    """A worker, in a process of its own. The library wants a class with state."""
-
-    def __init__(self, begin: Callable[[], Callable[..., Any]], threads: int) -> None:
-        import torch
-
-        torch.set_num_threads(threads)
-        self._begin = begin
-        self._work: Callable[..., Any] | None = None
-
-    def ready(self) -> Room:
-        """Answers when the process has begun."""
-        return room_here()
-
-    def work(self, *task: Any) -> Any:
-        if self._work is None:
-            self._work = self._begin()
-        return self._work(*task)
+def _measuring(ranks: Ranks | None) -> Callable[..., tuple[Result, ...]]:
+    """Measures jobs in this process, on a model that stays open, or that ranks have open."""
+    return partial(_measured, ranks, Worker(Silent()))
 
 
-def room_here() -> Room:
-    """The GPU of this worker, or its machine."""
-    import ray
-    import torch
-
-    node = ray.get_runtime_context().get_node_id()
-    if torch.cuda.is_available():
-        return Room(
-            place=f"{node} {torch.cuda.get_device_properties(0).uuid}",
-            memory=torch.cuda.get_device_properties(0).total_memory,
-        )
-    return Room(place=node, memory=machine_memory())
-
-
-def _measuring() -> Callable[..., tuple[Result, ...]]:
-    """Measures jobs in this process, on a model that stays open."""
-    return partial(_measured, Worker(Silent()))
-
-
-def _measured(worker: Worker, source: Any, setting: Any, rest: dict[str, Any]) -> Any:
+def _measured(
+    ranks: Ranks | None, worker: Worker, source: Any, setting: Any, rest: dict[str, Any]
+) -> Any:
+    if ranks is not None:
+        source = RankedSource(source=source, ranks=ranks)
     return worker.measure(Job(source=source, setting=setting, **rest))
+
+
+def _without(job: Job, error: RankFailed) -> tuple[tuple[Result, ...], Job | None]:
+    """The longest cell has failed, as where memory runs out; the others may fit."""
+    *others, longest = job.lengths
+    failed = Failure(cell=job.cell(longest), reason=str(error))
+    wanted = tuple(length for length in job.wanted if length != longest)
+    rest = replace(job, lengths=tuple(others), wanted=wanted) if wanted else None
+    return ((failed,) if longest in job.wanted else ()), rest
+
+
+def _refused(task: Any, error: RankFailed) -> tuple[Any, Any]:
+    raise RopewalkError(str(error)) from error
 
 
 class _Sent:
@@ -174,7 +175,7 @@ class _Sent:
 
 
 @contextmanager
-def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[None]:
+def _connected(ray: Any, address: str | None, processes: int | None) -> Iterator[None]:
     """A cluster for the length of a block: one that is connected already stays so."""
     if ray.is_initialized():
         yield
@@ -183,7 +184,7 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[N
     try:
         if address is None:
             # Without "local" it would join whatever cluster this machine ran last.
-            ray.init(address="local", num_cpus=workers, _node_ip_address=_LOCAL, **quiet)
+            ray.init(address="local", num_cpus=processes, _node_ip_address=LOOPBACK, **quiet)
         else:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:

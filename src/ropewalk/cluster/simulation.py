@@ -72,7 +72,7 @@ def scheduled(
     kinds = [kind for kind in cluster.kinds for _ in range(kind.count)]
     places = Places(demand=demand)
     for worker, kind in enumerate(kinds):
-        places.join(worker, Room(place=str(worker), memory=kind.memory))
+        places.join(worker, (Room(place=str(worker), memory=kind.memory),))
     placed: list[Placed] = []
     idle, waiting = list(range(len(kinds))), list(jobs)
     loaded: set[int] = set()

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from torch import nn
+
 from ropewalk.cluster.described import Cluster
 from ropewalk.cluster.simulation import scheduled
 from ropewalk.comparing.demands import placed
@@ -53,12 +55,26 @@ def compared(asked: CompareRequest, how: How) -> CompareResult:
             f"an executor beside {asked.ranks.size} ranks, which read each sequence together: "
             "expected one of the two"
         )
+    _require_places(asked, how.executor)
     result = _measured(asked, how)
     if shows_retrieval(asked):
         batch = max(how.batch, asked.materials.trials)
         toy = _measured(beside(asked, result.run_dir), replace(how, batch=batch))
         result = with_toy(result, toy)
     return _written(result)
+
+
+def _require_places(asked: CompareRequest, executor: Executor | None) -> None:
+    """RopewalkError for a model that ranks of a worker cannot open themselves."""
+    if executor is None or executor.ranks == 1:
+        return
+    if asked.served is not None:
+        raise RopewalkError("a server beside ranks: expected one of the two; drop --ranks")
+    if isinstance(asked.place, nn.Module):
+        raise RopewalkError(
+            "a loaded model over ranks: expected the place of a checkpoint, which every rank can "
+            "open"
+        )
 
 
 def planned(
@@ -78,6 +94,11 @@ def planned(
         return with_toy(plan, _planned(toy, max(batch, toy.materials.trials)))
     if executor is None or isinstance(executor, SerialExecutor):
         raise RopewalkError("a cluster: the serial executor has none; add --executor ray")
+    if executor.ranks > 1:
+        raise RopewalkError(
+            f"{executor.ranks} ranks on a described cluster: expected workers of one process; "
+            "describe each group as one worker, by its speed and memory together"
+        )
     return _planned(asked, batch, partial(_scheduled, executor, cluster))
 
 
@@ -108,6 +129,8 @@ def _measured(asked: CompareRequest, how: How) -> CompareResult:
     results = run.merged(parts)
     write_samples(ready.run.setting.others, results, run_dir)
     document = _document(ready, [result.record() for result in results])
+    if how.executor is not None and how.executor.ranks > 1:
+        document["ranks"] = how.executor.ranks
     document["differences"] = differences(results, _baseline(run))
     document["to_best"] = to_best(results)
     return CompareResult(document=document, run_dir=run_dir)

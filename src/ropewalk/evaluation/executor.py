@@ -1,19 +1,27 @@
 """Where jobs run. Jobs are independent plain data: each may run once or several times, anywhere."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ropewalk.evaluation.cells import Result
 from ropewalk.evaluation.jobs import Job
 from ropewalk.evaluation.progress import Progress
 from ropewalk.evaluation.worker import Worker
+from ropewalk.ranks.ranks import Ranks
 
 Task = TypeVar("Task")
 Found = TypeVar("Found")
+Begin: TypeAlias = Callable[[Ranks | None], Callable[..., Any]]
+"""Makes what does the tasks of a worker, whose ranks it is given; None for one process."""
 
 
 class Executor(Protocol):
     """Runs jobs. What they give is small; who asked keeps it."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that read each sequence together in a worker."""
+        ...
 
     def order(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """In which order it would take them."""
@@ -31,17 +39,20 @@ class Executor(Protocol):
         ...
 
     def each(
-        self, begin: Callable[[], Callable[[Task], Found]], tasks: Iterable[Task]
+        self, begin: Callable[[Ranks | None], Callable[[Task], Found]], tasks: Iterable[Task]
     ) -> Generator[tuple[Task, Found], None, None]:
         """Yield each task and what comes of it, in any order; close ends the work.
 
-        begin  makes what does the tasks, once in each worker; it and the tasks can be pickled
+        begin  makes what does the tasks, once in each worker, of the ranks that it leads (None for
+               a process alone); it and the tasks can be pickled
         """
         ...
 
 
 class SerialExecutor:
     """One job after the other, in this process."""
+
+    ranks = 1
 
     def order(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """As they were asked for."""
@@ -55,8 +66,8 @@ class SerialExecutor:
                 yield worker.measure(job)
 
     def each(
-        self, begin: Callable[[], Callable[[Task], Found]], tasks: Iterable[Task]
+        self, begin: Callable[[Ranks | None], Callable[[Task], Found]], tasks: Iterable[Task]
     ) -> Generator[tuple[Task, Found], None, None]:
-        work = begin()
+        work = begin(None)
         for task in tasks:
             yield task, work(task)

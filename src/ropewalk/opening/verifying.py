@@ -20,7 +20,7 @@ from ropewalk.verification.subject import Subject
 from ropewalk.verification.verdicts import Record, Tolerances
 
 Measure = Callable[[tuple[str, Tolerances]], list[Record]]
-Begin = Callable[[], Measure]
+Begin = Callable[[Ranks | None], Measure]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,8 @@ class VerifyJob:
         """Of the methods. RopewalkError as ``rw.verify``, and for ranks beside an executor."""
         elsewhere = self._elsewhere(ranks, executor)
         loaded, subject = self.opened(ranks)
-        together = {} if ranks is None else {"ranks": ranks.size}
+        size = _processes(ranks, executor)
+        together = {} if size == 1 else {"ranks": size}
         store = _store(out, loaded, {**subject.facts, **together})
         return {**subject.verified(methods, listener, store, elsewhere), **together}
 
@@ -78,6 +79,13 @@ class VerifyJob:
                 "expected one of the two"
             )
         return partial(_on_workers, executor, partial(_verifier, self))
+
+
+def _processes(ranks: Ranks | None, executor: Executor | None) -> int:
+    """That read each sequence together."""
+    if ranks is not None:
+        return ranks.size
+    return 1 if executor is None else executor.ranks
 
 
 def _store(out: str | Path | None, loaded: LoadedModel, facts: dict[str, Any]) -> Store:
@@ -95,7 +103,7 @@ def _on_workers(
         yield method, records
 
 
-def _verifier(job: VerifyJob) -> Measure:
+def _verifier(job: VerifyJob, ranks: Ranks | None) -> Measure:
     """Measures one method after the other in this process, on a model that stays open."""
-    _, subject = job.opened()
+    _, subject = job.opened(ranks)
     return lambda task: subject.records(*task)

@@ -43,22 +43,20 @@ def joined(environment: Mapping[str, str]) -> Iterator[Ranks]:
         yield ranks
 
 
-def convened(host: str) -> tuple[Meeting, dist.TCPStore]:
+def convened(host: str) -> tuple[Meeting, Any]:
     """The leader's part: a port is taken, and kept as long as the store lives."""
-    store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False)
+    store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     return Meeting(host=host, port=store.port), store
 
 
 @contextmanager
-def met(
-    meeting: Meeting, rank: int, size: int, store: dist.TCPStore | None = None
-) -> Iterator[Ranks]:
+def met(meeting: Meeting, rank: int, size: int, store: Any = None) -> Iterator[Ranks]:
     """This process among the ``size`` that come to a meeting, each with a GPU of its own if any.
 
     store  that the leader convened; None for the others
     """
     if rank != LEADER:
-        store = dist.TCPStore(meeting.host, meeting.port, is_master=False)
+        store = dist.TCPStore(meeting.host, meeting.port)  # type: ignore[attr-defined]
     with _grouped(0, store=store, rank=rank, world_size=size) as ranks:
         yield ranks
 

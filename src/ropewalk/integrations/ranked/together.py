@@ -28,7 +28,7 @@ def lead(model: RankedModel, step: Step) -> Any:
 
 
 def follow(ranks: Ranks) -> None:
-    """Take the leader's steps until it has none left. Raises RankFailed and PeerLost as ``lead``."""
+    """Take the leader's steps until it has none left. Raises as ``lead``, but for input."""
     model = RankedModel(ranks)
     while (step := ranks.told()) is not None:
         try:
