@@ -13,7 +13,7 @@ import ropewalk as rw
 from in_use import EXACT, LONG, SEAMS, SPECS, UNCHANGED, full, in_parts, small
 from recipes.families.sharpened import logits, token_ids
 from ropewalk.integrations.call import call_mask
-from ropewalk.integrations.given import Given
+from ropewalk.integrations.forward_arguments import ForwardArguments
 
 
 @UNCHANGED
@@ -233,7 +233,7 @@ def test_flash_attention_reads_one_packed_row_by_its_positions(given, masked):
     decoder = Flash()
     accepted = tuple(signature(decoder.forward).parameters)
     named = {"input_ids": places, "position_ids": places, **given}
-    assert Given.of(decoder, accepted, (), named).packing_masked == masked
+    assert ForwardArguments.of(decoder, accepted, (), named).packing_masked == masked
 
 
 @SEAMS

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ropewalk.verification.identification import Compared, Judgement, departure, distinct
+from ropewalk.verification.identification import Judgement, Residuals, departure, distinct
 
 ROWS = 400
 
@@ -18,7 +18,7 @@ ASKED, RIVAL, NEAR = vector(1), vector(2), vector(1) + vector(3, 0.05)
 
 def judged(server, *, rivals=(RIVAL,)):
     def compared(name, logprobs):
-        return Compared(name=name, signed=server - logprobs)
+        return Residuals(name=name, signed=server - logprobs)
 
     listed = [compared("asked", ASKED)]
     listed += [compared(f"rival {i}", each) for i, each in enumerate(rivals)]
@@ -59,7 +59,7 @@ def test_a_number_that_is_none_names_nobody():
 
 
 def test_candidates_that_predict_the_same_are_kept_once():
-    same = [Compared(name=name, signed=ASKED) for name in ("first", "second")]
+    same = [Residuals(name=name, signed=ASKED) for name in ("first", "second")]
     assert [each.name for each in distinct(same)] == ["first"]
 
 
@@ -68,6 +68,6 @@ def test_a_departure_lasts():
     signed = vector(4, 1e-4)
     signed[50] = 1.0
     signed[300:] = 1.0
-    asked = Compared(name="asked", signed=signed)
+    asked = Residuals(name="asked", signed=signed)
     assert departure(asked, torch.arange(ROWS), noise=1e-4) == 300
-    assert departure(Compared(name="x", signed=vector(4, 1e-5)), torch.arange(ROWS), 1e-4) is None
+    assert departure(Residuals(name="x", signed=vector(4, 1e-5)), torch.arange(ROWS), 1e-4) is None

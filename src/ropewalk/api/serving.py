@@ -22,7 +22,7 @@ from ropewalk.methods.by_layer import Encode
 from ropewalk.methods.spec import NATIVE, parse_spec
 from ropewalk.opening.checkpoints import open_checkpoint
 from ropewalk.opening.texts import first_tokens
-from ropewalk.verification.served.document import Document, Served, document
+from ropewalk.verification.served.document import Document, Inquiry, document
 from ropewalk.verification.served.judging import Progress, judged
 from ropewalk.verification.served.length import prompt_length
 from ropewalk.verification.served.offer import Offer
@@ -83,7 +83,7 @@ def verify_served(
             return heard.differences(predictor)
 
         judgement = judged(offer, differences, heard.unit, heard.rows, progress)
-    served = Served(
+    served = Inquiry(
         engine=endpoint.engine,
         how=heard.how,
         model=loaded.name,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.cache_names import cache_in
 from ropewalk.integrations.feeding import WHOLE, Feeding, Share
-from ropewalk.integrations.given import Given
+from ropewalk.integrations.forward_arguments import ForwardArguments
 from ropewalk.integrations.key_record import RECORD, CacheAtEntry, begin_pass, end_pass
 from ropewalk.integrations.positions import (
     UNMASKED_PACKING,
@@ -71,7 +71,7 @@ class Entrance(ABC):
 
     @abstractmethod
     def admit(
-        self, given: Given, position_ids: Tensor | None, cache: CacheAtEntry
+        self, given: ForwardArguments, position_ids: Tensor | None, cache: CacheAtEntry
     ) -> tuple[Tensor | None, dict[str, Any]]:
         """Positions that a rotary module shows, and arguments to put in place of those given.
 
@@ -89,7 +89,7 @@ class Entrance(ABC):
     def _enter(
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        came = Given.of(decoder, self._accepted, args, kwargs)
+        came = ForwardArguments.of(decoder, self._accepted, args, kwargs)
         given = self._feeding.prepared(came)
         cache = CacheAtEntry(given.cache, given.tokens)
         position_ids = given.position_ids
@@ -119,10 +119,10 @@ class Entrance(ABC):
         if out is None:  # it raised, perhaps between two layers that write to the cache
             return
         here.cache.leave(cache_in(out))
-        end_pass(Given.of(decoder, self._accepted, args, kwargs).cache)
+        end_pass(ForwardArguments.of(decoder, self._accepted, args, kwargs).cache)
 
 
-def _shared(here: Arrival, given: Given, share: Share) -> tuple[Arrival, dict[str, Any]]:
+def _shared(here: Arrival, given: ForwardArguments, share: Share) -> tuple[Arrival, dict[str, Any]]:
     """A pass of which ``share`` is fed here: positions and lengths are those of the whole."""
     every = given.position_ids if here.positions is None else here.positions
     if every is None:
@@ -143,7 +143,7 @@ class RotaryEntrance(Entrance):
     """
 
     def admit(
-        self, given: Given, position_ids: Tensor | None, cache: CacheAtEntry
+        self, given: ForwardArguments, position_ids: Tensor | None, cache: CacheAtEntry
     ) -> tuple[Tensor | None, dict[str, Any]]:
         refuse_unrotated(given)
         refuse_unmasked_packing(given, position_ids)
@@ -173,7 +173,7 @@ class PositionsEntrance:
     def _enter(
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        given = Given.of(decoder, self._accepted, args, kwargs)
+        given = ForwardArguments.of(decoder, self._accepted, args, kwargs)
         refuse_unrotated(given)
         if not torch.compiler.is_compiling():
             refuse_unmasked_packing(given, given.position_ids)
@@ -193,7 +193,7 @@ class PositionsEntrance:
         self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     ) -> None:
         if not torch.compiler.is_compiling():
-            end_pass(Given.of(decoder, self._accepted, args, kwargs).cache)
+            end_pass(ForwardArguments.of(decoder, self._accepted, args, kwargs).cache)
 
 
 def rotary_entrance(decoder: nn.Module) -> "PositionsEntrance | RotaryEntrance":
@@ -203,7 +203,7 @@ def rotary_entrance(decoder: nn.Module) -> "PositionsEntrance | RotaryEntrance":
     return RotaryEntrance(decoder)
 
 
-def refuse_unrotated(given: Given) -> None:
+def refuse_unrotated(given: ForwardArguments) -> None:
     """Raise RopewalkError for a cache of keys that another method left un-rotated."""
     if hasattr(given.cache, RECORD):
         raise RopewalkError(
@@ -212,7 +212,7 @@ def refuse_unrotated(given: Given) -> None:
         )
 
 
-def refuse_unmasked_packing(given: Given, position_ids: Tensor | None) -> None:
+def refuse_unmasked_packing(given: ForwardArguments, position_ids: Tensor | None) -> None:
     """Raise RopewalkError for sequences packed in one row that nothing masks apart."""
     if position_ids is None or given.packing_masked:
         return

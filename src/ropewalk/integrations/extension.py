@@ -22,7 +22,7 @@ from ropewalk.integrations.choice import Wanted, native_of, wanted_in
 from ropewalk.integrations.entrance import Entrance, PositionsEntrance, rotary_entrance
 from ropewalk.integrations.feeding import WHOLE, Feeding
 from ropewalk.integrations.guards import Guards
-from ropewalk.integrations.installed import Installed, Parts
+from ropewalk.integrations.installed import InstalledRotary, Parts
 from ropewalk.integrations.layer_attention import LayerAttention
 from ropewalk.integrations.layout import LayerLayout, ModelLayout, RotaryLayout
 from ropewalk.integrations.modes import at_rest
@@ -211,7 +211,7 @@ class Extension(Removable):
             if not (name.startswith("_") or hasattr(ours, name)):
                 setattr(ours, name, value)
         setattr(rotary.parent, rotary.attribute, ours.train(ours.stock.training))
-        installed = Installed(parent=rotary.parent, attribute=rotary.attribute, ours=ours)
+        installed = InstalledRotary(parent=rotary.parent, attribute=rotary.attribute, ours=ours)
         self._parts.rotaries.append(installed)
 
     @property
@@ -273,7 +273,7 @@ class Extension(Removable):
 
 
 def _attention(
-    layer: LayerLayout, wanted: Wanted, seam: Seam, seams: tuple[Installed, ...]
+    layer: LayerLayout, wanted: Wanted, seam: Seam, seams: tuple[InstalledRotary, ...]
 ) -> LayerAttention:
     encoding = wanted.get(layer.name)
     if encoding is None or seam is Seam.ROTARY:  # its rotary module, if any, turns it

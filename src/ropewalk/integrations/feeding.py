@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ropewalk.integrations.given import Given
+from ropewalk.integrations.forward_arguments import ForwardArguments
 from ropewalk.integrations.layer_attention import LayerAttention
 
 
@@ -39,11 +39,11 @@ class Feeding(ABC):
     """Whether attention has to be ours, even where a rotary module carries the whole encoding."""
 
     @abstractmethod
-    def prepared(self, given: Given) -> Given:
+    def prepared(self, given: ForwardArguments) -> ForwardArguments:
         """The arguments of a pass, before anything is made of them."""
 
     @abstractmethod
-    def share(self, given: Given) -> Share | None:
+    def share(self, given: ForwardArguments) -> Share | None:
         """Of such a pass; None where all of it is fed here."""
 
     @abstractmethod
@@ -68,10 +68,10 @@ class Whole(Feeding):
 
     asks_attention = False
 
-    def prepared(self, given: Given) -> Given:
+    def prepared(self, given: ForwardArguments) -> ForwardArguments:
         return given
 
-    def share(self, given: Given) -> Share | None:
+    def share(self, given: ForwardArguments) -> Share | None:
         return None
 
     def attending(self, attention: LayerAttention, layer: int | None) -> LayerAttention:

@@ -12,7 +12,7 @@ from ropewalk.integrations.routing import Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Installed:
+class InstalledRotary:
     """A rotary module of ours in the place of the library's.
 
     A record and not a closure: copied with the model, it speaks of the copy's own modules.
@@ -37,7 +37,7 @@ class Parts:
     def __init__(self) -> None:
         self.guards: Guards | None = None
         self.config: OwnConfig | None = None
-        self.rotaries: list[Installed] = []
+        self.rotaries: list[InstalledRotary] = []
         self.entrances: list[Entrance | PositionsEntrance] = []
         self.route: Route | None = None
 
@@ -48,7 +48,10 @@ class Parts:
     def undo(self) -> None:
         if self.route is not None:
             self.route.undo()
-        parts: list[Installed | Entrance | PositionsEntrance] = [*self.rotaries, *self.entrances]
+        parts: list[InstalledRotary | Entrance | PositionsEntrance] = [
+            *self.rotaries,
+            *self.entrances,
+        ]
         for part in parts:
             part.undo()
         for kept in (self.config, self.guards):

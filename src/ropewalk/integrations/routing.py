@@ -15,7 +15,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.attending import ATTENTION, routed_attention
 from ropewalk.integrations.call import CallMask, call_mask
 from ropewalk.integrations.entrance import Entrance
-from ropewalk.integrations.given import Given
+from ropewalk.integrations.forward_arguments import ForwardArguments
 from ropewalk.integrations.key_record import CacheAtEntry
 from ropewalk.integrations.own_config import OwnConfig
 from ropewalk.integrations.rotary import IMPLEMENTATION, refuse_other_attention
@@ -29,7 +29,7 @@ class AttentionEntrance(Entrance):
     before the pass learns of it."""
 
     def admit(
-        self, given: Given, position_ids: Tensor | None, cache: CacheAtEntry
+        self, given: ForwardArguments, position_ids: Tensor | None, cache: CacheAtEntry
     ) -> tuple[Tensor | None, dict[str, Any]]:
         refuse_other_attention(getattr(given.decoder, "config", None))
         _refuse_weights(given)
@@ -50,7 +50,7 @@ class AttentionEntrance(Entrance):
         return shown, changed
 
 
-def _refuse_weights(given: Given) -> None:
+def _refuse_weights(given: ForwardArguments) -> None:
     """Raise RopewalkError where attention weights are asked for, or heads are to be masked."""
     config = getattr(given.decoder, "config", None)
     asked = given.named.get("output_attentions")

@@ -33,7 +33,7 @@ LEAST = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Compared:
+class Residuals:
     """One encoding beside the server.
 
     name       in words
@@ -62,34 +62,34 @@ class Compared:
         return float(known.max()) if len(known) else float("inf")
 
 
-def distinct(candidates: Sequence[Compared]) -> list[Compared]:
+def distinct(candidates: Sequence[Residuals]) -> list[Residuals]:
     """Without those that differ from an earlier one nowhere."""
-    kept: list[Compared] = []
+    kept: list[Residuals] = []
     for each in candidates:
         if all(_apart(each, other) > SAME for other in kept):
             kept.append(each)
     return kept
 
 
-def _apart(one: Compared, other: Compared) -> float:
+def _apart(one: Residuals, other: Residuals) -> float:
     gaps = (one.signed - other.signed).abs()
     known = gaps[gaps.isfinite()]
     return float(known.mean()) if len(known) else 0.0
 
 
-def nearest(candidates: Sequence[Compared]) -> tuple[Compared, Compared | None]:
+def nearest(candidates: Sequence[Residuals]) -> tuple[Residuals, Residuals | None]:
     """The one with the least mean difference, and the runner-up."""
     ordered = sorted(candidates, key=lambda each: each.mean)
     return ordered[0], ordered[1] if len(ordered) > 1 else None
 
 
-def stands_out(best: Compared, runner: Compared | None) -> bool:
+def stands_out(best: Residuals, runner: Residuals | None) -> bool:
     """Whether the differences alone identify the best."""
     near = best.mean <= FLOOR
     return near and (runner is None or best.mean <= SHARE * runner.mean)
 
 
-def leans_to(best: Compared, neighbours: Sequence[Compared]) -> str | None:
+def leans_to(best: Residuals, neighbours: Sequence[Residuals]) -> str | None:
     """The neighbour on whose side the server is, None where it is on nobody's.
 
         t = sum (s - b)(c - b) / sum (c - b)^2
@@ -100,7 +100,7 @@ def leans_to(best: Compared, neighbours: Sequence[Compared]) -> str | None:
     return next((each.name for each in neighbours if _leans(best, each)), None)
 
 
-def _leans(best: Compared, neighbour: Compared) -> bool:
+def _leans(best: Residuals, neighbour: Residuals) -> bool:
     error, way = best.signed.flatten(), (best.signed - neighbour.signed).flatten()
     known = error.isfinite() & way.isfinite()
     error, way = error[known], way[known]
@@ -123,8 +123,8 @@ class Judgement:
     unit        of differences
     """
 
-    candidates: Sequence[Compared]
-    identified: Compared | None
+    candidates: Sequence[Residuals]
+    identified: Residuals | None
     doubt: str
     undefined: bool
     unit: Unit = Unit.NATS
@@ -132,8 +132,8 @@ class Judgement:
     @classmethod
     def of(
         cls,
-        candidates: Sequence[Compared],
-        neighbours: Sequence[Compared],
+        candidates: Sequence[Residuals],
+        neighbours: Sequence[Residuals],
         unit: Unit = Unit.NATS,
         *,
         rows: Tensor | None = None,
@@ -167,8 +167,8 @@ class Judgement:
 
 
 def _short_table(
-    best: Compared, rows: Tensor | None, table_ends: Collection[int]
-) -> Compared | None:
+    best: Residuals, rows: Tensor | None, table_ends: Collection[int]
+) -> Residuals | None:
     """What stands out over the rows with numbers, if all others lie behind the end of a table."""
     if rows is None:
         return None
@@ -185,7 +185,7 @@ def _short_table(
     return replace(best, name=name, findings=("short-table",))
 
 
-def _doubt(best: Compared, runner: Compared | None, leaning: str | None, unit: Unit) -> str:
+def _doubt(best: Residuals, runner: Residuals | None, leaning: str | None, unit: Unit) -> str:
     nearest = f"nearest is {best.name}, {best.mean:.2g} {unit.value} away"
     if best.mean > FLOOR:
         return f"{nearest}, more than few bits explain"
@@ -194,7 +194,7 @@ def _doubt(best: Compared, runner: Compared | None, leaning: str | None, unit: U
     return f"{nearest}, and the differences point to {leaning}"
 
 
-def departure(asked: Compared, rows: Tensor, noise: float) -> int | None:
+def departure(asked: Residuals, rows: Tensor, noise: float) -> int | None:
     """The first row from which the server lastingly departs from what was asked.
 
     noise  mean difference that is no departure

@@ -10,7 +10,7 @@ from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.lengths import WholeSequence
 from ropewalk.engines.answer import EngineAnswer, Rotation
 from ropewalk.engines.mlx_lm.files import FILES, NOT_READ, File, file_name, text_keys
-from ropewalk.engines.mlx_lm.rules import Given
+from ropewalk.engines.mlx_lm.rules import RuleInputs
 from ropewalk.engines.reading import EngineRaises, Reading
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
@@ -60,7 +60,7 @@ def _rotation(file: File, reading: Reading) -> Rotation:
         trained_length=reading.longest,
         pairing=reading.section.pairing,
     )
-    given = Given(keys=keys, rope=file.rope(keys), geometry=geometry, longest=reading.longest)
+    given = RuleInputs(keys=keys, rope=file.rope(keys), geometry=geometry, longest=reading.longest)
     return file.make(given)
 
 

@@ -37,7 +37,7 @@ LONG_ALWAYS = "the long list at every length: the short one is not read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class RuleInputs:
     """What a file hands over.
 
     keys      of the text model
@@ -72,10 +72,10 @@ class Given:
         return found
 
 
-Make = Callable[[Given], Rotation]
+Make = Callable[[RuleInputs], Rotation]
 
 
-def initialize_rope(given: Given) -> Rotation:
+def initialize_rope(given: RuleInputs) -> Rotation:
     """EngineRaises for a type that the release does not know."""
     rope = given.rope or {}
     name = rope.get("type") or rope.get("rope_type", "default")
@@ -84,16 +84,16 @@ def initialize_rope(given: Given) -> Rotation:
     return _TYPES[name](given)
 
 
-def unscaled(given: Given) -> Rotation:
+def unscaled(given: RuleInputs) -> Rotation:
     return Rotation(frequencies=Unscaled(geometry=given.geometry))
 
 
-def _linear(given: Given) -> Rotation:
+def _linear(given: RuleInputs) -> Rotation:
     frequencies = Linear(geometry=given.geometry, factor=given.number("factor"))
     return Rotation(frequencies=frequencies, keys_read=("factor",))
 
 
-def _dynamic(given: Given) -> Rotation:
+def _dynamic(given: RuleInputs) -> Rotation:
     geometry = replace(given.geometry, trained_length=given.longest)
     return Rotation(
         frequencies=DynamicNTK(geometry=geometry, factor=given.number("factor")),
@@ -103,7 +103,7 @@ def _dynamic(given: Given) -> Rotation:
     )
 
 
-def _llama3(given: Given) -> Rotation:
+def _llama3(given: RuleInputs) -> Rotation:
     original = int(given.number(ORIGINAL, LLAMA3_ORIGINAL))
     ramp = TurnsRamp(
         beta_fast=given.number("high_freq_factor", 4.0),
@@ -118,7 +118,7 @@ def _llama3(given: Given) -> Rotation:
     return Rotation(frequencies=frequencies, keys_read=keys)
 
 
-def yarn(given: Given) -> Rotation:
+def yarn(given: RuleInputs) -> Rotation:
     """Read for the types yarn, deepseek_yarn and telechat3-yarn; for DeepSeek-V2 always."""
     factor = given.number("factor")
     betas = (given.number("beta_fast", 32.0), given.number("beta_slow", 1.0))
@@ -138,18 +138,18 @@ def yarn(given: Given) -> Rotation:
     return Rotation(frequencies=frequencies, keys_read=keys)
 
 
-def deepseek_v2(given: Given) -> Rotation:
+def deepseek_v2(given: RuleInputs) -> Rotation:
     """YaRN whatever the type."""
     if given.rope is None:
         raise EngineRaises("AttributeError: 'NoneType' object has no attribute 'get'")
     return yarn(given)
 
 
-def _longrope(given: Given) -> Rotation:
+def _longrope(given: RuleInputs) -> Rotation:
     return _long_list(given, int(given.number(ORIGINAL)))
 
 
-def _long_list(given: Given, original: int, magnitude: float | None = None) -> Rotation:
+def _long_list(given: RuleInputs, original: int, magnitude: float | None = None) -> Rotation:
     short, long = map(given.divisors, ("short_factor", "long_factor"))
     computed = longrope_attention_factor(given.longest / original, original)
     scale = magnitude or computed
@@ -168,7 +168,7 @@ def _long_list(given: Given, original: int, magnitude: float | None = None) -> R
     )
 
 
-def phi3(given: Given) -> Rotation:
+def phi3(given: RuleInputs) -> Rotation:
     """linear, su and longrope; any other type is dropped with a warning. L stands beside."""
     if given.rope is None:
         return unscaled(given)
@@ -180,7 +180,7 @@ def phi3(given: Given) -> Rotation:
     return _linear(given) if kind == "linear" else unscaled(given)
 
 
-def phimoe(given: Given) -> Rotation:
+def phimoe(given: RuleInputs) -> Rotation:
     """long_mscale is the magnitude of the long list; both must be there."""
     if given.rope is None:
         return unscaled(given)
@@ -189,7 +189,7 @@ def phimoe(given: Given) -> Rotation:
     return _long_list(given, original, given.number("long_mscale"))
 
 
-def minicpm3(given: Given) -> Rotation:
+def minicpm3(given: RuleInputs) -> Rotation:
     """Lists inside the dict, whatever its type."""
     if given.rope is None:
         raise EngineRaises("AttributeError: 'NoneType' object has no attribute 'get'")
@@ -198,7 +198,7 @@ def minicpm3(given: Given) -> Rotation:
     return _long_list(replace(given, rope=rope), original)
 
 
-def linear_alone(given: Given) -> Rotation:
+def linear_alone(given: RuleInputs) -> Rotation:
     """DeepSeek's first: every other type is dropped."""
     if given.rope is None:
         return unscaled(given)
@@ -207,7 +207,7 @@ def linear_alone(given: Given) -> Rotation:
     return _linear(given) if given.rope["type"] == "linear" else unscaled(given)
 
 
-def hunyuan(given: Given) -> Rotation:
+def hunyuan(given: RuleInputs) -> Rotation:
     """alpha stretches the base once; ``factor`` is not read."""
     alpha = given.number("alpha", 1.0)
     frequencies = StretchedBase(geometry=given.geometry, stretch=alpha)
@@ -217,7 +217,7 @@ def hunyuan(given: Given) -> Rotation:
 def checked(key: str, *types: str, then: Make = initialize_rope) -> Make:
     """``then`` behind a check of the file's own: ``factor`` and a type under ``key``."""
 
-    def make(given: Given) -> Rotation:
+    def make(given: RuleInputs) -> Rotation:
         if given.rope is None:
             return unscaled(given)
         if missing := [name for name in ("factor", key) if name not in given.rope]:
@@ -229,7 +229,7 @@ def checked(key: str, *types: str, then: Make = initialize_rope) -> Make:
     return make
 
 
-def _proportional(given: Given) -> Rotation:
+def _proportional(given: RuleInputs) -> Rotation:
     frequencies = Proportional(
         geometry=given.geometry,
         partial_rotary_factor=given.number("partial_rotary_factor", 1.0),
@@ -238,7 +238,7 @@ def _proportional(given: Given) -> Rotation:
     return Rotation(frequencies=frequencies, keys_read=("partial_rotary_factor", "factor"))
 
 
-def _mrope(given: Given) -> Rotation:
+def _mrope(given: RuleInputs) -> Rotation:
     sections = (given.rope or {}).get("mrope_section", [])
     if not isinstance(sections, list | tuple) or len(sections) != 3:
         raise EngineRaises("AssertionError: MRoPE currently only supports 3 sections")

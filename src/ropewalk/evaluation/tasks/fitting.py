@@ -41,7 +41,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hidden:
+class NeedleText:
     """Sentences with needles among them; ``depth`` as in ``Sample``."""
 
     text: str
@@ -56,7 +56,7 @@ def fitted(
     Raises RopewalkError below the task's shortest length.
     """
 
-    def hidden(filler: Sequence[str]) -> Hidden:
+    def hidden(filler: Sequence[str]) -> NeedleText:
         return hide(draft, filler, haystack.joiner)
 
     def prompt(filler: Sequence[str]) -> str:
@@ -83,7 +83,7 @@ def fitted(
     )
 
 
-def hide(draft: Draft, filler: Sequence[str], joiner: str) -> Hidden:
+def hide(draft: Draft, filler: Sequence[str], joiner: str) -> NeedleText:
     """Each needle before the first sentence that begins at its depth or later, by characters."""
     begins = np.cumsum([0, *(len(each) + 1 for each in filler)])
     where = [int(np.searchsorted(begins[:-1], depth * begins[-1])) for _, depth in draft.needles]
@@ -99,7 +99,7 @@ def hide(draft: Draft, filler: Sequence[str], joiner: str) -> Hidden:
     parts += filler[done:]
     text = joiner.join(parts)
     before = sum(len(each) + 1 for each in parts[:asked])
-    return Hidden(text=f"{draft.opening}{text}\n", depth=before / max(len(text), 1))
+    return NeedleText(text=f"{draft.opening}{text}\n", depth=before / max(len(text), 1))
 
 
 def _filled(

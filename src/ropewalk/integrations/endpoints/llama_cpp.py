@@ -20,7 +20,7 @@ from ropewalk.integrations.endpoints.answers import (
     tokens,
 )
 from ropewalk.integrations.endpoints.endpoint import PROBES, Endpoint, Progress, spread
-from ropewalk.integrations.endpoints.server import Refused
+from ropewalk.integrations.endpoints.server import ServerRefusal
 
 TOP = 20
 EVERY = 2**22
@@ -42,7 +42,7 @@ class LlamaCpp(Endpoint):
         """A slot's context less the token that is generated."""
         try:
             settings = at(self.server.get("/props"), "default_generation_settings")
-        except Refused:  # started with --no-props, or behind something
+        except ServerRefusal:  # started with --no-props, or behind something
             return None
         context = settings.get("n_ctx") if isinstance(settings, dict) else None
         return context - 1 if isinstance(context, int) and context > 0 else None

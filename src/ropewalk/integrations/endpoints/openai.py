@@ -14,7 +14,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.core.observation import Observation, ToldTokens
 from ropewalk.integrations.endpoints.answers import Told, at, logprob, loss, of_prompt
 from ropewalk.integrations.endpoints.endpoint import Endpoint, Progress, spread
-from ropewalk.integrations.endpoints.server import Refused
+from ropewalk.integrations.endpoints.server import ServerRefusal
 
 GREEDY_PROBES = 40
 """A token alone tells less than its log-probability."""
@@ -37,7 +37,7 @@ class OpenAICompatible(Endpoint):
     def scored(self, ids: Sequence[int], first: int) -> Told:
         try:
             found = self._echo(list(ids))
-        except Refused:
+        except ServerRefusal:
             found = None
         if found is None:
             raise RopewalkError(
@@ -79,7 +79,7 @@ class OpenAICompatible(Endpoint):
         """None where the server tells nothing of the prompt."""
         try:
             found = self._echo(ids.tolist())
-        except Refused:
+        except ServerRefusal:
             return None
         return None if found is None else of_prompt(ids, [logprob(one) for one in found[0][1:]])
 

@@ -27,7 +27,7 @@ _NAN = "not JSON compliant"
 """Starlette's words for NaN, of a table that is too short among other things (vLLM: status 400)."""
 
 
-class Refused(RopewalkError):
+class ServerRefusal(RopewalkError):
     """The server answered, with a status of 400 to 499."""
 
 
@@ -156,7 +156,7 @@ class Server:
         if status >= 500 or status == 429:
             raise _Busy(f"answered {status} ({said or 'nothing said'})")
         if status >= 400:
-            raise Refused(f"{self.url}{path}: answered {status} ({said or 'nothing said'})")
+            raise ServerRefusal(f"{self.url}{path}: answered {status} ({said or 'nothing said'})")
         try:
             return json.loads(content)
         except (ValueError, RecursionError):

@@ -14,7 +14,7 @@ from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.cache_names import cache_argument
 from ropewalk.integrations.call import CallRows
 from ropewalk.integrations.feeding import Feeding
-from ropewalk.integrations.given import Given
+from ropewalk.integrations.forward_arguments import ForwardArguments
 from ropewalk.integrations.layer_attention import LayerAttention
 from ropewalk.integrations.ranked.cache import RankedCache
 from ropewalk.integrations.ranked.proof import prove_shared
@@ -31,7 +31,7 @@ class OverRanks(Feeding):
 
     ranks: Ranks
 
-    def prepared(self, given: Given) -> Given:
+    def prepared(self, given: ForwardArguments) -> ForwardArguments:
         if given.mask is not None and given.mask.ndim != 2:
             raise RopewalkError(
                 "a ready-made attention mask over ranks: expected a 2-D padding mask of the whole "
@@ -48,7 +48,7 @@ class OverRanks(Feeding):
         made = cache_argument(decoder, RankedCache(decoder.config))
         return replace(given, named={**given.named, **made})
 
-    def share(self, given: Given) -> RankedShare:
+    def share(self, given: ForwardArguments) -> RankedShare:
         if given.tokens is None:
             raise RopewalkError("a pass without tokens: expected input_ids or inputs_embeds")
         return share_of(self.ranks, given.tokens, given.cache)

@@ -16,7 +16,7 @@ from ropewalk.engines.export.document import export_model
 from ropewalk.engines.findings.table import FINDINGS
 from ropewalk.engines.instead import UNSCALED
 from ropewalk.engines.table import ENGINES
-from ropewalk.verification.identification import FEW_BITS, Compared, Judgement, departure
+from ropewalk.verification.identification import FEW_BITS, Judgement, Residuals, departure
 
 CANNOT_TELL = "cannot tell"
 Document = dict[str, Any]
@@ -33,7 +33,7 @@ _NOT_A_NUMBER: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Served:
+class Inquiry:
     """A server that was asked, and about what.
 
     how    what it was asked for, in words
@@ -51,7 +51,7 @@ class Served:
     rows: Tensor
 
 
-def document(served: Served, judgement: Judgement) -> Document:
+def document(served: Inquiry, judgement: Judgement) -> Document:
     """What ``ropewalk verify --served --json`` prints."""
     asked, identified = judgement.candidates[0], judgement.identified
     passed = identified is asked
@@ -78,7 +78,7 @@ def document(served: Served, judgement: Judgement) -> Document:
     return {**found, "sentence": _sentence(found, judgement.doubt)}
 
 
-def _candidate(compared: Compared, unit: Unit) -> Document:
+def _candidate(compared: Residuals, unit: Unit) -> Document:
     """One of the candidates; of embeddings the cosine at each position too."""
     found: Document = {
         "name": compared.name,
@@ -91,7 +91,7 @@ def _candidate(compared: Compared, unit: Unit) -> Document:
     return found
 
 
-def _finding(served: Served, judgement: Judgement) -> Document | None:
+def _finding(served: Inquiry, judgement: Judgement) -> Document | None:
     """The audit's finding that explains a departure, else the kind's own words."""
     shown = _audited(served)
     if judgement.undefined:
@@ -113,7 +113,7 @@ def _finding(served: Served, judgement: Judgement) -> Document | None:
 
 
 def _at_the_end_of_a_table(
-    served: Served, judgement: Judgement, shown: Mapping[str, Document]
+    served: Inquiry, judgement: Judgement, shown: Mapping[str, Document]
 ) -> Document | None:
     """The audit's finding of a short table, if the server departs where a stated length ends."""
     since = departure(judgement.candidates[0], served.rows, judgement.noise)
@@ -124,7 +124,7 @@ def _at_the_end_of_a_table(
     return shown.get("short-table") if at_end else None
 
 
-def _audited(served: Served) -> dict[str, Document]:
+def _audited(served: Inquiry) -> dict[str, Document]:
     """What the audit finds in the config about the engine, by id."""
     try:
         found = audit_model(served.shape, served.length)["findings"]
@@ -133,7 +133,7 @@ def _audited(served: Served) -> dict[str, Document]:
     return {each["id"]: each for each in found if served.engine in each["engines"]}
 
 
-def _remedy(served: Served) -> str | None:
+def _remedy(served: Inquiry) -> str | None:
     """The command that ``export`` prints, or why it cannot."""
     if served.engine not in ENGINES:
         return None

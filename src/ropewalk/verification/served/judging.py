@@ -7,7 +7,7 @@ from torch import Tensor
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.observation import Unit
 from ropewalk.methods.by_layer import Encode
-from ropewalk.verification.identification import Compared, Judgement, distinct, nearest
+from ropewalk.verification.identification import Judgement, Residuals, distinct, nearest
 from ropewalk.verification.served.offer import Candidate, Offer
 
 Differences = Callable[[Encode], Tensor]
@@ -24,12 +24,12 @@ def judged(
     rows  int64 ``[r]``: the positions of the differences
     """
 
-    def compared(candidate: Candidate) -> Compared | None:
+    def compared(candidate: Candidate) -> Residuals | None:
         try:
             signed = differences(candidate.encode)
         except RopewalkError:
             return None
-        return Compared(name=candidate.name, findings=candidate.findings, signed=signed)
+        return Residuals(name=candidate.name, findings=candidate.findings, signed=signed)
 
     candidates, found = offer.candidates(), []
     for number, each in enumerate(candidates):

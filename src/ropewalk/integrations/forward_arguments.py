@@ -13,7 +13,7 @@ from ropewalk.integrations.positions import one_axis, own_positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Given:
+class ForwardArguments:
     """Arguments of a decoder's forward, by name, however they were passed.
 
     accepted  names that the forward takes, in their order
@@ -30,7 +30,7 @@ class Given:
         accepted: tuple[str, ...],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-    ) -> "Given":
+    ) -> "ForwardArguments":
         """What a pre-hook of ``decoder`` is told."""
         return cls(decoder, {**dict(zip(accepted, args, strict=False)), **kwargs}, accepted)
 
