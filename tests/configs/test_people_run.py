@@ -18,8 +18,6 @@ from pathlib import Path
 import pytest
 
 import ropewalk as rw
-from ropewalk.configs.limits import nothing_to_scale
-from ropewalk.opening.shapes import shape_of
 
 MODELS = json.loads((Path(__file__).parent / "people_run.json").read_text("utf-8"))
 RAN = {"transformers": 51, "vllm": 42, "sglang": 42, "llama.cpp": 50}
@@ -86,60 +84,6 @@ def test_no_length_is_unsafe_that_it_was_tuned_to(model):
     shown = rw.inspect(model["config"])
     if shown["rotates"] and shown["safe_length"] is not None:
         assert shown["safe_length"] >= model["expected"]["tuned"]
-
-
-def errors(config, length):
-    """Of each engine: the ids of the audit's errors, and whether the engine itself raises."""
-    audit = rw.audit(config, length)
-    found = {
-        (engine, finding["id"])
-        for finding in audit["findings"]
-        if finding["severity"] == "error"
-        for engine in finding["engines"]
-    }
-    return found | {(name, "raises") for name, each in audit["engines"].items() if each["error"]}
-
-
-def edited(config, export):
-    """The config with the keys of an export at their places, and without those that it removes."""
-
-    def merged(inner, keys):
-        found = {**inner}
-        for key, value in keys.items():
-            section = key.endswith("_config") and isinstance(value, dict)
-            found[key] = merged(inner.get(key, {}), value) if section else value
-        return found
-
-    found = merged(config, export["config"])
-    for path in export["remove"]:
-        *sections, key = path.split(".")
-        place = found
-        for name in sections:
-            place = place[name]
-        place.pop(key, None)
-    return found
-
-
-OF_OTHERS = {"longrope-magnitude"}
-"""Phi-3's class takes no other type than longrope, in which each engine has keys of its own for the
-magnitude: what transformers is given, the others read otherwise, and their exports say so."""
-
-
-@every
-def test_no_plan_makes_the_audit_worse(model):
-    """At the length asked for: what transformers is given, held against the config as it was."""
-    config = model["config"]
-    if nothing_to_scale(shape_of(config)) is not None:
-        assert rw.plan(config, 2**19)["recommended"] == {"extend": None, "serve": None}
-        return
-    length = 2 * model["expected"]["tuned"]
-    plan, before = rw.plan(config, length), errors(config, length)
-    for row in plan["methods"]:
-        export = row["engines"].get("transformers", {"error": ""})
-        if "error" not in export:
-            after = errors(edited(config, export), length) - before
-            worse = {name for engine, name in after if engine == "transformers"}
-            assert worse <= OF_OTHERS, row["method"]
 
 
 @every

@@ -1,6 +1,7 @@
 """Configs in which findings are seen, and rope dicts to make them of."""
 
 import json
+import math
 
 from places import GOLDENS
 
@@ -34,6 +35,11 @@ def yarn(**rope):
     return {**EXTENDED, "rope_scaling": {**YARN, **rope}}
 
 
+def halved(**rope):
+    """DeepSeek-V3 with half of its mscale."""
+    return with_rope(DEEPSEEK, mscale=0.5, **rope)
+
+
 def longrope(config=LLAMA, **rope):
     lists = {"short_factor": [1.0] * 32, "long_factor": [4.0] * 32}
     scaling = {"rope_type": "longrope", "original_max_position_embeddings": 2048, **lists, **rope}
@@ -54,3 +60,9 @@ UNTRUNCATED = {
 }
 PROPORTIONAL = {"rope_type": "proportional", "partial_rotary_factor": 0.25}
 ALL = ["transformers", "vllm", "sglang", "llama.cpp"]
+BUT_SGLANG = ["transformers", "vllm", "llama.cpp"]
+"""Engines that do not read attn_factor."""
+NOT_DEEPSEEKS = ["transformers", "llama.cpp"]
+"""Engines that do not take one mscale as DeepSeek's released code does."""
+M4 = 1 + 0.1 * math.log(4)
+"""YaRN's own magnitude for factor 4."""

@@ -178,8 +178,8 @@ def deepseek(**rope):
         # vLLM takes attention_factor 1.0 for "no mscale squared"
         (deepseek(attention_factor=1.0), [M_40**2, 1, M_40**2, M_40**2]),
         (deepseek(apply_yarn_scaling=False), [M_40**2, M_40**2, 1, M_40**2]),
-        (deepseek(mscale_all_dim=0), [1, 1, 1, 1]),
-        # without mscale_all_dim llama.cpp squares m(s, 1) into the scale
+        # without mscale_all_dim, or with 0 for it, llama.cpp squares m(s, 1) into the scale
+        (deepseek(mscale_all_dim=0), [1, 1, 1, M_40**2]),
         (deepseek(mscale_all_dim=None), [1, 1, 1, M_40**2]),
         ({**CONFIGS["mla-deepseek-v3"], "rope_scaling": None}, [1, 1, 1, 1]),
     ],

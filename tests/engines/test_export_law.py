@@ -7,11 +7,10 @@ import pytest
 import torch
 
 import ropewalk as rw
+from no_worse import errors, written
 from recipes.population.library import NotBuilt, default_config, model_types
 from ropewalk.engines.llama_cpp.flags import llama_cpp_with_flags
-from ropewalk.engines.patch import is_flat
 from ropewalk.engines.reading import Reading
-from ropewalk.integrations.folders import patched
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.opening.shapes import shape_of
 
@@ -24,37 +23,6 @@ ONE_MAP = (
 )
 
 
-OF_OTHERS = {"attn-factor", "longrope-magnitude", "one-mscale", "zero-mscale"}
-"""Errors that say how engines differ on a key: what is exported for one is not for the others."""
-
-
-def errors(config, engine, length):
-    audit = rw.audit(config, length)
-    own = (f for f in audit["findings"] if f["severity"] == "error" and engine in f["engines"])
-    raises = {"raises"} if audit["engines"][engine]["error"] else set()
-    return ({f["id"] for f in own} | raises) - OF_OTHERS
-
-
-def merged(config, keys):
-    """As SGLang merges an override: a flat rope dict into the flat one that stands there."""
-    found = {
-        k: v for k, v in config.items() if k != "rope_scaling" or "rope_parameters" not in keys
-    }
-    for key, value in keys.items():
-        old = found.get(key)
-        section = isinstance(value, dict) and isinstance(old, dict)
-        if section and key == "rope_parameters":
-            section = is_flat(value) and is_flat(old)
-        found[key] = merged(old, value) if section else value
-    return found
-
-
-def written(config, document):
-    if document["engine"] == "sglang":
-        return merged(config, document["config"])
-    return patched(config, document["config"], document["remove"])
-
-
 def exported(config, spec, engine):
     """Whether the method was exported: then it came back, and nothing is worse."""
     try:
@@ -62,7 +30,7 @@ def exported(config, spec, engine):
     except rw.RopewalkError:
         return False
     length = document["length"]
-    after = written(config, document)
+    after = written(config, engine, document)
     if engine == "llama.cpp":
         words = shlex.split(document["command"])
         answer = llama_cpp_with_flags(Reading.of(shape_of(config)), words).answer

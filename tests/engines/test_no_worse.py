@@ -5,6 +5,7 @@ import json
 import pytest
 
 import ropewalk as rw
+from no_worse import errors, written
 from places import GOLDENS
 from ropewalk.engines.export.portable import portable_block
 from ropewalk.integrations.folders import patched
@@ -15,11 +16,6 @@ HEALTHY = [
     *("mla-deepseek-v2-lite", "mla-deepseek-v3", "yarn-gpt-oss", "yarn-ministral3"),
     *("llama3-llama31", "ntk-vllm-type", "mla-mscale-mismatch"),
 ]
-
-
-def errors(config, engine, length):
-    found = rw.audit(config, length)["findings"]
-    return {f["id"] for f in found if f["severity"] == "error" and engine in f["engines"]}
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm", "sglang"])
@@ -33,8 +29,8 @@ def test_no_export_makes_the_audit_worse(name, engine):
             continue
         told += 1
         length = document["length"]
-        written = patched(config, document["config"], document["remove"])
-        assert errors(written, engine, length) <= errors(config, engine, length), spec
+        after = written(config, engine, document)
+        assert errors(after, engine, length) <= errors(config, engine, length), spec
     assert told or name in ("ntk-vllm-type", "mla-mscale-mismatch")
 
 
@@ -42,11 +38,11 @@ def test_no_export_makes_the_audit_worse(name, engine):
 def test_no_folder_makes_the_audit_worse(name):
     config = RECORDED[name]
     document = portable_block(shape_of(config), "yarn:factor=2,ramp=paper", engine="vllm")
-    written = patched(config, document["config"], document["remove"])
+    after = patched(config, document["config"], document["remove"])
     for engine, reason in document["engines"].items():
         if reason is None:
             before = errors(config, engine, document["length"])
-            assert errors(written, engine, document["length"]) <= before
+            assert errors(after, engine, document["length"]) <= before
 
 
 @pytest.mark.parametrize("name", ["mla-deepseek-v3", "llama3-llama31"])

@@ -13,6 +13,7 @@ from ropewalk.engines.findings.finding import (
     number,
     warning,
 )
+from ropewalk.engines.magnitudes import MSCALES
 from ropewalk.frequencies.yarn_magnitude import yarn_mscale
 
 OVERRIDE = "ARCH.rope.scaling.attn_factor"
@@ -68,15 +69,17 @@ def ignored(evidence: Evidence) -> Iterator[Sighting]:
     "write attention_factor for transformers and vLLM, attn_factor for SGLang",
 )
 def attn_factor(evidence: Evidence) -> Iterator[Sighting]:
-    value = evidence.number("attn_factor")
-    if value is not None and value != 1 and evidence.rope_type == "yarn":
-        yield Sighting(
-            _with_factor(evidence),
-            f"attn_factor {number(value)} multiplies the computed magnitude in SGLang and is not "
-            f"read elsewhere: {evidence.factors()}",
-            "write the final magnitude as attention_factor for transformers and vLLM, and its "
-            "quotient by m(s) as attn_factor for SGLang",
-        )
+    """Seen in the engines that compute another magnitude than the one that reads the key."""
+    value, meant = evidence.number("attn_factor"), evidence.factor_of(SGLANG)
+    if value in (None, 1) or meant is None or evidence.rope_type != "yarn":
+        return
+    yield Sighting(
+        evidence.off_factor(meant),
+        f"attn_factor {number(value or 0)} multiplies the computed magnitude in SGLang and is not "
+        f"read elsewhere: {evidence.factors()}",
+        "write the final magnitude as attention_factor for transformers and vLLM, and its "
+        "quotient by m(s) as attn_factor for SGLang",
+    )
 
 
 @error(
@@ -86,13 +89,14 @@ def attn_factor(evidence: Evidence) -> Iterator[Sighting]:
     "write both, or neither",
 )
 def one_mscale(evidence: Evidence) -> Iterator[Sighting]:
-    given = [key for key in ("mscale", "mscale_all_dim") if evidence.number(key)]
-    latent = evidence.reading.latent and evidence.rope_type != "default"
-    if len(given) == 1 and (latent or _is_plain_yarn(evidence)):
-        known = [value for name in ENGINE_NAMES if (value := evidence.factor_of(name)) is not None]
-        apart = max(known, default=0.0) - min(known, default=0.0) > SAME
+    given = [key for key in MSCALES if evidence.number(key)]
+    if sum(evidence.has(key) for key in MSCALES) != 1 or not given:
+        return
+    meant = _defined(evidence)
+    if meant is not None:
+        apart = evidence.off_factor(meant)
         yield Sighting(
-            _with_factor(evidence),
+            apart or _with_factor(evidence),
             f"{given[0]} without its partner is ignored by transformers and used by some of the "
             f"others: {evidence.factors()}",
             severity=Severity.ERROR if apart else Severity.INFO,
@@ -101,18 +105,31 @@ def one_mscale(evidence: Evidence) -> Iterator[Sighting]:
 
 @error(
     "zero-mscale",
-    "an mscale of 0 is absent in transformers and vLLM, given in SGLang",
+    "an mscale of 0 is absent in transformers and vLLM, given in SGLang; with latent attention "
+    "given in vLLM too",
     "drop both keys",
 )
 def zero_mscale(evidence: Evidence) -> Iterator[Sighting]:
-    pair = (evidence.number("mscale"), evidence.number("mscale_all_dim"))
-    factors = _apart(evidence, SGLANG)
-    if None not in pair and 0 in pair and _is_plain_yarn(evidence) and factors:
+    pair, meant = [evidence.number(key) for key in MSCALES], _defined(evidence)
+    if None not in pair and 0 in pair and meant is not None:
         yield Sighting(
-            (SGLANG,),
-            f"an mscale of 0 means absent in transformers and vLLM ({number(factors[0])}) and "
-            f"counts as given here ({number(factors[1])})",
+            evidence.off_factor(meant),
+            "an mscale of 0 means absent to some engines and is given to others: "
+            f"{evidence.factors()}",
         )
+
+
+def _defined(evidence: Evidence) -> float | None:
+    """The attention factor that the mscales define: for latent attention m(s, mscale) over
+    m(s, mscale_all_dim), 1 and 0 where they are absent, as DeepSeek's released code, vLLM and
+    SGLang have it; else what transformers computes. None where nobody computes one."""
+    latent = evidence.reading.latent and evidence.rope_type != "default"
+    if not latent and evidence.rope_type != "yarn":
+        return None
+    computed = (
+        evidence.factor_of(name) for name in ((VLLM, SGLANG) if latent else (TRANSFORMERS,))
+    )
+    return next((value for value in computed if value is not None), None)
 
 
 @error(

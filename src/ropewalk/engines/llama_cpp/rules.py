@@ -88,12 +88,13 @@ def _yarn_magnitude(reading: Reading, factor: float) -> Stated:
     """m(s, 1), over m(s, mscale_all_dim) for Mistral 3; latent attention: 1.
 
     ``attention_factor``, ``attn_factor`` and ``mscale`` have no effect: the context overwrites
-    the stored yarn_attn_factor. Latent attention without mscale_all_dim keeps m(s, 1).
+    the stored yarn_attn_factor. Latent attention without mscale_all_dim, or with 0 for it, keeps
+    m(s, 1).
     """
     all_dim = reading.number("mscale_all_dim")
     divides = reading.model_type in READS_LOG_MULTIPLIER
     keys = ("mscale_all_dim",) if reading.latent or divides else ()
-    if reading.latent and all_dim is not None:
+    if reading.latent and all_dim:
         return Stated(1.0, keys)
     if divides and all_dim is not None and (divisor := yarn_mscale(factor, all_dim)) > 0:
         return Stated(yarn_mscale(factor) / divisor, keys)
