@@ -43,6 +43,9 @@ def test_ntk_needs_more_than_one_pair(name):
         ("abf:rope_theta=1", {}),
         ("temperature:tau=0", {}),
         ("log_n:base_length=1", {}),
+        ("log_n:form=above,base_length=1", {}),
+        ("log_n:slope=0.1", {}),
+        ("log_n:form=staircase,slope=-1", {}),
     ],
 )
 def test_parameters_with_which_no_encoding_exists_are_refused(spec, parameters):

@@ -85,6 +85,9 @@ def _print(document: Mapping[str, Any]) -> None:
 
 def _print_layers(layers: Sequence[Mapping[str, Any]]) -> None:
     """The kinds of layer, where a model has several or none that rotates."""
+    for row in layers:
+        if row["logit_scale"] is not None:
+            typer.echo(f"Logits of {row['kind']} layers, at row m: {_law(row['logit_scale'])}")
     if len(layers) == 1 and layers[0]["rotates"]:
         return
     header = ("layers", "kind", "attention", "window", "rotates", "rope_theta", "channels")
@@ -102,6 +105,18 @@ def _print_layers(layers: Sequence[Mapping[str, Any]]) -> None:
     ]
     if rows:
         print_table(header, rows)
+
+
+def _law(scale: Mapping[str, Any]) -> str:
+    """The formula of a scale by position."""
+    row, floor = ("m + 1" if scale["counted"] else "m"), number(scale["floor"])
+    keys = f"({row})" if scale["counted"] else row
+    return {
+        "staircase": f"1 + {scale['slope']} ln(1 + floor({keys} / {floor}))",
+        "above": f"1 + {scale['slope']} ln(max(1, {keys} / {floor}))",
+        "power": f"(1 + {keys} / {floor})^{scale['slope']}",
+        "log-n": f"max(1, ln({row}) / ln({floor}))",
+    }[scale["law"]]
 
 
 def _telling(pairs: Sequence[Mapping[str, Any]]) -> list[int]:

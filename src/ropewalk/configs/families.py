@@ -59,6 +59,10 @@ ROTATE_WITHOUT_WINDOWS_TOO = frozenset(
 ROTARY_DIM_UNREAD = frozenset({"minimax_m3_vl_text"})
 """Families that state rotary_dim and turn the whole head all the same."""
 
+POWER_SCALE: Mapping[str, tuple[float, float]] = MappingProxyType({"beam": (2048.0, 0.1)})
+"""Families whose layers without rotation scale their logits by (1 + (m + 1) / F)^slope, which no
+key states: F and slope."""
+
 KEY_HEADS_TWICE_IN_WINDOWS = frozenset({"mimo_v2_flash"})
 """Families whose layers with a window have twice the key heads, unless the config states them."""
 

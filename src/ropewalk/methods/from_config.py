@@ -213,4 +213,4 @@ def _query_temperature(section: RopeSection) -> tuple[ScoreMod, ...]:
     beta = section.number("llama_4_scaling_beta")
     if not beta:
         return ()
-    return (Llama4Scale(beta=beta, trained_length=section.trained_length),)
+    return (Llama4Scale(beta=beta, floor=section.trained_length),)

@@ -21,8 +21,8 @@ def layer_table(shape: ModelShape) -> list[dict[str, Any]]:
                         of that rotation, null without one
     key_heads, key_dim, value_dim
                         null for latent attention and for layers that keep no keys
-    logit_scale         ``law``, ``floor``, ``slope`` of a scale by position (configs.logit_scale);
-                        null without one
+    logit_scale         ``law``, ``floor``, ``slope``, ``counted`` of a scale by position
+                        (configs.logit_scale); null without one
     numbers_per_token   what one layer keeps of a token, null where that is not known
     """
     if isinstance(shape.kinds, Unknown):
