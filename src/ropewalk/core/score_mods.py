@@ -29,6 +29,11 @@ class ScoreMod:
         return None
 
 
+def only_scales(mod: ScoreMod) -> bool:
+    """Whether it has no bias, so that it needs no distance."""
+    return type(mod).bias is ScoreMod.bias
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfHeads(ScoreMod):
     """``mod`` for heads ``first`` .. of ``all_heads``, whose biases may differ by head."""

@@ -81,13 +81,12 @@ class RotateAtBirth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateNothing:
-    """A layer without positions: neither rotation nor score modifications reach it."""
+    """A layer without positions: no rotation reaches it. ``encoding`` has none."""
 
     encoding: Encoding
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, call: Call, softmax: Softmax) -> Tensor:
-        bare = replace(self.encoding.unrotated(), score_mods=())
-        return attend_in(call, q, k, v, Rotary(encoding=bare), softmax)
+        return attend_in(call, q, k, v, Rotary(encoding=self.encoding), softmax)
 
     def of_heads(self, first: int, all_heads: int) -> LayerAttention:
         return self

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -152,8 +153,9 @@ class Extension(Removable):
         if seam is Seam.ROTARY:
             self._install_rotaries(wanted, AttentionEntrance)
         elif any(rotates_at_birth(encoding) for encoding in wanted.values()):
-            self._require_one_encoding(wanted)
-            self._install_rotaries(wanted, AttentionEntrance)
+            rotating = {name: each for name, each in wanted.items() if each.frequencies}
+            self._require_one_encoding(rotating)
+            self._install_rotaries(rotating, AttentionEntrance)
         else:
             self._require_no_other_reader()
             for rotary in self.layout.rotaries:
@@ -233,11 +235,11 @@ class Extension(Removable):
 
     def describe(self) -> dict[str, Any]:
         """Which layers changed, the layout found, and a fingerprint of the encoding in force."""
-        layers = self.layout.layers
+        layers, own = self.layout.layers, native_of(self.layout)
         changed = [
-            layer
-            for layer in layers
-            if layer.native is not None and exact(self.wanted[layer.name]) != exact(layer.native)
+            name
+            for name, encoding in self.wanted.items()
+            if own.get(name) is None or exact(encoding) != exact(own[name])
         ]
         first = next(layer for layer in layers if layer.native is not None)
         assert first.native is not None
@@ -277,7 +279,10 @@ def _attention(
 ) -> LayerAttention:
     encoding = wanted.get(layer.name)
     if encoding is None or seam is Seam.ROTARY:  # its rotary module, if any, turns it
-        attention: LayerAttention = RotateNothing(encoding=next(iter(wanted.values())))
+        bare = replace(next(iter(wanted.values())).unrotated(), score_mods=())
+        attention: LayerAttention = RotateNothing(encoding=bare)
+    elif layer.native is None:
+        attention = RotateNothing(encoding=encoding)
     else:
         attention = attention_of(encoding, layer.heads, _number(layer))
     return GuardedAttention(attention=attention, seams=seams)

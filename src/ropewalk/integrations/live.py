@@ -99,7 +99,7 @@ def encodings_in_force(model: nn.Module) -> list[Encoding] | None:
     """Of an extension whose attention rotates, in full or in part; None without one."""
     extension = getattr(unwrapped(model), EXTENSION, None)
     if isinstance(extension, Extension) and extension.seam is Seam.ATTENTION:
-        return list(extension.wanted.values())
+        return [each for each in extension.wanted.values() if each.frequencies is not None]
     return None
 
 
