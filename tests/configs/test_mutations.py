@@ -7,6 +7,7 @@ import pytest
 import transformers
 
 import ropewalk as rw
+from recipes.population.library import default_config
 from recipes.population.mutations import LENGTHS, QUICK, faults, mutants
 
 FEW = ("llama", "gemma3", "gemma4", "deepseek_v3", "llama4", "qwen2_5_vl", "phi3", "gpt_oss", "mpt")
@@ -40,6 +41,19 @@ def test_a_number_that_json_does_not_have_is_refused(nonsense):
     rope = {"full_attention": {"rope_type": "default", "factor": nonsense}, "sliding_attention": {}}
     with pytest.raises(rw.RopewalkError, match="expected a finite number"):
         rw.plan({"model_type": "gemma3_text", "rope_parameters": rope}, 4096)
+
+
+@pytest.mark.parametrize("kind", [[0, 1, 2], {"a": 1}, 7])
+@pytest.mark.parametrize("beside", ["text_config", "rope_parameters"])
+def test_a_type_that_is_no_word_is_answered_or_refused(kind, beside):
+    """Beside a right one, and outside the text section."""
+    config = default_config("mistral4")
+    if beside == "rope_parameters":
+        config["rope_parameters"]["type"] = kind
+    else:
+        config = {"model_type": "llava", "text_config": default_config("llama")}
+        config["rope_scaling"] = {"type": kind, "factor": 4.0}
+    assert not list(faults(config, 4096))
 
 
 @pytest.mark.slow

@@ -78,9 +78,9 @@ Make = Callable[[RuleInputs], Rotation]
 def initialize_rope(given: RuleInputs) -> Rotation:
     """EngineRaises for a type that the release does not know."""
     rope = given.rope or {}
-    name = rope.get("type") or rope.get("rope_type", "default")
+    name = str(rope.get("type") or rope.get("rope_type", "default"))
     if name not in _TYPES:
-        raise EngineRaises(f"ValueError: Unsupported RoPE type {name!s:.40}")
+        raise EngineRaises(f"ValueError: Unsupported RoPE type {name:.40}")
     return _TYPES[name](given)
 
 

@@ -53,7 +53,7 @@ def _check_outside(reading: Reading) -> None:
     config = reading.shape.config
     outside = rope_beside_section(config)
     kind = outside.get("rope_type") or outside.get("type")
-    if kind in TYPES_FROM_ORIGINAL and config.get("max_position_embeddings") is None:
+    if str(kind) in TYPES_FROM_ORIGINAL and config.get("max_position_embeddings") is None:
         raise EngineRaises(
             "AttributeError: the config of the whole has no attribute 'max_position_embeddings'"
         )
