@@ -118,7 +118,8 @@ class Lines(Silent):
 def environment(device: str | None, dtype: str, batch: int) -> dict[str, object]:
     """What figures, seconds and memory depend on."""
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    processor = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    processor = f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}"
     return {
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else processor,
         "torch": torch.__version__,

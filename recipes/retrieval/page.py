@@ -9,6 +9,8 @@ from recipes.seed.plan import AT_BIRTH
 from ropewalk.reporting.table import perplexity_text
 from ropewalk.reporting.tasks import RETRIEVED
 
+INDUCTION = "Task `induction`: four random tokens that stood in the context once; what followed?"
+KEY_VALUE = "Task `key_value`: pairs of random tokens, and a key again; which value was its own?"
 LOST = 0.5
 """Share of answers below which a method is said to have lost them."""
 
@@ -38,22 +40,22 @@ def _toy() -> dict[str, str]:
     document = result("retrieval-toy")
     head = f"{_setting(document)} A cell: the answer is likeliest / right when generated.\n\n"
     induction = _methods(document, "induction")
-    both = "\n".join(
-        f"Task `{task}`:\n\n{_methods(document, task)}" for task in ("induction", "key_value")
-    )
+    pairs = _methods(document, "key_value")
+    both = f"{INDUCTION}\n\n{induction}\n{KEY_VALUE}\n\n{pairs}"
     found = "".join(f"- {each}\n" for each in _findings(document))
     return {
         "methods": f"{head}{both}\n{found}",
         "frozen": _frozen(document),
-        "readme": f"{head}Task `induction`:\n\n{induction}\nMore: "
+        "readme": f"{head}{INDUCTION}\n\n{induction}\nMore: "
         "[docs/evidence.md](docs/evidence.md#retrieval).\n",
     }
 
 
 def _setting(document: Record) -> str:
     trials = max(each["trials"] or 0 for each in document["cells"] if "task" in each)
+    name = "the bundled toy model" if document["model"] == "toy" else document["model"]
     return (
-        f"Retrieval of {document['model']} (trained length {document['trained_length']:,}; "
+        f"Retrieval of {name} (trained length {document['trained_length']:,}; "
         f"{trials} trials a cell; {where(document)})."
     )
 
