@@ -1,6 +1,7 @@
 """A plan: what reaches a length, what it costs, and that what it names can be done."""
 
 import json
+import math
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -123,7 +124,8 @@ def test_every_spec_is_one_that_inspect_can_show(config, times, candidate):
     if spec is None:
         assert candidate.name == "longrope"
         return
-    assert {part.name for part in parse_spec(spec).parts} - {"native"} == {candidate.name}
+    beside = {"clipped": {"abf"}}.get(candidate.name, set())
+    assert {part.name for part in parse_spec(spec).parts} - {"native"} == {candidate.name, *beside}
     assert rw.inspect(config, target.length, spec)["context_length"] == target.length
 
 
@@ -148,6 +150,28 @@ def test_factors_are_never_rounded_below_what_the_length_needs(times):
     for name in ("yarn", "linear", "llama3"):
         spec = by_name(rw.plan(LLAMA, length))[name]["method"]
         assert float(spec.partition("=")[2]) * L0 >= length
+
+
+def test_clipped_is_trained_over_a_larger_base_and_goes_by_lists():
+    """The base is the published bound for the length; three engines read lists, no flag does."""
+    row = by_name(rw.plan(LLAMA, 8 * L0))["clipped"]
+    base = float(row["method"].removesuffix("+clipped").partition("=")[2])
+    assert base == pytest.approx(0.0424 * (8 * L0) ** 1.628)
+    assert (row["status"], row["extend"], row["reaches_tuned"]) == ("fine-tuning", None, 8 * L0)
+    assert "nothing was reported untrained" in row["reason"]
+    theta = [base ** (-2 * i / 64) for i in range(32)]
+    slow = [i for i in range(32) if 2 * math.pi / 1e5 ** (-2 * i / 64) > L0]
+    taper = [(1 + math.cos(math.pi * k / (len(slow) - 1))) / 2 for k in range(len(slow))]
+    wanted = theta[: slow[0]] + [theta[i] * taper[k] for k, i in enumerate(slow)]
+    for engine in ("transformers", "vllm", "sglang"):
+        rope = row["engines"][engine]["config"]["rope_parameters"]
+        found = [
+            rope["rope_theta"] ** (-2 * i / 64) / each for i, each in enumerate(rope["long_factor"])
+        ]
+        assert (rope["rope_type"], rope["long_factor"]) == ("longrope", rope["short_factor"])
+        assert found == pytest.approx(wanted, rel=1e-9, abs=1e-15)
+    assert "--out NEW.gguf" in row["engines"]["llama.cpp"]["error"]
+    assert by_name(rw.plan(LLAMA, 8 * L0 + 1))["clipped"]["status"] == "out of reach"
 
 
 def test_flags_are_those_of_export():

@@ -39,7 +39,7 @@ CLIPPED = Method(
         tuned=8,
         training="continued pre-training at the length with a base of 10^7, then instructions",
         short_context="none reported after that training",
-        reason="Llama 3 8B from 8k to 64k, measured up to 256k",
+        reason="Llama 3 8B from 8k to 64k, measured up to 256k; nothing was reported untrained",
         source="Li et al. 2026, arXiv:2602.05258; hrlics/CoPE",
     ),
 )

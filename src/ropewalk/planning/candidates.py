@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ropewalk.methods.clipped import CLIPPED
 from ropewalk.methods.dual_chunk import DUAL_CHUNK
 from ropewalk.methods.linear import LINEAR
 from ropewalk.methods.longrope import LONGROPE
@@ -85,6 +86,11 @@ def _abf(target: Target) -> str:
     return f"abf:rope_theta={_short(base)}"
 
 
+def _clipped(target: Target) -> str:
+    """Over the base that a training at the length would raise, as its source trained it."""
+    return f"{_abf(target)}+clipped"
+
+
 def _short(value: float) -> str:
     """Rounded up at the seventh digit, so that a factor still reaches its length."""
     if value == int(value):
@@ -111,6 +117,7 @@ CANDIDATES = (
     Candidate(method=LLAMA3, spec=_with_factor("llama3")),
     Candidate(method=LONGROPE, spec=lambda target: None),
     Candidate(method=ABF, spec=_abf),
+    Candidate(method=CLIPPED, spec=_clipped),
     Candidate(method=LINEAR, spec=_with_factor("linear")),
     Candidate(method=NONE, spec=lambda target: "none"),
 )

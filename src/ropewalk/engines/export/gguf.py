@@ -13,7 +13,7 @@ architecture's graph reads them (``graphs``). The edited header is read as llama
 before anything is written.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,16 +44,18 @@ _REPLACED = frozenset(
 class GGUFEdit:
     """What becomes of a file.
 
-    keys     to set, without the architecture's name before them
-    tensors  that divide frequencies, by name without ``.weight``; all others of that kind go
+    keys      to set, without the architecture's name before them
+    tensors   that divide frequencies, by name without ``.weight``; all others of that kind go
+    replaced  old keys that go
     """
 
     keys: Mapping[str, Value]
     tensors: Mapping[str, tuple[float, ...]]
+    replaced: Collection[str] = _REPLACED
 
     def drops(self, key: str) -> bool:
         """Whether a key of the architecture goes, or is set anew."""
-        return key in _REPLACED or key in self.keys
+        return key in self.replaced or key in self.keys
 
     def replaces(self, name: str, architecture: str) -> bool:
         """Whether the pair or tensor of that whole name goes, or is set anew."""
@@ -108,7 +110,7 @@ def require_computed(
     asked, _ = requested(shape, spec, LLAMA_CPP, length)
     with about(spec, LLAMA_CPP):
         try:
-            return _compared(header, asked)
+            return compared(header, asked)
         except NotTheSame as difference:
             raise RopewalkError(f"the file was read back, and {difference}") from difference
 
@@ -119,7 +121,7 @@ def _first_right(
     reasons: list[str] = []
     for edit in _edits(header, asked, blocks):
         try:
-            return edit, _compared(edit.applied(header), asked)
+            return edit, compared(edit.applied(header), asked)
         except NotTheSame as difference:
             reasons.append(str(difference))
     first = reasons[0] if reasons else "no key says it"
@@ -129,7 +131,8 @@ def _first_right(
     )
 
 
-def _compared(header: GGUFHeader, asked: ExportRequest) -> dict[str, float]:
+def compared(header: GGUFHeader, asked: ExportRequest) -> dict[str, float]:
+    """How far what llama.cpp computes for a file is from what is asked; NotTheSame beyond it."""
     answer = llama_cpp_file(header, asked.length)
     found = differences(answer, asked, asked.length, LlamaCppDialect.tolerance)
     if answer.max_length is not None and answer.max_length < asked.length:

@@ -40,9 +40,9 @@ class LlamaCppDialect(Dialect):
         block = request.block
         if block.rope_type not in _FLAG_TYPES:
             raise RopewalkError(
-                f"no flag says {block.rope_type}; nearest: yarn, or convert from a config.json "
-                "with the rope block of --engine transformers, where the converter knows it for "
-                "the architecture"
+                f"no flag says {block.rope_type}; nearest: yarn; a new .gguf file that says it "
+                "(--out NEW.gguf over a .gguf); or convert from a config.json with the rope block "
+                "of --engine transformers, where the converter knows it for the architecture"
             )
         return _completed(request, (*_scaling(request), *_latent(request)))
 
