@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.optim import SGD, AdamW
 from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaForCausalLM
 
+import ropewalk as rw
 from ropewalk.training import checkpoint as checkpoint_module
 from ropewalk.training.checkpoint import Checkpoint
 from ropewalk.training.corpus import Windows
@@ -199,15 +201,39 @@ def test_the_loss_is_the_mean_of_the_next_token(undisturbed):
     assert_close(causal_loss(model)(ids), expected, rtol=0, atol=2e-2)
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_path):
-    model = llama()
-    run(model, tmp_path, 3)
-    saved = (tmp_path / "checkpoint.safetensors").read_bytes()
-    model = llama()
+class Spoilt(torch.autograd.Function):
+    """A finite number with a gradient that is not."""
+
+    @staticmethod
+    def forward(ctx, loss):
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * math.inf
+
+
+@pytest.mark.parametrize("step", [3, 4])
+@pytest.mark.parametrize("spoil", [lambda loss: loss * math.nan, Spoilt.apply])
+def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, step, spoil):
+    """Step 4 ends with a checkpoint; what step 2 left is the last good one, and goes on."""
+    model, calls = llama(), []
 
     def broken(batch):
-        return causal_loss(model)(batch) * math.nan
+        calls.append(batch)
+        loss = causal_loss(model)(batch)
+        return spoil(loss) if len(calls) == step else loss
 
-    with pytest.raises(FloatingPointError, match="peak_lr"):
+    with pytest.raises(
+        rw.RopewalkError, match=f"step {step}: the loss is .* of step 2; .* rate .0.003"
+    ):
         list(train(model, broken, TEXT, RECIPE, tmp_path))
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == saved
+    kept = load_file(tmp_path / "checkpoint.safetensors")
+    assert int(kept["step"]) == 2
+    assert all(bool(each.isfinite().all()) for each in kept.values())
+    assert all(bool(each.isfinite().all()) for each in model.state_dict().values())
+    whole = llama()
+    run(whole, tmp_path / "whole")
+    again = llama()
+    assert [record.step for record in run(again, tmp_path)] == [2, 3, 4, 5]
+    assert weights_equal(again, whole)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Muon, Optimizer
 
+from ropewalk.core.errors import RopewalkError
 from ropewalk.storage.files import write_whole
 from ropewalk.training.checkpoint import Checkpoint
 from ropewalk.training.corpus import Windows
@@ -53,6 +54,13 @@ class Recipe:
     @property
     def tokens_per_step(self) -> int:
         return self.windows.length * self.windows.batch_size
+
+    def kept_of(self, steps: int) -> str:
+        """The checkpoint that stands after so many steps, in words."""
+        kept = steps - steps % self.checkpoint_every_steps
+        return (
+            f"the last good checkpoint is of step {kept}" if kept else "no checkpoint was written"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +114,9 @@ def train(
     ``loss_of`` is ``causal_loss(model)``, compiled or not. Yields a record after each step;
     the caller draws progress, or stops early by leaving the loop. ``folder`` gets
     ``checkpoint.safetensors`` and ``log.jsonl``.
+
+    Raises RopewalkError where a loss or a gradient is not finite, before weights take it up: the
+    last checkpoint is good, and of the steps after it only the log is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimizers = _optimizers(model, recipe)
@@ -138,16 +149,20 @@ def _step(
     lr = recipe.peak_lr * recipe.schedule.multiplier(step)
     loss = loss_of(recipe.windows.batch(tokens, step))
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+    value = loss.item()
+    # A loss may be finite where its gradient is not, and one update would spoil all weights.
+    if not (math.isfinite(value) and math.isfinite(float(norm))):
+        raise RopewalkError(
+            f"step {step + 1}: the loss is {value:.4g} and the norm of its gradient "
+            f"{float(norm):.4g}, so training stopped; {recipe.kept_of(step)}; lower the learning "
+            f"rate ({recipe.peak_lr:g}) and train into a new folder"
+        )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    if not math.isfinite(value := loss.item()):
-        raise FloatingPointError(
-            f"step {step}: the loss is {value}; lower peak_lr={recipe.peak_lr}"
-        )
     return StepRecord(
         step=step,
         tokens=(step + 1) * recipe.tokens_per_step,
