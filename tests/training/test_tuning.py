@@ -11,25 +11,40 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import ropewalk as rw
+from representative import CHANGES, LONG, PARAMETERS, SHORT
+from ropewalk.adapting.stating import Statement
 from ropewalk.cli.main import main
+from ropewalk.configs.shape import read_model
+from ropewalk.integrations.config_classes import completed_by_transformers
+from ropewalk.integrations.loading import load_config
+from ropewalk.methods.spec import parse_spec
 from training.tuning_inputs import LENGTH, TRAINED, checkpoint, quick_tune, text
 
 STATED = [
-    "linear:factor=4",
-    "yarn:factor=length",
-    "ntk_aware:factor=4",
-    "abf:rope_theta=50000",
-    "llama3:factor=4",
-    "dynamic_ntk:policy=fixed,length=128",
     "native",
+    "none",
+    "linear:factor=4",
+    "ntk_aware:factor=4",
+    "dynamic_ntk:policy=fixed,length=128",
+    "dynamic_ntk:policy=whole_sequence",
+    "ntk_by_parts:factor=4",
+    "yarn:factor=length",
+    "dynamic_yarn:policy=fixed,length=128",
+    "llama3:factor=4",
+    "abf:rope_theta=50000",
+    "longrope:short_factor=@{short},long_factor=@{long},factor=4,policy=fixed,length=128",
+    "proportional:partial_rotary_factor=0.5",
+    "clipped",
+    "resonance",
 ]
+"""Of each method that a config says, one spec; lists are files."""
 UNSTATED = ["rerope:window=12", "yarn:factor=4+log_n", "nope"]
 
 STRANGER = """
 import json, sys, torch
+sys.modules["ropewalk"] = None  # whoever imports it fails
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
-assert "ropewalk" not in sys.modules
 worst = []
 for folder in sys.argv[1:]:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -37,7 +52,6 @@ for folder in sys.argv[1:]:
     with torch.no_grad():
         logits = model(kept["ids"][None], use_cache=False).logits[0, kept["rows"]]
     worst.append(float((logits - kept["logits"]).abs().max()))
-assert "ropewalk" not in sys.modules
 print(json.dumps(worst))
 """
 
@@ -52,25 +66,84 @@ def book(tmp_path_factory):
     return text(tmp_path_factory.mktemp("texts"))
 
 
-def test_plain_transformers_gives_the_logits_that_were_reported(base, book, tmp_path):
-    """In a process that never imports Ropewalk, for every kind of method that a config says."""
-    folders = []
-    for number, method in enumerate(STATED):
-        folder = tmp_path / str(number)
-        document = quick_tune(base, method, texts=[book], out=folder)
-        assert document["stated_by"] == "config.json"
-        assert not (folder / "ropewalk.json").exists()
-        folders.append(str(folder))
-    environment = {**os.environ, "PYTHONPATH": ""}
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    """LongRoPE's lists of the base model's eight pairs, by name, as files."""
+    folder = tmp_path_factory.mktemp("lists")
+    files = {"short": SHORT[:8], "long": LONG[:8]}
+    for name, factors in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(factors))
+    return {name: str(folder / f"{name}.json") for name in files}
+
+
+def seen_by_a_stranger(folders):
+    """The largest difference of a logit from what ``tune`` reported, of each checkpoint."""
     answer = subprocess.run(
-        [sys.executable, "-c", STRANGER, *folders],
-        env=environment,
-        cwd=tmp_path,
+        [sys.executable, "-c", STRANGER, *map(str, folders)],
+        env={**os.environ, "PYTHONPATH": ""},
+        cwd=folders[0],
         capture_output=True,
         check=True,
         text=True,
     )
-    assert max(json.loads(answer.stdout)) < 1e-4
+    return json.loads(answer.stdout)
+
+
+def tuned(base, book, folder, methods, **words):
+    """A checkpoint of each method, stated by its config."""
+    folders = []
+    for number, method in enumerate(methods):
+        folders.append(folder / str(number))
+        document = quick_tune(base, method, texts=[book], out=folders[-1], **words)
+        assert document["stated_by"] == "config.json", method
+        assert not (folders[-1] / "ropewalk.json").exists()
+    return folders
+
+
+def test_plain_transformers_gives_the_logits_that_were_reported(base, book, lists, tmp_path):
+    """In a process that cannot import Ropewalk, for every method that a config says."""
+    methods = [method.format_map(lists) for method in STATED]
+    found = seen_by_a_stranger(tuned(base, book, tmp_path, methods, steps=1))
+    assert {name: each for name, each in zip(methods, found, strict=True) if each >= 1e-4} == {}
+
+
+def variants(lists):
+    """Each method at parameters that stand for it, and with each of them changed."""
+    files = {id(SHORT): f"@{lists['short']}", id(LONG): f"@{lists['long']}"}
+    for name, own in PARAMETERS.items():
+        changed = [{}, *({key: value} for key, value in CHANGES.get(name, {}).items())]
+        for given in ({**own, **change} for change in changed):
+            words = (f"{key}={files.get(id(value), value)}" for key, value in given.items())
+            yield f"{name}:{','.join(words)}"
+
+
+@pytest.fixture(scope="module")
+def said(base, lists):
+    """Those of ``STATED`` and of ``variants`` that a config of the base model says."""
+    shape = read_model(load_config(base), completed_by_transformers)
+    asked = [*(method.format_map(lists) for method in STATED), *variants(lists)]
+
+    def stated(method):
+        spec = parse_spec(method.rstrip(":")).resolved(
+            shape.rope().geometry(), context_length=LENGTH
+        )
+        return Statement.of(shape, spec, LENGTH, None).stated_by == "config.json"
+
+    return [method.rstrip(":") for method in asked if stated(method)]
+
+
+def test_no_method_that_a_config_says_is_left_out(said):
+    """Of the whole table of methods."""
+    assert {method.partition(":")[0] for method in STATED} == {
+        method.partition(":")[0] for method in said
+    }
+
+
+@pytest.mark.slow
+def test_plain_transformers_follows_every_parameter_that_a_config_says(base, book, said, tmp_path):
+    assert len(said) > 2 * len(STATED)
+    found = seen_by_a_stranger(tuned(base, book, tmp_path, said, steps=1))
+    assert {name: each for name, each in zip(said, found, strict=True) if each >= 1e-4} == {}
 
 
 def test_tuned_weights_are_not_the_ones_before(base, book, tmp_path):

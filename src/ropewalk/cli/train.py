@@ -11,6 +11,7 @@ from ropewalk.cli.train_options import (
     Batch,
     Decoder,
     Encodings,
+    LearningRate,
     Length,
     Out,
     Seed,
@@ -42,6 +43,7 @@ def train(
     batch: Batch = 32,
     decoder: Decoder = "",
     vocabulary: Vocabulary = 257,
+    learning_rate: LearningRate = 3e-3,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -55,6 +57,7 @@ def train(
         "windows": [each or None for each in window or (0,)],
         "size": DecoderSize.parse(decoder),
         "vocabulary": vocabulary,
+        "peak_lr": learning_rate,
         "seed": seed,
     }
     document = _trained(encoding, steps, out=out, **words)

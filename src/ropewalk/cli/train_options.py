@@ -63,4 +63,5 @@ Vocabulary = Annotated[
         "--vocabulary", metavar="N", min=257, help="Entries of the tokenizer; 257 are bytes."
     ),
 ]
+LearningRate = Annotated[float, typer.Option("--learning-rate", metavar="R", help="Peak.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N")]

@@ -1,6 +1,7 @@
 """train: a small decoder from scratch, with any encoding."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -141,7 +142,7 @@ def train(
         windows=list(windows),
         **chosen.shape,
     )
-    _check(settings, specs, files, steps=steps, batch=batch)
+    _check(settings, specs, files, steps=steps, batch=batch, peak_lr=peak_lr)
     recipe = Recipe(
         windows=Windows(length=length, batch_size=batch, seed=seed),
         schedule=WarmupStableDecay(total_steps=steps, warmup_steps=min(100, steps // 10 + 1)),
@@ -174,12 +175,20 @@ def train(
 
 
 def _check(
-    config: DecoderConfig, specs: Sequence[str], files: Sequence[Path], *, steps: int, batch: int
+    config: DecoderConfig,
+    specs: Sequence[str],
+    files: Sequence[Path],
+    *,
+    steps: int,
+    batch: int,
+    peak_lr: float,
 ) -> None:
     if not specs or batch < 1 or steps < 1:
         raise RopewalkError(
             f"{len(specs)} encodings, batch {batch}, {steps} steps: expected at least 1 of each"
         )
+    if not 0 < peak_lr < math.inf:
+        raise RopewalkError(f"learning rate {peak_lr:g}: expected a number above 0")
     if config.vocab_size < BYTES:
         raise RopewalkError(f"vocabulary {config.vocab_size}: expected at least {BYTES} entries")
     built = [encoding(spec, config.geometry) for spec in specs]
