@@ -8,14 +8,13 @@ import torch
 from safetensors.torch import save_file
 
 from ropewalk.adapting.study import Study, rounded
-from ropewalk.configs.shape import read_model
 from ropewalk.engines.audit import audit_model
 from ropewalk.integrations.asserting import assert_encoding
-from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.folders import patched, saving, write_folder
 from ropewalk.integrations.loading import load_model
 from ropewalk.integrations.sameness import last_logits, probed_rows, require_same
 from ropewalk.integrations.session import extend_with
+from ropewalk.opening.shapes import shape_of
 from ropewalk.training.tuning.card import tuned_card, won_back
 from ropewalk.training.tuning.run import Clock, TuningFolder
 
@@ -44,8 +43,7 @@ def save_tuned(
         logits = last_logits(working, study.probe)
     document["won_back"] = won_back(document)
     config = patched(study.loaded.config, statement.patch or {}, statement.remove)
-    shape = read_model(config, completed_by_transformers)
-    document["audit"] = audit_model(shape, study.length)["findings"]
+    document["audit"] = audit_model(shape_of(config), study.length)["findings"]
 
     def fill(draft: Path) -> None:
         saving(torch.nn.Module.to(model, stored), study.loaded.tokenizer)(draft)

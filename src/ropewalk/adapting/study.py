@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from ropewalk.adapting.measuring import Measuring
 from ropewalk.adapting.stating import Statement
-from ropewalk.configs.shape import ModelShape, read_model
+from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.cells import Record
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.keeping_out import kept_out
 from ropewalk.evaluation.request import length_in_tokens
-from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.encoded import EncodedModel
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.session import extend_with, native_of
 from ropewalk.methods.spec import NATIVE
 from ropewalk.methods.unscaled import none
+from ropewalk.opening.shapes import shape_of
 from ropewalk.training.tuning.positions import Lengths
 from ropewalk.training.tuning.request import Stage, TuneRequest, read_trained
 from ropewalk.training.tuning.windows import require_window
@@ -55,7 +55,7 @@ class Study:
     ) -> "Study":
         """Raises RopewalkError for what cannot be tuned, before anything is measured."""
         _require_plain(loaded)
-        shape = read_model(loaded.config, completed_by_transformers)
+        shape = shape_of(loaded.config)
         geometry, trained = shape.rope().geometry(), shape.rope().trained_length
         stages = request.stages(
             lambda length: length_in_tokens(length, trained),

@@ -4,12 +4,11 @@ from torch import nn
 
 from ropewalk.cluster.placing import Demand
 from ropewalk.cluster.ray_executor import RayExecutor
-from ropewalk.configs.shape import ModelShape, read_model
+from ropewalk.configs.shape import ModelShape
 from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.jobs import Job
-from ropewalk.integrations.config_classes import completed_by_transformers
-from ropewalk.integrations.session import config_of
+from ropewalk.opening.shapes import shape_of
 from ropewalk.planning.kv_cache import kv_cache
 
 
@@ -18,9 +17,11 @@ def demand_of(model: nn.Module) -> Demand:
 
     A full pass keeps no cache, and its activations are of that order.
     """
-    shape = read_model(config_of(model), completed_by_transformers)
     weights = sum(each.numel() * each.element_size() for each in model.parameters())
     width = next(model.parameters()).element_size()
+    shape = _shape(model)
+    if shape is None:
+        return Demand(weights=weights, of_job=lambda job: 0)
     return Demand(weights=weights, of_job=lambda job: _cache(shape, job, width))
 
 
@@ -29,6 +30,14 @@ def placed(executor: Executor | None, demand: Demand) -> Executor | None:
     if not isinstance(executor, RayExecutor):
         return executor
     return executor.demanding(demand)
+
+
+def _shape(model: nn.Module) -> ModelShape | None:
+    """None for a trained decoder whose layers no keys of the library say."""
+    try:
+        return shape_of(model)
+    except RopewalkError:
+        return None
 
 
 def _cache(shape: ModelShape, job: Job, width: int) -> int:

@@ -17,7 +17,6 @@ from ropewalk.comparing.longppl import long_perplexity
 from ropewalk.comparing.origin import document_config
 from ropewalk.comparing.request import CompareRequest, ServedWords
 from ropewalk.comparing.setup import Setup, material
-from ropewalk.configs.shape import read_model
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.data import demo_model
@@ -25,13 +24,13 @@ from ropewalk.evaluation.folders import default_run_folder
 from ropewalk.evaluation.request import DEFAULT_MULTIPLES, Request, read_lengths, read_tasks
 from ropewalk.evaluation.run import Run
 from ropewalk.evaluation.tasks.longppl import LONGPPL, longppl
-from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.endpoints.endpoint import Endpoint
 from ropewalk.integrations.endpoints.served_model import ServedModel, ServedSource
 from ropewalk.integrations.loading import load_config
 from ropewalk.methods.from_config import native_encoding
 from ropewalk.methods.spec import NATIVE
 from ropewalk.opening.checkpoints import open_checkpoint
+from ropewalk.opening.shapes import shape_of
 
 
 def set_up_served(asked: CompareRequest, words: ServedWords) -> Setup:
@@ -44,7 +43,7 @@ def set_up_served(asked: CompareRequest, words: ServedWords) -> Setup:
     source = ServedSource(url=words.url, place=place, engine=words.engine, seconds=words.seconds)
     endpoint = source.open().endpoint
     config = load_config(place)
-    native = native_encoding(read_model(config, completed_by_transformers).rope())
+    native = native_encoding(shape_of(config).rope())
     request = _request(asked.request, native.geometry, endpoint)
     model = ServedModel(endpoint)
     run = Run.of(
