@@ -73,6 +73,25 @@ def test_a_key_that_is_called_read_changes_something(key):
     assert not all(same)
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"model_type": "gemma3_text", "layer_types": ["full_attention"] * 3}, "layer_types has 3"),
+        ({"model_type": "smollm3", "no_rope_layers": [1, 0]}, "no_rope_layers has 2"),
+        ({"model_type": "mistral", "sliding_window": -1}, "sliding_window=-1"),
+    ],
+)
+def test_layers_that_cannot_be_read_are_named(keys, said):
+    """And neither their memory nor a table of them is guessed."""
+    config = {**LLAMA, "num_hidden_layers": 4, **keys}
+    (warning,) = [w for w in rw.inspect(config)["warnings"] if w["id"] == "unknown-layers"]
+    assert said in warning["message"]
+    assert rw.inspect(config)["layers"] == []
+    memory = rw.plan(config, 4096)["kv_cache"]
+    assert memory["bytes"] is None
+    assert said in memory["reason"]
+
+
 def test_two_places_for_one_thing_are_named():
     linear = {"rope_type": "linear", "factor": 2.0}
     assert "two-rope-dicts" in warned({**LLAMA, "rope_scaling": YARN, "rope_parameters": linear})

@@ -99,6 +99,17 @@ def test_a_shipped_linear_scaling_is_known_up_to_its_tuned_length_and_no_farther
     assert rw.inspect(linear)["safe_length"] == 40960
 
 
+@pytest.mark.parametrize("wrong", [{"beta_fast": -1}, {"attention_factor": 0}])
+def test_nothing_is_recommended_whose_numbers_make_no_rotation(wrong):
+    """Within its reach as well: inspect refuses it in the same words."""
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
+    config = {**QWEN3, "rope_scaling": yarn | wrong}
+    with pytest.raises(rw.RopewalkError, match=f"{next(iter(wrong))}=.*above 0"):
+        rw.inspect(config)
+    with pytest.raises(rw.RopewalkError, match=f"{next(iter(wrong))}=.*above 0"):
+        rw.plan(config, 4096)
+
+
 # The price.
 
 

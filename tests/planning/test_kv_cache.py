@@ -152,7 +152,7 @@ def test_heads_are_counted_as_configs_state_them(keys, numbers):
         ({"num_hidden_layers": 10**6}, {}, "layers"),
         ({"num_key_value_heads": -1}, {}, "num_key_value_heads"),
         ({"num_key_value_heads": "8"}, {}, "num_key_value_heads"),
-        ({"layer_types": ["wavelets"]}, {}, "wavelets"),
+        ({"layer_types": ["wavelets"] * 4}, {}, "wavelets"),
         ({"compress_ratios": [0, 4]}, {}, "compress_ratios"),
         ({}, {"dtype": "fp4"}, "bf16, fp16"),
         ({}, {"batch": 0}, "batch"),

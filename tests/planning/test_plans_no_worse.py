@@ -17,7 +17,7 @@ MODELS = {
     **{each["name"]: each["config"] for each in json.loads(PEOPLE_RUN.read_text("utf-8"))},
     **{path.stem: json.loads(path.read_text("utf-8")) for path in AUDITED.glob("*.json")},
 }
-FEW = ("Llama-3.1-8B", "phi4_mini", "DeepSeek-V3", "gpt-oss-20b", "gemma-3-27b")
+FEW = ("Llama-3.1-8B", "phi4_mini", "DeepSeek-V3", "gpt-oss-20b", "gemma-3-27b", "minicpm3_4b")
 
 
 def documents(plan):

@@ -106,11 +106,22 @@ def _listed(text: Mapping[str, Any]) -> Sequence[str] | None:
     for name in ("layer_types", "layers_block_type"):
         value = text.get(name)
         if isinstance(value, list | tuple) and value:
+            _require_one_each(text, name, len(value))
             return [str(entry) for entry in value]
     pattern = text.get("hybrid_override_pattern")
     if not isinstance(pattern, str) or not pattern:
         return None
     return [_LETTERS.get(letter, letter) for letter in pattern]
+
+
+def _require_one_each(text: Mapping[str, Any], name: str, entries: int) -> None:
+    """As transformers' own config classes ask of ``layer_types``; RopewalkError otherwise."""
+    count = size(text, LAYERS[0])
+    if name == "layer_types" and count not in (None, entries):
+        raise RopewalkError(
+            f"layer_types has {entries} entries: expected one for each of {count} layers; correct "
+            f"it, or {LAYERS[0]}"
+        )
 
 
 def _by_blocks(text: Mapping[str, Any]) -> Sequence[str] | None:

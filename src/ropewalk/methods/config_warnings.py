@@ -10,6 +10,7 @@ mrope-sections      mrope_section does not sum to the pairs that rotate
 xpos-overflow       xPos scales leave the range of float16
 unread-switch       a key that switches rotation or windows, which the family's class does not read
 dict-beside-section a rope dict outside the section of the text model
+unknown-layers      what the layers are cannot be read, though their number is stated
 """
 
 import math
@@ -17,10 +18,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ropewalk.configs.keys import ORIGINAL
+from ropewalk.configs.keys import LAYERS, ORIGINAL
 from ropewalk.configs.rope import RopeSection
 from ropewalk.configs.shape import ModelShape
 from ropewalk.configs.text import rope_beside_section
+from ropewalk.configs.unknown import Unknown
 from ropewalk.methods.from_config import ROPE_TYPES
 
 _SIGNIFICAND_BITS: Mapping[str, int] = MappingProxyType({"bfloat16": 8, "float16": 11})
@@ -44,6 +46,7 @@ def config_warnings(
         *_xpos_overflow(text),
         *_unread_switches(shape),
         *_dict_beside_section(shape),
+        *_unknown_layers(shape),
     ]
 
 
@@ -103,6 +106,17 @@ def _dict_beside_section(shape: ModelShape) -> Iterator[dict[str, str]]:
             "dict-beside-section",
             f"a rope dict stands outside {section}, where the text model is: it is not read",
             f"move it into {section}",
+        )
+
+
+def _unknown_layers(shape: ModelShape) -> Iterator[dict[str, str]]:
+    counted = any(shape.text.get(name) is not None for name in LAYERS)
+    if isinstance(shape.kinds, Unknown) and counted:
+        yield _warning(
+            "unknown-layers",
+            f"{shape.kinds.reason.partition(';')[0]}: which layers rotate or have a window, and "
+            "their cache, is not known",
+            "correct the key; until then this is the rotation of layers that see all tokens",
         )
 
 

@@ -70,7 +70,8 @@ def plan_model(
     ``ropewalk.planning.kv_cache`` says, or ``bytes`` null and ``reason``; ``memory`` what
     ``ropewalk.planning.fitting`` says, or null where no memory is given.
 
-    Raises RopewalkError for a config, length, batch or dtype that cannot be used.
+    Raises RopewalkError for a config, length, batch or dtype that cannot be used, and for a
+    rotation that cannot be where nothing else is needed.
     """
     check_request(length, batch, dtype)
     cache = {
@@ -82,6 +83,8 @@ def plan_model(
         return _unscaled(shape, length, nothing, cache)
     target = Target.of(shape, length, trained_length)
     needed = length > target.reach
+    if not needed:
+        _require_a_rotation(target)
     methods = method_rows(target) if needed else [native_row(target)]
     recommended = _recommended(methods)
     stuck = needed and recommended["serve"] is None
@@ -101,6 +104,11 @@ def plan_model(
         "layers": _layers(shape),
         **cache,
     }
+
+
+def _require_a_rotation(target: Target) -> None:
+    """Nothing is told to be served as it is whose numbers make no rotation; RopewalkError then."""
+    native_encoding(target.section)
 
 
 def _unscaled(shape: ModelShape, length: int, reason: str, cache: dict[str, Any]) -> dict[str, Any]:

@@ -55,10 +55,12 @@ def _transformers_stated(request: ExportRequest) -> dict[str, float]:
 
 
 def _served_keys(request: ExportRequest, key: str, magnitude: float) -> dict[str, Any]:
-    """Magnitudes as vLLM and SGLang read them; ``key`` and ``magnitude`` for plain YaRN."""
+    """Magnitudes as vLLM and SGLang read them; ``key`` and ``magnitude`` for plain YaRN, which
+    MiniCPM 3's latent attention has in both."""
     if request.block.rope_type == "longrope":
         return _listed_magnitudes(request)
-    latent = request.latent_keys
+    as_deepseek = Reading.of(request.shape, None, request.section.layer_type).latent
+    latent = request.latent_keys if as_deepseek else {}
     return {key: magnitude} if request.states_magnitude and not latent else latent
 
 

@@ -7,6 +7,7 @@ Source: transformers 5.23.0, modeling_rope_utils.py (RotaryEmbeddingConfigMixin)
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ropewalk.configs import families
 from ropewalk.configs.keys import ORIGINAL
 from ropewalk.configs.rope import TYPES_FROM_ORIGINAL
 from ropewalk.configs.text import rope_beside_section
@@ -32,6 +33,7 @@ def loaded_type(reading: Reading) -> str:
     Phi-3's class turns ``su`` and ``yarn`` into ``longrope`` and knows no other scaling, the
     Qwen-VL classes turn ``mrope`` into ``default``; required keys are checked after that.
     """
+    _check_layers(reading)
     _check_outside(reading)
     name = reading.written_type
     if reading.model_type == "phi3" and name in ("su", "yarn"):
@@ -56,6 +58,18 @@ def _check_outside(reading: Reading) -> None:
     if str(kind) in TYPES_FROM_ORIGINAL and config.get("max_position_embeddings") is None:
         raise EngineRaises(
             "AttributeError: the config of the whole has no attribute 'max_position_embeddings'"
+        )
+
+
+def _check_layers(reading: Reading) -> None:
+    """A type for each layer, in every family that the library has a class of."""
+    types, count = reading.text.get("layer_types"), reading.text.get("num_hidden_layers")
+    listed = isinstance(types, list | tuple) and isinstance(count, int)
+    if listed and len(types) != count and reading.model_type not in families.WITHOUT_CLASS:
+        raise EngineRaises(
+            "StrictDataclassClassValidationError: Class validation error for validator "
+            f"'validate_layer_type': ValueError: `num_hidden_layers` ({count}) must be equal to "
+            f"the number of `layer_types` ({len(types)})"
         )
 
 
