@@ -64,8 +64,9 @@ def _check_outside(reading: Reading) -> None:
 def _check_layers(reading: Reading) -> None:
     """A type for each layer, in every family that the library has a class of."""
     types, count = reading.text.get("layer_types"), reading.text.get("num_hidden_layers")
-    listed = isinstance(types, list | tuple) and isinstance(count, int)
-    if listed and len(types) != count and reading.model_type not in families.WITHOUT_CLASS:
+    if not isinstance(types, list | tuple) or not isinstance(count, int):
+        return
+    if len(types) != count and reading.model_type not in families.WITHOUT_CLASS:
         raise EngineRaises(
             "StrictDataclassClassValidationError: Class validation error for validator "
             f"'validate_layer_type': ValueError: `num_hidden_layers` ({count}) must be equal to "
