@@ -17,6 +17,9 @@ from ropewalk.scores.log_n import FlooredLogN, LogN
 from ropewalk.scores.n_floor import NFloor
 from ropewalk.scores.temperature import Temperature
 
+SLOPE = 0.1
+"""Of Llama 4 and Inkling."""
+
 
 def log_n(
     geometry: RopeGeometry,
@@ -50,16 +53,12 @@ def _growing(base: int, form: str, slope: float | None) -> ScoreMod:
         return FlooredLogN(base_length=base) if form == "floored" else LogN(base_length=base)
     if not 2 <= base <= LARGEST_LENGTH:
         raise RopewalkError(f"base_length={base}: expected 2 to 2^40 tokens")
-    steep = _SLOPE if slope is None else slope
+    steep = SLOPE if slope is None else slope
     if not 0 <= steep < float("inf"):
         raise RopewalkError(f"slope={steep}: expected 0 or more")
     if form == "above":
         return NFloor(floor=base, alpha=steep)
     return Llama4Scale(beta=steep, floor=base, counted=1)
-
-
-_SLOPE = 0.1
-"""Of Llama 4 and Inkling."""
 
 
 def temperature(geometry: RopeGeometry, *, tau: float) -> Encoding:
