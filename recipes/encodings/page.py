@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from recipes.encodings.claims import CLAIMS, ORDER, Study, answered, shown
 from recipes.pages import IMAGES, README, RESULTS, ROOT, Blocks, Record, result, table, where
+from ropewalk.reporting.figures import line_style, write_figure
 
 PAGE = ROOT / "docs" / "encodings.md"
 COSTS = "bench-encodings"
@@ -166,12 +166,13 @@ def _draw(document: Record) -> None:
     """Loss against length, and gains of copies against distance, each encoding a line."""
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    colours = matplotlib.colormaps["tab20"]
-    for number, model in enumerate(_models(document)):
-        copies = model["recall"]["copies"]
-        style = {"marker": "o", "markersize": 3, "color": colours(number % 20)}
+    plain_first = sorted(_models(document), key=lambda model: model["encoding"] != "none")
+    for number, model in enumerate(plain_first):
+        copies, name = model["recall"]["copies"], model["encoding"]
+        style = {**line_style(number), "markersize": 4}
         tails = {int(n): each["tail_nats"] for n, each in model["lengths"].items()}
-        left.plot(list(tails), np.array(list(tails.values())), **style, label=model["encoding"])
+        label = "RoPE (none)" if name == "none" else name
+        left.plot(list(tails), np.array(list(tails.values())), **style, label=label)
         right.plot([int(d) for d in copies], [fmean(each) for each in copies.values()], **style)
     for axes in (left, right):
         axes.axvline(document["trained_length"], color="grey", linewidth=0.8, linestyle=":")
@@ -185,9 +186,5 @@ def _draw(document: Record) -> None:
     right.minorticks_off()
     right.set_xlabel("bytes from a span to its copy")
     right.set_ylabel("nats a byte gained by the copy")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    IMAGES.mkdir(exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "ropewalk"}):
-        figure.savefig(
-            IMAGES / "encodings.svg", format="svg", bbox_inches="tight", metadata={"Date": None}
-        )
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8, handlelength=3.5)
+    write_figure(figure, IMAGES / "encodings.svg")

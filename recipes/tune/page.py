@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from recipes.pages import IMAGES, ROOT, Blocks, Record, result, table, where
 from recipes.tune.plan import LENGTH, RUNS, TRAINED, UNTUNED
+from ropewalk.reporting.figures import line_style, write_figure
 
 ADAPT = ROOT / "docs" / "adapt.md"
 
@@ -79,24 +79,25 @@ def _of_compare(document: Record) -> tuple[str, str]:
 
 def draw(document: Record) -> None:
     """Loss against tokens trained, at both lengths."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(10.5, 3.8), layout="constrained")
     axes = figure.subplots(1, 2, sharey=False)
     for panel, length in zip(axes, (TRAINED, LENGTH), strict=True):
         first = next(iter(document["runs"].values()))
         plain = _nll(first["cells"], "before", "none", TRAINED)
         panel.axhline(plain, color="0.6", linestyle=":", label=f"original at {TRAINED}")
-        for plan in RUNS:
-            run = document["runs"].get(plan.name)
-            if run is not None:
-                label = f"{run['title']}, {plan.steps}"
-                panel.plot(*_curve(run, length), marker="o", markersize=3, label=label)
+        ran = [plan for plan in RUNS if plan.name in document["runs"]]
+        for number, plan in enumerate(ran, start=1):
+            run = document["runs"][plan.name]
+            style = {**line_style(number), "markersize": 4}
+            panel.plot(*_curve(run, length), **style, label=f"{run['title']}, {plan.steps} steps")
         panel.set_title(f"{length:,} tokens", fontsize=10)
         panel.set_xlabel("thousand tokens trained")
     axes[0].set_ylabel("nats a token")
-    axes[1].legend(fontsize=7, frameon=False)
-    IMAGES.mkdir(exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "ropewalk"}):
-        figure.savefig(IMAGES / "tune.svg", format="svg", metadata={"Date": None})
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside right upper", frameon=False, fontsize=8, handlelength=3.5
+    )
+    write_figure(figure, IMAGES / "tune.svg")
 
 
 def _curve(run: Record, length: int) -> tuple[list[float], list[float]]:

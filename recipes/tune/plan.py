@@ -40,6 +40,13 @@ SHORT = {"batch": 16}
 RUNS = (
     TuneRun(name="pi-320", title="PI, full length", method=PI, steps=8 * STEPS),
     TuneRun(name="pi", title="PI, full length", method=PI, steps=4 * STEPS),
+    TuneRun(
+        name="pi-low",
+        title="PI, full length, a rate of 3e-4",
+        method=PI,
+        steps=4 * STEPS,
+        words={"learning_rate": 3e-4},
+    ),
     TuneRun(name="pi-40", title="PI, full length", method=PI, steps=STEPS),
     TuneRun(
         name="control-40",
