@@ -276,10 +276,13 @@ def test_a_window_beyond_the_trained_length_is_extended(spec):
     assert described["layers_changed"] == 4
 
 
-@pytest.mark.parametrize("spec", [*SPECS, "temperature:tau=2", "dynamic_ntk:policy=at_birth"])
-def test_layers_without_positions_are_left_alone(spec):
+SCALES = ("log_n", "temperature:tau=2")
+
+
+@pytest.mark.parametrize("spec", [*dict.fromkeys((*SPECS, *SCALES)), "dynamic_ntk:policy=at_birth"])
+def test_layers_without_positions_take_the_scale_of_a_row_and_nothing_else(spec):
     """SmolLM3: every fourth layer."""
     layers, described = changed_layers(tiny("smollm3"), spec)
-    assert layers == [0, 1, 2]
+    assert layers == [0, 1, 2, *([3] if spec in SCALES else [])]
     assert described["layers_without_positions"] == 1
-    assert described["layers_changed"] == 3
+    assert described["layers_changed"] == len(layers)
