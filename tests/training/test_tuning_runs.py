@@ -15,10 +15,11 @@ import ropewalk as rw
 from recipes.kill.killing import CHILDREN
 from ropewalk.adapting.stages import Stages
 from ropewalk.cli.main import main
+from ropewalk.training.claiming import claimed
 from ropewalk.training.tuning.fitting import last_whole
 from ropewalk.training.tuning.run import Clock
 from ropewalk.training.tuning.tuner import WHOLE, Tuner
-from training.tuning_inputs import LENGTH, checkpoint, quick_tune, text
+from training.tuning_inputs import LENGTH, TRAINED, checkpoint, quick_tune, text
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +217,7 @@ def test_a_budget_for_nothing_is_told(base, book, tmp_path):
         ({"method": "linear"}, "linear without factor"),
         ({"method": "yarm:factor=4"}, "did you mean yarn"),
         ({"length": 1}, "at least 2"),
+        ({"length": TRAINED - 1}, "length 31 is below the trained length 32"),
         ({"length": 100_000}, "the longest text has 20000 tokens"),
         ({"sampler": "posee"}, "did you mean pose"),
         ({"parameters": "lora:targets=q_prj"}, "did you mean q_proj"),
@@ -236,6 +238,24 @@ def test_bad_input_is_one_line_before_anything_is_trained(words, message, base, 
         quick_tune(base, **given)
     assert "\n" not in str(told.value)
     assert not list((tmp_path).glob("new/training/stage-*"))
+
+
+def test_texts_to_measure_on_that_are_too_short_are_told_before_anything_is_trained(
+    base, book, tmp_path
+):
+    short = text(tmp_path, "short.txt", characters=LENGTH - 1)
+    with pytest.raises(rw.RopewalkError, match=f"has {LENGTH - 1} tokens: .* least {LENGTH}"):
+        quick_tune(base, "native", texts=[book], heldout=[short], out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("out", ["file.txt/new", "held"])
+def test_a_folder_that_cannot_be_written_or_is_at_work_is_refused(out, base, book, tmp_path):
+    (tmp_path / "file.txt").touch()
+    refused = pytest.raises(rw.RopewalkError, match=r"cannot be written|another process is at work")
+    with claimed(tmp_path / "held" / "training"), refused:
+        quick_tune(base, "native", texts=[book], out=tmp_path / out)
+    assert not (tmp_path / "held" / "training" / "settings.json").exists()
 
 
 def test_a_model_without_a_tokenizer_is_refused(book, tmp_path):

@@ -64,6 +64,11 @@ class Study:
         for stage in stages:  # a bad parameter is told here, not taken for what no config says
             stage.method.encoding(geometry, context_length=stage.length, native=_own(loaded))
             stage.sampler.check(Lengths(trained=trained, target=stage.length))
+        if stages[-1].length < trained:
+            raise RopewalkError(
+                f"length {stages[-1].length} is below the trained length {trained}: expected at "
+                "least that; what is saved would state less than the checkpoint can do"
+            )
         read_trained(request.parameters).check(loaded.model)
         request.schedule(1, loaded.model.num_parameters())
         length = stages[-1].length
@@ -181,6 +186,12 @@ def _texts(
     same = {each.digest for each in train} & {each.digest for each in measured}
     if same:
         raise RopewalkError("a text is given to train on and to measure on; drop one")
+    longest = max(len(each.ids) for each in measured)
+    if longest < length:
+        raise RopewalkError(
+            f"the longest text to measure on has {longest} tokens: expected at least {length}, the "
+            "length; give a longer --heldout"
+        )
     return train, measured
 
 

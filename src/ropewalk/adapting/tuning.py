@@ -16,6 +16,7 @@ from ropewalk.integrations.folders import CONFIG, require_free
 from ropewalk.integrations.loading import load_config
 from ropewalk.integrations.restating import stored_dtype
 from ropewalk.opening.checkpoints import identity, open_checkpoint
+from ropewalk.training.claiming import claimed
 from ropewalk.training.tuning.request import TuneRequest
 from ropewalk.training.tuning.run import Clock, TuningFolder
 
@@ -53,13 +54,14 @@ class TuneJob:
         stored = stored_dtype(load_config(self.source or demo_model()))
         study = Study.of(loaded, self.request, self.texts, self.heldout)
         run = TuningFolder(folder / TRAINING)
-        run.claim(study.settings(identity(loaded)))
-        if (done := run.found("result")) is not None and (folder / CONFIG).exists():
-            return dict(done)
-        require_free(folder)
-        stages, cells = _trained(study, run, clock, progress)
-        document = _document(study, folder, stages, cells)
-        return save_tuned(study, document, folder, run, clock, stored)
+        with claimed(run.path):
+            run.claim(study.settings(identity(loaded)))
+            if (done := run.found("result")) is not None and (folder / CONFIG).exists():
+                return dict(done)
+            require_free(folder)
+            stages, cells = _trained(study, run, clock, progress)
+            document = _document(study, folder, stages, cells)
+            return save_tuned(study, document, folder, run, clock, stored)
 
 
 def _trained(

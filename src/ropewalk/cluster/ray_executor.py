@@ -187,7 +187,7 @@ def _connected(ray: Any, address: str | None, processes: int | None) -> Iterator
             ray.init(address="local", num_cpus=processes, _node_ip_address=LOOPBACK, **quiet)
         else:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # the library raises a bare one where a node does not start in time
         reason = first_line(error)
         if address is None:
             raise RopewalkError(

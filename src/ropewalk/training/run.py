@@ -16,6 +16,7 @@ from ropewalk.integrations.folders import require_free
 from ropewalk.integrations.quiet import quiet
 from ropewalk.methods.build import encoding
 from ropewalk.storage.files import write_whole
+from ropewalk.training.claiming import claimed
 from ropewalk.training.corpus import END_OF_TEXT, Windows, encode_files, train_tokenizer
 from ropewalk.training.decoder import Decoder
 from ropewalk.training.decoder_config import DecoderConfig
@@ -151,18 +152,20 @@ def train(
     dtype = fast_dtype()
     told = {"model": settings.to_diff_dict(), "recipe": asdict(recipe), "products": dtype}
     require_free(folder)  # before anything is written into somebody's checkpoint
-    _claim(folder, told, files)
-    tokenizer = _tokenizer(folder, files, vocabulary)
-    tokens = encode_files(tokenizer.backend_tokenizer, files)
     torch.manual_seed(seed)
-    model, last = Decoder(settings), None
-    for record in train_steps(model, causal_loss(model, dtype), tokens, recipe, folder):
-        last = record
-        if progress is not None:
-            progress(record)
-    with quiet():
-        model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    model = Decoder(settings)
+    with claimed(folder):
+        _claim(folder, told, files)
+        tokenizer = _tokenizer(folder, files, vocabulary)
+        tokens = encode_files(tokenizer.backend_tokenizer, files)
+        last = None
+        for record in train_steps(model, causal_loss(model, dtype), tokens, recipe, folder):
+            last = record
+            if progress is not None:
+                progress(record)
+        with quiet():
+            model.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
     return {
         "model": str(folder / "model"),
         "encodings": specs,
