@@ -1,5 +1,6 @@
 """What an encoding costs in one attention layer, beside RoPE and beside x-transformers."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -37,7 +38,7 @@ PEER = "x-transformers"
 def bench_encodings(
     *, specs: Sequence[str] = SPECS, rounds: int = 5, progress: Progress = silent
 ) -> dict[str, Any]:
-    """Time of one attention layer under each encoding, in float32 on the CPU.
+    """CPU time of one attention layer under each encoding, in float32.
 
     ``ratios`` are times over those of RoPE through the same attention: ``training`` is forward and
     backward of a batch of 4 at 512 tokens, with gradients of queries, keys, values and all learned
@@ -65,7 +66,7 @@ def bench_encodings(
             memory = {each: peak(partial(_pass, make(length), inputs))
                       for each, make in contenders.items()}  # fmt: skip
         part = part_of(progress, number, len(settings), name)
-        found = race(work, rounds=rounds, progress=part)
+        found = race(work, rounds=rounds, progress=part, clock=time.process_time)
         ratios[name], timings[name] = found.ratios(ROPE), found.document()
     return {
         "bench": "encodings",

@@ -14,7 +14,7 @@ from ropewalk.attention import shares
 from ropewalk.attention.bands import Visible
 from ropewalk.attention.lse import Seen, attend_lse
 from ropewalk.attention.tiled import attend
-from ropewalk.attention.tiles import Band, Shape, Sizes, tiles_of
+from ropewalk.attention.tiles import Band, Shape, Sizes, diagonal_tiles, tiles_of
 from ropewalk.core.geometry import RopeGeometry
 from ropewalk.methods.build import encoding
 from ropewalk.positions.dual_chunk import DualChunk
@@ -54,6 +54,7 @@ def seen_by(piece, band):
         Shape.RECTANGLE: torch.ones_like(row * key, dtype=torch.bool),
         Shape.GROWING: key <= row,
         Shape.SHRINKING: key >= row,
+        Shape.DIAGONAL: ragged,
         Shape.RAGGED: ragged,
     }[piece.shape]
 
@@ -83,6 +84,26 @@ def test_pieces_cover_each_band_once(bands, tile_rows, least_rows):
             if piece.shape in (Shape.GROWING, Shape.SHRINKING):
                 assert piece.last - piece.first == piece.stop - piece.start
     assert at == len(bands[0].start)
+    for band, counts in zip(bands, taken, strict=True):
+        index = torch.arange(keys)
+        covered = (band.start[:, None] <= index) & (index < band.stop[:, None])
+        assert_close(counts, covered.long())
+
+
+@settings(max_examples=100, deadline=None)
+@given(bands=staircases(), masked_rows=st.integers(1, 12), least_rows=st.integers(1, 6))
+def test_diagonal_pieces_cover_each_band_once(bands, masked_rows, least_rows):
+    sizes = Sizes(masked_rows=masked_rows, least_rows=least_rows)
+    rows, keys = len(bands[0].start), max(int(band.stop.max()) for band in bands)
+    taken = torch.zeros(len(bands), rows, keys, dtype=torch.long)
+    for tile in diagonal_tiles(bands, torch.arange(rows), torch.arange(keys), sizes):
+        for piece in tile.pieces:
+            here = taken[piece.region, piece.first : piece.last, piece.start : piece.stop]
+            here += seen_by(piece, bands[piece.region])
+            band = bands[piece.region].rows(piece.first, piece.last)
+            if piece.shape is Shape.DIAGONAL:
+                for bound in (band.start.diff(), band.stop.diff()):
+                    assert bool((bound == 0).all()) or bool((bound == 1).all())
     for band, counts in zip(bands, taken, strict=True):
         index = torch.arange(keys)
         covered = (band.start[:, None] <= index) & (index < band.stop[:, None])

@@ -5,14 +5,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tile_cases import cut_by
 from torch.testing import assert_close
 from trained_encodings import DIM, HEADS, L0, built, in_blocks, in_pieces, inputs, learned
 
-from attention_inputs import Growing, PaddedSliding, random, trained
-from ropewalk.attention.distances import falling_bias
+from attention_inputs import Growing, PaddedSliding, trained
+from ropewalk.attention import diagonals, tiled
+from ropewalk.attention.call import Call
+from ropewalk.attention.distances import DistanceBias
 from ropewalk.attention.reference import attend_reference
 from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.tiled import attend
+from ropewalk.attention.tiles import Sizes
 from ropewalk.core.encoding import ValueRotation
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.rows import CausalRows
@@ -220,21 +224,58 @@ def test_sinusoids_are_the_paper_s():
 # Biases of the distance alone are held as one vector.
 
 
+@pytest.mark.parametrize("window", [100, 6])
 @pytest.mark.parametrize("spec", ["alibi", "t5_bias", "kerple", "alibi+kerple"])
-def test_a_bias_of_the_distance_is_a_view_of_one_vector(spec):
+def test_a_bias_of_the_distance_is_a_view_of_one_vector(spec, window):
     """Equal to the bias pair by pair, rows from last to first, in 8 h (m + n - 1) bytes."""
-    rows, keys = torch.arange(40, 60), torch.arange(3, 60)
+    q, *_ = inputs(batch=1, queries=20, keys=57)
+    call = Call(PaddedSliding.of([0], 20, 57, window))
+    rotary = Rotary(encoding=built(spec), parameters=learned(spec, keys=57, queries=20, batch=1))
+    bias = DistanceBias.of(rotary, call, q)
+    (part,) = call.parts(built(spec))
+    (piece,) = (piece for tile in part.tiles for piece in tile.pieces)
+    view = bias.falling(piece, part)
+    rows, keys = torch.arange(37, 57)[:, None], torch.arange(piece.start, piece.stop)
     block = Block(
-        q=random(1, HEADS, 20, DIM, seed=0), scale=1.0,
-        rows=rows[None, :, None], keys=keys[None, None],
-        batch=slice(0, 1), queries=slice(0, 20), key_range=slice(3, 60), all_queries=20,
+        q=q, scale=1.0, rows=rows[None], keys=keys[None, None],
+        batch=slice(0, 1), queries=slice(0, 20), key_range=slice(0, 57), all_queries=20,
     )  # fmt: skip
-    rotary = Rotary(encoding=built(spec), parameters=learned(spec))
-    view = falling_bias(rotary, block, torch.float64, lowest=0)
-    unseen = rows[:, None] < keys
+    unseen = (rows < keys) | (rows - keys >= window)
     dense = rotary.bias(block).masked_fill(unseen, -math.inf)
     assert_close(view.flip(2), dense.expand_as(view), **SAME)
-    assert view.untyped_storage().nbytes() == 8 * HEADS * (20 + 57 - 1)
+    assert view.untyped_storage().nbytes() <= 8 * HEADS * (20 + 57 - 1)
+
+
+@pytest.mark.parametrize("window", [100, 6])
+@pytest.mark.parametrize("numbers", [1, 60, 10_000])
+@pytest.mark.parametrize("spec", ["alibi", "t5_bias", "kerple:kernel=power+none"])
+def test_gradients_of_a_bias_of_the_distance_are_the_oracle_s(spec, numbers, window, monkeypatch):
+    """In blocks of one head of a group, of whole groups, of all; over a window and padding."""
+    monkeypatch.setattr(diagonals, "NUMBERS", numbers)
+    monkeypatch.setattr(diagonals, "MOST_KEYS", 4)
+    monkeypatch.setattr(tiled, "attend_plain", None)  # nothing falls back on plain products
+    rows, found = PaddedSliding.of([0, 3], 13, 13, window), []
+    for function in (attend, attend_reference):
+        tensors = [x.requires_grad_() for x in inputs(queries=13)]
+        own = {n: p.clone().requires_grad_() for n, p in learned(spec, queries=13).items()}
+        with cut_by(Sizes(masked_rows=7, least_rows=1)):
+            out = function(*tensors, built(spec), rows=rows, parameters=own)
+        real = torch.arange(13) >= torch.tensor([[0], [3]])
+        out[real[:, None].expand(out.shape[:3])].square().sum().backward()
+        found.append([x.grad for x in (*tensors, *own.values())])
+    for ours, theirs in zip(*found, strict=True):
+        assert_close(ours, theirs, **SAME)
+
+
+def test_weights_of_steep_slopes_that_are_no_normal_numbers_count_as_none():
+    """In float32, ALiBi at 400 keys: the first head's far weights lie below e^-87."""
+    found = []
+    for function, dtype in ((attend, torch.float32), (attend_reference, torch.float64)):
+        tensors = [x.to(dtype).requires_grad_() for x in inputs(batch=1, queries=400, keys=400)]
+        function(*tensors, built("alibi")).square().sum().backward()
+        found.append([x.grad.double() for x in tensors])
+    for ours, theirs in zip(*found, strict=True):
+        assert_close(ours, theirs, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("spec", ["fox", "inkling", "fire", "shaw", "alibi+fox", "none", "log_n"])

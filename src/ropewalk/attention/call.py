@@ -15,7 +15,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from ropewalk.attention.bands import Visible, region_bands
-from ropewalk.attention.tiles import Band, Sizes, Tile, ragged_tiles, tiles_of
+from ropewalk.attention.tiles import (
+    Band,
+    Shape,
+    Sizes,
+    Tile,
+    diagonal_tiles,
+    ragged_tiles,
+    tiles_of,
+)
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.frequencies import Side
 from ropewalk.core.regions import Region
@@ -149,6 +157,24 @@ class Call:
         """The rows, cut for fused attention."""
         return self.shared.once(("parts", encoding), lambda: tuple(_parts(self, encoding)))
 
+    def by_diagonals(self, encoding: Encoding) -> bool:
+        """Whether all pieces of all parts are diagonal."""
+        return all(
+            piece.shape is Shape.DIAGONAL
+            for part in self.parts(encoding)
+            for tile in part.tiles
+            for piece in tile.pieces
+        )
+
+    def distances(self) -> tuple[int, int]:
+        """The lowest and the highest m - n of all rows and keys."""
+
+        def find() -> tuple[int, int]:
+            rows, keys = self.rows.query_index, self.rows.key_index
+            return int(rows.min() - keys.max()), int(rows.max() - keys.min())
+
+        return self.shared.once("distances", find)
+
     def query_turn(
         self, part: Part, number: int, first_channel: int, dtype: torch.dtype
     ) -> Turn | None:
@@ -226,15 +252,17 @@ def _parts(call: Call, encoding: Encoding) -> Iterator[Part]:
             key_positions=rows.key_positions[batch][0],
             bands=bands,
             keys=tuple(_shared_keys(regions, bands, rows.key_positions[batch][0])),
-            tiles=tuple(_tiles(encoding, bands, len(queries), len(keys))),
+            tiles=tuple(_tiles(encoding, bands, queries, keys)),
         )
 
 
 def _tiles(
-    encoding: Encoding, bands: Sequence[Band] | None, queries: int, keys: int
+    encoding: Encoding, bands: Sequence[Band] | None, queries: Tensor, keys: Tensor
 ) -> Iterator[Tile]:
     if bands is None:
-        return ragged_tiles(queries, keys, len(encoding.position_map.regions), SIZES)
+        return ragged_tiles(len(queries), len(keys), len(encoding.position_map.regions), SIZES)
+    if encoding.biased_by_distance:
+        return diagonal_tiles(bands, queries, keys, SIZES)
     sizes = replace(SIZES, tile_rows=SIZES.masked_rows) if encoding.biased else SIZES
     return tiles_of(bands, sizes)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ropewalk.attention.call import Call
+from ropewalk.attention.distances import DistanceBias
 from ropewalk.attention.fused import FusedPart, Keys, fused_parts, merged_attention
 from ropewalk.attention.lse import Partial
 from ropewalk.attention.rotary import Rotary, rotated
@@ -27,28 +28,40 @@ def attend_differentiable(
 ) -> Tensor:
     """As ``attend_fused``, with gradients of queries, keys, values, sinks and channel weights.
 
-    Biases are constants. There is no second derivative.
+    Of a bias of the distance too, where ``call.by_diagonals`` says so; others are constants.
+    There is no second derivative.
     """
-    inputs = (q, k, v, softmax.sinks, rotary.channel_weights)
+    bias = DistanceBias.of(rotary, call, q)
+    numbers, highest = (None, 0) if bias is None else (bias.numbers, bias.highest)
+    inputs = (q, k, v, softmax.sinks, rotary.channel_weights, numbers)
     apply: Any = _Attention.apply  # without annotations
-    out: Tensor = apply(*inputs, _Setting(rotary, call, softmax))
+    out: Tensor = apply(*inputs, _Setting(rotary, call, softmax, highest))
     return out
 
 
 class _Setting:
     """What forward and backward share beside tensors of the graph."""
 
-    def __init__(self, rotary: Rotary, call: Call, softmax: Softmax) -> None:
-        self.rotary, self.call, self.softmax = rotary, call, softmax
+    def __init__(self, rotary: Rotary, call: Call, softmax: Softmax, highest: int) -> None:
+        self.rotary, self.call, self.softmax, self._highest = rotary, call, softmax, highest
+
+    def bias(self, numbers: Tensor | None) -> DistanceBias | None:
+        return None if numbers is None else DistanceBias(numbers, self._highest)
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         *tensors, setting = inputs
-        q, k, v, *_ = tensors
+        q, k, v, _, _, numbers = tensors
         found = merged_attention(
-            q, k, v, setting.rotary, call=setting.call, softmax=setting.softmax
+            q,
+            k,
+            v,
+            setting.rotary,
+            call=setting.call,
+            softmax=setting.softmax,
+            bias=setting.bias(numbers),
         )
         ctx.setting = setting
         ctx.save_for_backward(*tensors, found.out, found.lse)
@@ -57,14 +70,22 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, sinks, weights, out, lse = ctx.saved_tensors
+        q, k, v, sinks, weights, numbers, out, lse = ctx.saved_tensors
         whole, setting = Partial(out, lse), ctx.setting
-        sums = _Sums(q, k, v, weights)
-        parts = fused_parts(q, k, v, setting.rotary, setting.call, setting.softmax)
+        sums = _Sums(q, k, v, weights, numbers)
+        parts = fused_parts(
+            q,
+            k,
+            v,
+            setting.rotary,
+            call=setting.call,
+            softmax=setting.softmax,
+            bias=setting.bias(numbers),
+        )
         for here in parts:
             sums.add(here, grad, whole)
         d_sinks = None if sinks is None else _of_sinks(sinks, grad, whole)
-        return (*sums.results(), d_sinks, sums.of_weights, None)
+        return (*sums.results(), d_sinks, sums.of_weights, sums.of_numbers, None)
 
 
 def _of_sinks(sinks: Tensor, grad: Tensor, whole: Partial) -> Tensor:
@@ -77,11 +98,14 @@ def _of_sinks(sinks: Tensor, grad: Tensor, whole: Partial) -> Tensor:
 class _Sums:
     """Gradients of one call, added up part by part in float32 (float64 for float64)."""
 
-    def __init__(self, q: Tensor, k: Tensor, v: Tensor, weights: Tensor | None) -> None:
+    def __init__(
+        self, q: Tensor, k: Tensor, v: Tensor, weights: Tensor | None, numbers: Tensor | None
+    ) -> None:
         self._dtypes = (q.dtype, k.dtype, v.dtype)
         self._weights, wide = weights, work_dtype(q.dtype)
         self._q, self._k, self._v = (torch.zeros_like(x, dtype=wide) for x in (q, k, v))
         self._of_weights = torch.zeros(q.shape[-1], dtype=wide, device=q.device)
+        self.of_numbers = None if numbers is None else torch.zeros_like(numbers)
 
     def results(self) -> tuple[Tensor, ...]:
         """Of queries, keys and values, in their dtypes."""
@@ -125,8 +149,13 @@ class _Sums:
             own, start = keys[share.region]
             own[:, :, share.start - start : share.stop - start] += gradients.k
             self._v[here.part.batch, :, share.start : share.stop] += gradients.v
-        unturned = [self._unturned(here, tile, number, each) for number, each in found.items()]
-        return torch.stack(unturned).sum(dim=0) if len(unturned) > 1 else unturned[0]
+            if self.of_numbers is not None and gradients.diagonals is not None:
+                count = gradients.diagonals.shape[1]
+                self.of_numbers[:, share.number : share.number + count] += gradients.diagonals
+        whole_q = torch.zeros_like(here.q[:, :, tile.first : tile.last], dtype=self._q.dtype)
+        for number, each in found.items():
+            whole_q += self._unturned(here, tile, number, each)
+        return whole_q
 
     def _unturned(self, here: FusedPart, tile: Tile, number: int, grad: Tensor) -> Tensor:
         """What is due to the queries as they came, before rotation and channel weights."""

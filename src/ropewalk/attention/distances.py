@@ -3,49 +3,73 @@
 A matrix whose entry is a function of row minus key is constant along its diagonals: with its rows
 in falling order, entry (i, j) is number i + j of one vector, so the matrix is a view of it whose
 rows overlap. A kernel that reads masks by their strides needs no more than the vector, 4 h (m + n)
-bytes for a piece of m rows and n keys.
+bytes for m rows and n keys.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ropewalk.attention.call import Call, Part
 from ropewalk.attention.rotary import Rotary
+from ropewalk.attention.tiles import Piece
+from ropewalk.core.rotation import work_dtype
 from ropewalk.core.score_mods import Block
 
 
-def falling_bias(
-    rotary: Rotary,
-    block: Block,
-    dtype: torch.dtype,
-    *,
-    lowest: int | None = None,
-    highest: int | None = None,
-) -> Tensor | None:
-    """What is added to the scores of a block whose rows are read from last to first.
+@dataclass(frozen=True, slots=True, eq=False)
+class DistanceBias:
+    """What is added to scores at each distance of a call.
 
-    lowest, highest  distances beyond are not seen
-
-    ``[1, h, m, n]`` of ``dtype``; None where indices do not count on, or differ in the batch.
+    numbers  ``[h, D]``, float32 or float64: number i is of the distance ``highest`` - i
     """
-    if not (_counts_on(block.rows[..., 0]) and _counts_on(block.keys[:, 0])):
-        return None
-    rows, keys = block.rows[0, :, 0], block.keys[0, 0]
-    count = len(rows) + len(keys) - 1
-    falling = rows[-1] - keys[0] - torch.arange(count, device=rows.device)
-    by_distance = replace(block, rows=falling[None, :, None], keys=keys.new_zeros(1, 1, 1))
-    bias = rotary.bias(by_distance)
-    assert bias is not None  # or the encoding would not be biased by the distance
-    vector = bias[0, :, :, 0].to(dtype)
-    if lowest is not None:
-        vector = vector.masked_fill(falling < lowest, float("-inf"))
-    if highest is not None:
-        vector = vector.masked_fill(falling > highest, float("-inf"))
-    view = vector.contiguous().as_strided((1, len(vector), len(rows), len(keys)), (0, count, 1, 1))
-    return view if view.device.type == "cpu" else view.contiguous()
 
+    numbers: Tensor
+    highest: int
 
-def _counts_on(index: Tensor) -> bool:
-    """Whether each row of ``[b, i]`` is the same run of numbers."""
-    return bool((index.diff(dim=-1) == 1).all()) and bool((index == index[:1]).all())
+    @classmethod
+    def of(cls, rotary: Rotary, call: Call, q: Tensor) -> "DistanceBias | None":
+        """Of a layer with queries ``q`` ``[b, h, m, d]``; None where there is another bias or none.
+
+        Carries gradients of what is learned.
+        """
+        if not rotary.encoding.biased_by_distance:
+            return None
+        lowest, highest = call.distances()
+        falling = torch.arange(highest, lowest - 1, -1, device=q.device)
+        rows, keys = falling[None, :, None], falling.new_zeros(1, 1, 1)
+        block = Block(
+            q=q[:1, :, :1], scale=1.0, rows=rows, keys=keys, batch=slice(0, 1),
+            queries=slice(0, 1), key_range=slice(0, 1), all_queries=1,
+        )  # fmt: skip
+        bias = rotary.bias(block)
+        assert bias is not None  # or the encoding would not be biased
+        return cls(bias[0, :, :, 0].to(work_dtype(q.dtype)).contiguous(), highest)
+
+    def start(self, piece: Piece, part: Part) -> int:
+        """Number of the last row's distance from the first key of a diagonal piece.
+
+        With rows in falling order the piece's diagonals are the m + n - 1 numbers from there on.
+        """
+        distance = part.query_index[piece.last - 1] - part.key_index[piece.start]
+        return self.highest - int(distance)
+
+    def falling(self, piece: Piece, part: Part) -> Tensor:
+        """``[1, h, m, n]`` of a diagonal piece, its rows from last to first.
+
+        Minus infinity where the piece's band has no key.
+        """
+        rows, keys = piece.last - piece.first, piece.stop - piece.start
+        start, count = self.start(piece, part), rows + keys - 1
+        numbers = self.numbers[:, start : start + count]
+        assert part.bands is not None  # or the piece would be ragged
+        band = part.bands[piece.region].rows(piece.first, piece.last)
+        before, after = int(band.start[-1]) - piece.start, piece.stop - int(band.stop[0])
+        if before or after:
+            numbers = numbers.clone()
+            numbers[:, :before] = float("-inf")
+            numbers[:, count - after :] = float("-inf")
+        heads, (stride, _) = len(numbers), numbers.stride()
+        view = numbers.as_strided((1, heads, rows, keys), (0, stride, 1, 1))
+        return view if view.device.type == "cpu" else view.contiguous()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ropewalk.attention import call as cutting
 from ropewalk.attention.call import Call, Part
-from ropewalk.attention.distances import falling_bias
+from ropewalk.attention.distances import DistanceBias
 from ropewalk.attention.lse import Partial, Seen
 from ropewalk.attention.merge import Merger
 from ropewalk.attention.rotary import Rotary, rotated
@@ -26,18 +26,29 @@ def attend_fused(
 
     Softcap and dropout are not applied.
     """
-    return merged_attention(q, k, v, rotary, call=call, softmax=softmax).out
+    bias = DistanceBias.of(rotary, call, q)
+    return merged_attention(q, k, v, rotary, call=call, softmax=softmax, bias=bias).out
 
 
 def merged_attention(
-    q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, *, call: Call, softmax: Softmax
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rotary: Rotary,
+    *,
+    call: Call,
+    softmax: Softmax,
+    bias: DistanceBias | None,
 ) -> Partial:
-    """As ``attend_fused``, with the log-sum-exp ``[b, h, m]`` of each row, float32 or float64."""
+    """As ``attend_fused``, with the log-sum-exp ``[b, h, m]`` of each row, float32 or float64.
+
+    bias  ``DistanceBias.of`` the layer
+    """
     batch, heads, count, _ = q.shape
     # Models ask for the values of all heads of a token side by side.
     out = q.new_empty(batch, count, heads, v.shape[-1]).transpose(1, 2)
     lse = q.new_empty(batch, heads, count, dtype=work_dtype(q.dtype))
-    for here in fused_parts(q, k, v, rotary, call, softmax):
+    for here in fused_parts(q, k, v, rotary, call=call, softmax=softmax, bias=bias):
         own, first = here.part.batch, here.part.first
         for tile in here.part.tiles:
             rows = slice(first + tile.first, first + tile.last)
@@ -47,7 +58,14 @@ def merged_attention(
 
 
 def fused_parts(
-    q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, call: Call, softmax: Softmax
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rotary: Rotary,
+    *,
+    call: Call,
+    softmax: Softmax,
+    bias: DistanceBias | None,
 ) -> "Iterator[FusedPart]":
     """The rows of a call, cut, with their keys rotated."""
     for part in call.parts(rotary.encoding):
@@ -60,6 +78,7 @@ def fused_parts(
             rotary=rotary,
             call=call,
             softmax=softmax,
+            bias=bias,
         )
 
 
@@ -88,6 +107,7 @@ class FusedPart:
     rotary: Rotary
     call: Call
     softmax: Softmax
+    bias: DistanceBias | None
 
     @property
     def scale(self) -> float:
@@ -135,8 +155,11 @@ class FusedPart:
             start=piece.start,
             stop=piece.stop,
         )
-        if biased and (bias := self._bias_by_distance(piece)) is not None:
-            yield replace(whole, bias=bias, order=Order.FALLING_ROWS)
+        if piece.shape is Shape.DIAGONAL:
+            assert self.bias is not None  # or the piece would have another shape
+            numbers = self.bias.falling(piece, self.part)
+            number = self.bias.start(piece, self.part)
+            yield replace(whole, bias=numbers, number=number, order=Order.FALLING_ROWS)
         elif piece.shape is Shape.RAGGED or biased:
             heads = self.q.shape[1] if biased else 1
             width = max(1, cutting.SIZES.mask_numbers // (heads * (piece.last - piece.first)))
@@ -151,20 +174,6 @@ class FusedPart:
             yield replace(whole, seen=Seen.TOP_LEFT)
         else:
             yield whole
-
-    def _bias_by_distance(self, piece: Piece) -> Tensor | None:
-        """What is added for rows from last to first; None where there is another bias."""
-        if piece.shape is Shape.RAGGED or not self.part.encoding.biased_by_distance:
-            return None
-        scores = self._scores(piece)
-        corner = int(scores.rows[0, 0, 0] - scores.keys[0, 0, 0])
-        return falling_bias(
-            self.rotary,
-            scores,
-            work_dtype(self.q.dtype),
-            lowest=corner if piece.shape is Shape.GROWING else None,
-            highest=corner if piece.shape is Shape.SHRINKING else None,
-        )
 
     def _mask(self, piece: Piece) -> Tensor:
         """Bool, or numbers to add: ``[b or 1, h or 1, m, n]`` of a piece."""

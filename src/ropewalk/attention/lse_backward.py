@@ -22,11 +22,15 @@ from ropewalk.core.rotation import work_dtype
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gradients:
-    """Of rotated queries ``[b, h, m, d]``, rotated keys ``[b, g, n, d]`` and values."""
+    """Of rotated queries ``[b, h, m, d]``, rotated keys ``[b, g, n, d]`` and values.
+
+    diagonals  of a bias of the distance, ``[h, m + n - 1]``; None where there is none
+    """
 
     q: Tensor
     k: Tensor
     v: Tensor
+    diagonals: Tensor | None = None
 
 
 def attend_lse_backward(
@@ -38,7 +42,6 @@ def attend_lse_backward(
     *,
     scale: float,
     seen: Seen | Tensor = Seen.ALL,
-    bias: Tensor | None = None,
 ) -> Gradients:
     """Gradients of ``attend_lse``, as far as these keys have a part in ``whole``.
 
@@ -48,15 +51,14 @@ def attend_lse_backward(
     The rest as in ``attend_lse``.
     """
     whole = Partial(whole.out, whole.lse.masked_fill(whole.lse.isneginf(), float("inf")))
-    given = seen if bias is None else bias
     if q.device.type != "cpu" or 0 in q.shape or 0 in k.shape or 0 in v.shape:
-        return plain_backward(grad, q, k, v, whole, scale=scale, seen=given)
+        return plain_backward(grad, q, k, v, whole, scale=scale, seen=seen)
     try:
-        return _on_cpu(grad, q, k, v, whole, scale, given)
+        return _on_cpu(grad, q, k, v, whole, scale, seen)
     except torch.OutOfMemoryError:
         raise  # plain products need more memory still
     except (NotImplementedError, RuntimeError, AttributeError):
-        return plain_backward(grad, q, k, v, whole, scale=scale, seen=given)
+        return plain_backward(grad, q, k, v, whole, scale=scale, seen=seen)
 
 
 def plain_backward(
@@ -78,10 +80,10 @@ def plain_backward(
     weights = (scores - whole.lse[..., None].to(wide)).exp()
     mean = (grad * whole.out.to(wide)).sum(dim=-1, keepdim=True)
     d_scores = weights * (by_group(grad, v.transpose(-1, -2)) - mean) * scale
-    return Gradients(by_group(d_scores, k), _to_keys(d_scores, q, k), _to_keys(weights, grad, k))
+    return Gradients(by_group(d_scores, k), to_keys(d_scores, q, k), to_keys(weights, grad, k))
 
 
-def _to_keys(weights: Tensor, rows: Tensor, k: Tensor) -> Tensor:
+def to_keys(weights: Tensor, rows: Tensor, k: Tensor) -> Tensor:
     """``weights`` ``[b, h, m, n]`` and ``rows`` ``[b, h, m, d]`` -> ``[b, g, n, d]``."""
     weights, rows = (x.reshape(*k.shape[:2], -1, x.shape[-1]) for x in (weights, rows))
     return weights.transpose(-1, -2) @ rows

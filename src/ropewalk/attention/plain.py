@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ropewalk.attention.call import Call, four_axes, runs
-from ropewalk.attention.distances import falling_bias
 from ropewalk.attention.lse import by_group
 from ropewalk.attention.rotary import Rotary, rotated
 from ropewalk.attention.softmax import Softmax
@@ -77,11 +76,7 @@ class _Block:
         """``[b, h, m, e]``; ``keys`` are rotated for each region, perhaps more than are seen."""
         scores, v = self._scores(q, softmax.scale_of(q)), v[:, :, : self._stop]
         keys = [each[:, :, : self._stop] for each in keys]
-        terms, bias = self._rotary.encoding.value_terms, self._falling_bias(scores)
-        if bias is not None and len(keys) == 1 and not terms and softmax.plain:
-            falling = self._queries(q)[0].flip(2)
-            return softmax.attend_biased(falling, keys[0], v, bias).flip(2)
-        mask = self._biased_mask(scores)
+        terms, mask = self._rotary.encoding.value_terms, self._biased_mask(scores)
         if len(keys) == 1 and not terms:
             return softmax.attend(self._queries(q)[0], keys[0], v, mask)
         weights = softmax.weights(self._joined_products(q, keys), mask, q.shape[-1])
@@ -121,22 +116,6 @@ class _Block:
             joined = products if joined is None else torch.where(covered, products, joined)
         assert joined is not None  # a position map has at least one region
         return joined
-
-    def _falling_bias(self, scores: Block) -> Tensor | None:
-        """A bias of the distance for rows from last to first; None for another, or other masks."""
-        visible = self._rows.visible
-        if visible is None or not self._rotary.encoding.biased_by_distance:
-            return None
-        start, stop = (bound[:, self.first : self.last] for bound in visible)
-        causal = (
-            self._stop
-            - (self.last - self.first)
-            + torch.arange(1, self.last - self.first + 1, device=stop.device)
-        )
-        if bool(start.any()) or bool((stop != causal).any()):
-            return None
-        nearest = int(scores.rows[0, -1, 0] - scores.keys[0, 0, -1])
-        return falling_bias(self._rotary, scores, scores.q.dtype, lowest=nearest)
 
     def _biased_mask(self, scores: Block) -> Tensor | None:
         """The mask, joined with the encoding's bias where it has one."""

@@ -10,6 +10,7 @@ from enum import Enum
 
 from torch import Tensor
 
+from ropewalk.attention.diagonals import diagonal_backward
 from ropewalk.attention.lse import Partial, Seen, attend_lse
 from ropewalk.attention.lse_backward import Gradients, attend_lse_backward
 
@@ -34,7 +35,8 @@ class Order(Enum):
 class Share:
     """Rows ``first .. last - 1`` over keys ``start .. stop - 1`` of one region.
 
-    seen, bias  as in ``attend_lse``, in ``order``
+    seen, bias  as in ``attend_lse``, in ``order``; a bias is of the distance
+    number      of ``DistanceBias.numbers``, at which the bias starts
     """
 
     region: int
@@ -44,6 +46,7 @@ class Share:
     stop: int
     seen: Seen | Tensor = Seen.ALL
     bias: Tensor | None = None
+    number: int = 0
     order: Order = Order.RISING
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Partial:
@@ -67,14 +70,11 @@ class Share:
         grad, whole  of these rows, merged over everything that they see
         """
         order = self.order
-        found = attend_lse_backward(
-            order.rows(grad),
-            order.rows(q),
-            order.keys(k),
-            order.keys(v),
-            Partial(order.rows(whole.out), order.rows(whole.lse)),
-            scale=scale,
-            seen=self.seen,
-            bias=self.bias,
-        )
-        return Gradients(order.rows(found.q), order.keys(found.k), order.keys(found.v))
+        grad, q, k, v = order.rows(grad), order.rows(q), order.keys(k), order.keys(v)
+        whole = Partial(order.rows(whole.out), order.rows(whole.lse))
+        if self.bias is None:
+            found = attend_lse_backward(grad, q, k, v, whole, scale=scale, seen=self.seen)
+        else:
+            found = diagonal_backward(grad, q, k, v, whole, scale=scale, bias=self.bias)
+        own = order.rows(found.q), order.keys(found.k), order.keys(found.v)
+        return Gradients(*own, found.diagonals)

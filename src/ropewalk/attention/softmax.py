@@ -55,10 +55,6 @@ class Softmax:
         if mask is not None:
             mask = _seeing_something(mask)
             mask = mask if mask.dtype == torch.bool else mask.to(q.dtype)
-        return self.attend_biased(q, k, v, mask)
-
-    def attend_biased(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """As ``attend``, where plain and under a mask that leaves every row a key, or none."""
         grouped = q.shape[1] != k.shape[1]
         if grouped and q.is_cuda and (mask is not None or q.dtype == torch.float32):
             # Of CUDA's fused kernels only the one without masks and float32 takes grouped heads.

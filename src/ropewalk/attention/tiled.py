@@ -1,7 +1,7 @@
 """Attention of any encoding: fused pieces where they can serve, blocks of plain products else.
 
 Fused pieces (``ropewalk.attention.fused``, with gradients ``ropewalk.attention.differentiable``)
-know neither softcap nor dropout nor gradients of biases; plain blocks
+know neither softcap nor dropout nor gradients of biases, but those of the distance; plain blocks
 (``ropewalk.attention.plain``) do. One row a sequence has a way of its own
 (``ropewalk.attention.decode``).
 """
@@ -83,7 +83,7 @@ def attend_in(
         return attend_values(call, q, k, v, rotary, softmax, attend_in)
     if q.shape[2] == 1 and rotary.channel_weights is None and softmax.bare(encoding, q, k, v):
         return attend_step(q, k, v, step_of(call, rotary, work_dtype(q.dtype)), softmax)
-    way = _way(q, k, v, rotary, softmax)
+    way = _way(call, q, k, v, rotary, softmax)
     return way(times_tau(q, encoding, call.rows), k, v, rotary, call=call, softmax=softmax)
 
 
@@ -117,7 +117,7 @@ def rotated_at_birth(call: Call, q: Tensor, k: Tensor, rotary: Rotary) -> tuple[
 
 
 def _way(
-    q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, softmax: Softmax
+    call: Call, q: Tensor, k: Tensor, v: Tensor, rotary: Rotary, softmax: Softmax
 ) -> Callable[..., Tensor]:
     """The fastest that lacks nothing that is asked for."""
     if softmax.softcap is not None or softmax.dropout != 0:
@@ -133,6 +133,9 @@ def _way(
     if encoding.learned:
         of_bias += list(rotary.parameters.values())
     wanted = any(x is not None and x.requires_grad for x in given)
-    if any(x is not None and x.requires_grad for x in of_bias) or (wanted and encoding.learned):
+    learning = any(x is not None and x.requires_grad for x in of_bias)
+    if encoding.biased_by_distance and call.by_diagonals(encoding):
+        return attend_differentiable if wanted or learning else attend_fused
+    if learning or (wanted and encoding.learned):
         return attend_plain  # a learned bias may read the queries
     return attend_differentiable if wanted else attend_fused

@@ -9,7 +9,7 @@ other edges need one. A band narrower than its tile is cut into fewer rows.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
@@ -40,6 +40,7 @@ class Shape(Enum):
     RECTANGLE = "all"
     GROWING = "row i of the piece its keys 0 .. i"
     SHRINKING = "row i of the piece its keys i and up"
+    DIAGONAL = "all keys, or from one distance on, or up to one"
     RAGGED = "what a mask says"
 
 
@@ -102,6 +103,23 @@ def tiles_of(bands: Sequence[Band], sizes: Sizes) -> Iterator[Tile]:
         yield Tile(first, last, tuple(pieces))
 
 
+def diagonal_tiles(
+    bands: Sequence[Band], queries: Tensor, keys: Tensor, sizes: Sizes
+) -> Iterator[Tile]:
+    """As ``tiles_of``, for scores with a bias of the distance, which says of edges what is seen.
+
+    queries, keys  index ``[m]`` and ``[n]``
+    """
+    for first, last in _cuts(bands, replace(sizes, tile_rows=sizes.masked_rows)):
+        pieces: list[Piece] = []
+        for number, band in enumerate(bands):
+            for low, high, start, stop, steady in _diagonals(band, first, last, sizes.least_rows):
+                counted = _moves_by_one(queries[low:high]) and _moves_by_one(keys[start:stop])
+                shape = Shape.DIAGONAL if steady and counted else Shape.RAGGED
+                pieces.append(Piece(number, low, high, start, stop, shape))
+        yield Tile(first, last, tuple(pieces))
+
+
 def ragged_tiles(rows: int, keys: int, regions: int, sizes: Sizes) -> Iterator[Tile]:
     """Tiles of which every region is one piece over all keys."""
     for first in range(0, rows, sizes.masked_rows):
@@ -153,6 +171,31 @@ def _pieces(band: Band, region: int, first: int, last: int, sizes: Sizes) -> Ite
         yield Piece(region, first + 1 - shared, last, start, stop, shape)
     if high < start:
         yield Piece(region, first, last, high, start, Shape.RECTANGLE)
+
+
+def _diagonals(
+    band: Band, first: int, last: int, least_rows: int
+) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Rows, keys, and whether each bound moves by one key a row or stands still."""
+    here = band.rows(first, last)
+    seen = here.stop - here.start
+    start, stop = here.keys
+    if stop <= start or not bool(seen.any()):
+        return
+    bounds = (here.start, here.stop)
+    steady = bool((seen > 0).all()) and all(_moves_by_one(x) or _stands(x) for x in bounds)
+    # Pairs that are not seen are computed too: no more than there are others.
+    narrow = stop - start > 2 * int(seen.max())
+    if (narrow or not steady) and last - first > least_rows:
+        middle = (first + last) // 2
+        yield from _diagonals(band, first, middle, least_rows)
+        yield from _diagonals(band, middle, last, least_rows)
+        return
+    yield first, last, start, stop, steady
+
+
+def _stands(bound: Tensor) -> bool:
+    return bool((bound == bound[0]).all())
 
 
 def _moves_by_one(bound: Tensor) -> bool:
