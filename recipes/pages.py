@@ -27,8 +27,9 @@ README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "docs" / "results"
 RECIPES = (
-    "audit", "busy", "demo", "encodings", "families", "generators", "maps", "protocols",
-    "retrieval", "scale", "search", "seed", "served", "smollm2", "speed", "tune", "verify",
+    "audit", "busy", "demo", "encodings", "families", "generators", "maps", "properties",
+    "protocols", "retrieval", "scale", "search", "seed", "served", "smollm2", "speed", "tune",
+    "verify",
 )  # fmt: skip
 
 Record = Mapping[str, Any]

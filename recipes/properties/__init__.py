@@ -1,0 +1,1 @@
+"""The survey's properties of position encodings, drawn from our own."""
