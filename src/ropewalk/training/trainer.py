@@ -80,7 +80,9 @@ def fast_dtype() -> torch.dtype:
     oneDNN supports bfloat16 on every CPU with AVX-512, but emulates it without these, at a quarter
     of float32's speed.
     """
-    has = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.11 cannot tell
+    has: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # torch before 2.11 cannot tell
     native = any(has.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))  # the last is ARM's
     return torch.bfloat16 if native else torch.float32
 
