@@ -18,7 +18,7 @@ TEXTS = (
 )
 """All that the demo model was trained on: on some of it alone, it forgets the rest (LOG.md)."""
 HELDOUT = ("melville_moby_dick.txt", "loc_electronic_texts_1992.txt")
-MEASURED = {"lengths": (TRAINED, LENGTH), "windows": 8, "tail_tokens": 128}
+MEASURED: dict[str, Any] = {"lengths": (TRAINED, LENGTH), "windows": 8, "tail_tokens": 128}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
