@@ -49,6 +49,13 @@ RUNS = (
     ),
     TuneRun(name="pi-40", title="PI, full length", method=PI, steps=STEPS),
     TuneRun(
+        name="pi-low-40",
+        title="PI, full length, a rate of 3e-4",
+        method=PI,
+        steps=STEPS,
+        words={"learning_rate": 3e-4},
+    ),
+    TuneRun(
         name="control-40",
         title="control: no method, 256 tokens",
         method="native",
