@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 
 from recipes.pages import IMAGES, ROOT, Blocks, Record, result, table, where
-from recipes.tune.plan import LENGTH, RUNS, TRAINED, UNTUNED
+from recipes.tune.plan import LENGTH, RUNS, TRAINED, UNTUNED, TuneRun
 from ropewalk.reporting.figures import line_style, write_figure
 
 ADAPT = ROOT / "docs" / "adapt.md"
@@ -49,12 +49,16 @@ def _rows(document: Record) -> Iterator[tuple[str, ...]]:
             yield f"`{run['method']}`, untuned", "", *_figures(run, "before", run["method"]), "", ""
         share = run["won_back"]["share"]
         yield (
-            f"{run['title']}, {plan.steps} steps",
+            _name(plan),
             f"{run['tokens']:,}",
             *_figures(run, "after", run["method"]),
             "" if share is None or run["method"] == "native" else f"{share:.0%}",
             str(run["cpu_seconds"]),
         )
+
+
+def _name(plan: TuneRun) -> str:
+    return f"{plan.title}, {plan.steps} steps at {plan.rate:.0e}".replace("e-0", "e-")
 
 
 def _figures(run: Record, when: str, method: str) -> tuple[str, str]:
@@ -89,7 +93,7 @@ def draw(document: Record) -> None:
         for number, plan in enumerate(ran, start=1):
             run = document["runs"][plan.name]
             style = {**line_style(number), "markersize": 4}
-            panel.plot(*_curve(run, length), **style, label=f"{run['title']}, {plan.steps} steps")
+            panel.plot(*_curve(run, length), **style, label=_name(plan))
         panel.set_title(f"{length:,} tokens", fontsize=10)
         panel.set_xlabel("thousand tokens trained")
     axes[0].set_ylabel("nats a token")

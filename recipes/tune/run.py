@@ -67,6 +67,7 @@ def _tuned(run: TuneRun, texts: Path, heldout: Path, out: Path) -> dict[str, Any
         heldout=[heldout / name for name in HELDOUT],
         out=out,
         steps=run.steps,
+        learning_rate=run.rate,
         evaluate_every=run.steps // 2,
         save_every=20,
         progress=lambda work, share: typer.echo(f"{run.name}: {work}"),
@@ -77,7 +78,7 @@ def _tuned(run: TuneRun, texts: Path, heldout: Path, out: Path) -> dict[str, Any
     log = out / "cpu_seconds"
     if not log.exists():
         log.write_text(f"{time.process_time() - cpu:.0f}")
-    return {"title": run.title, **found, "cpu_seconds": int(log.read_text())}
+    return {**found, "cpu_seconds": int(log.read_text())}
 
 
 def _untuned(heldout: Path, out: Path) -> list[dict[str, Any]]:

@@ -159,12 +159,13 @@ def read_trained(text: str) -> Trainable:
 def default_learning_rate(parameters: int) -> float:
     """The peak rate for a model of so many parameters.
 
-        0.003239 - 0.0001395 ln(parameters)
+        (0.003239 - 0.0001395 ln(parameters)) / 4
 
     Source: Kaplan et al. 2020, arXiv:2001.08361, equation D.1, for training from scratch. PI and
-    YaRN tuned 7B models at 2e-5, a quarter of what this gives there.
+    YaRN tuned 7B models at 2e-5, a quarter of what it gives there; at the whole of it the demo
+    model forgets (docs/adapt.md).
     """
-    return max(0.003239 - 0.0001395 * math.log(parameters), 2e-5)
+    return max(0.003239 - 0.0001395 * math.log(parameters), 2e-5) / 4
 
 
 def _listed(given: Any) -> list[Any]:
