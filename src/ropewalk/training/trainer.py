@@ -8,7 +8,7 @@ bfloat16 autocast over float32 weights, where the machine multiplies bfloat16 it
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -80,9 +80,8 @@ def fast_dtype() -> torch.dtype:
     oneDNN supports bfloat16 on every CPU with AVX-512, but emulates it without these, at a quarter
     of float32's speed.
     """
-    has: dict[str, bool] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # torch before 2.11 cannot tell
+    told = getattr(torch.cpu, "get_capabilities", dict)  # torch before 2.11 cannot tell
+    has: Mapping[str, object] = told()
     native = any(has.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))  # the last is ARM's
     return torch.bfloat16 if native else torch.float32
 
