@@ -29,6 +29,9 @@ from ropewalk.ranks.ranks import Ranks
 
 SHARED = ("source", "setting")
 """Fields of a job that many jobs share: sent to the cluster once."""
+REGISTERING = {"worker_register_timeout_seconds": 600}
+"""Of a cluster on this machine. A worker loads torch before it answers, which on busy cores takes
+longer than the library's own minute; it would be ended and started again without an end."""
 Task = TypeVar("Task")
 Found = TypeVar("Found")
 
@@ -184,7 +187,8 @@ def _connected(ray: Any, address: str | None, processes: int | None) -> Iterator
     try:
         if address is None:
             # Without "local" it would join whatever cluster this machine ran last.
-            ray.init(address="local", num_cpus=processes, _node_ip_address=LOOPBACK, **quiet)
+            here = {"_node_ip_address": LOOPBACK, "_system_config": REGISTERING}
+            ray.init(address="local", num_cpus=processes, **here, **quiet)
         else:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # the library raises a bare one where a node does not start in time
