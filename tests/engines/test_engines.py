@@ -240,3 +240,10 @@ def test_a_nested_truncate_is_ignored_by_transformers():
     assert rounded[16] == pytest.approx(0.000580947497, rel=1e-6)
     worst = max(abs(a - b) / b for a, b in zip(rounded, kept, strict=True))
     assert worst == pytest.approx(0.76, abs=0.01)
+
+
+def test_findings_come_in_order_of_harm():
+    rank = {"error": 0, "warning": 1, "info": 2}
+    found = [rank[f["severity"]] for f in rw.audit(CONFIGS["dynamic-internlm3"])["findings"]]
+    assert found == sorted(found)
+    assert set(found) == {0, 1, 2}

@@ -171,15 +171,6 @@ class _Spoilt(torch.autograd.Function):
         return gradient * float("inf")
 
 
-def test_a_budget_is_divided_among_steps_and_stages():
-    """(100 left - 20 kept) / 2 stages / 4 s a step = 10."""
-    clock = Clock(time.monotonic(), 100.0)
-    assert clock.steps(4.0, reserve=19.9, share=2) == 10
-    assert Clock(0.0, None).left == float("inf")
-    with pytest.raises(rw.RopewalkError, match=r"a step takes 90\.0 s"):
-        clock.steps(90.0, reserve=20.0, share=1)
-
-
 def test_a_budget_decides_the_steps_and_keeps_them(base, book, tmp_path, monkeypatch):
     planned = []
 
