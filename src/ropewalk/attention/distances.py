@@ -6,7 +6,7 @@ rows overlap. A kernel that reads masks by their strides needs no more than the 
 bytes for m rows and n keys.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,10 @@ from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.tiles import Piece
 from ropewalk.core.rotation import work_dtype
 from ropewalk.core.score_mods import Block
+
+NONE = 60.0
+"""A weight of e^-60 counts as none: a float32 has 24 bits, e^-16.6."""
+LEAST_ROWS = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +50,26 @@ class DistanceBias:
         bias = rotary.bias(block)
         assert bias is not None  # or the encoding would not be biased
         return cls(bias[0, :, :, 0].to(work_dtype(q.dtype)).contiguous(), highest)
+
+    def certain(self, q: Tensor, k: Tensor, scale: float) -> "DistanceBias":
+        """Without the distances whose weights are certainly below e^-60 in all rows.
+
+            c_0 - c_d > 60 + 2 scale max|q| max|k|
+
+        since no score is farther from 0 than the norms say and each row sees itself. Under steep
+        slopes most of these weights are no normal numbers, of which each product costs a hundred
+        others. The norms are read once more, so a few rows over many keys stay as they are.
+
+        q  ``[b, h, m, d]``, k  ``[b, g, n, d]``; as they are multiplied, or rotated by waves of
+        magnitude 1
+        """
+        if q.shape[2] < LEAST_ROWS or not 0 <= self.highest < self.numbers.shape[1]:
+            return self
+        most_q, most_k = (x.to(self.numbers.dtype).norm(dim=-1).amax(dim=(0, 2)) for x in (q, k))
+        spread = 2 * scale * most_q * most_k.repeat_interleave(len(most_q) // len(most_k))
+        own = self.numbers[:, self.highest, None]
+        nothing = own - self.numbers > NONE + spread[:, None]
+        return replace(self, numbers=self.numbers.masked_fill(nothing, float("-inf")))
 
     def start(self, piece: Piece, part: Part) -> int:
         """Number of the last row's distance from the first key of a diagonal piece.

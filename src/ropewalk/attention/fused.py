@@ -27,6 +27,8 @@ def attend_fused(
     Softcap and dropout are not applied.
     """
     bias = DistanceBias.of(rotary, call, q)
+    if bias is not None and rotary.encoding.frequencies is None and q.dtype != torch.float64:
+        bias = bias.certain(q, k, softmax.scale_of(q))
     return merged_attention(q, k, v, rotary, call=call, softmax=softmax, bias=bias).out
 
 
