@@ -20,7 +20,7 @@ from ropewalk.evaluation.budget import Budget
 from ropewalk.evaluation.cells import Record
 from ropewalk.evaluation.cost import CostModel
 from ropewalk.evaluation.differences import differences, to_best
-from ropewalk.evaluation.executor import Executor, SerialExecutor
+from ropewalk.evaluation.executor import Executor, SerialExecutor, ranks_of
 from ropewalk.evaluation.jobs import Job
 from ropewalk.evaluation.measure import dry_run, measure, pending
 from ropewalk.evaluation.progress import Progress
@@ -66,7 +66,7 @@ def compared(asked: CompareRequest, how: How) -> CompareResult:
 
 def _require_places(asked: CompareRequest, executor: Executor | None) -> None:
     """RopewalkError for a model that ranks of a worker cannot open themselves."""
-    if executor is None or executor.ranks == 1:
+    if ranks_of(executor) == 1:
         return
     if asked.served is not None:
         raise RopewalkError("a server beside ranks: expected one of the two; drop --ranks")
@@ -94,9 +94,9 @@ def planned(
         return with_toy(plan, _planned(toy, max(batch, toy.materials.trials)))
     if executor is None or isinstance(executor, SerialExecutor):
         raise RopewalkError("a cluster: the serial executor has none; add --executor ray")
-    if executor.ranks > 1:
+    if ranks_of(executor) > 1:
         raise RopewalkError(
-            f"{executor.ranks} ranks on a described cluster: expected workers of one process; "
+            f"{ranks_of(executor)} ranks on a described cluster: expected workers of one process; "
             "describe each group as one worker, by its speed and memory together"
         )
     return _planned(asked, batch, partial(_scheduled, executor, cluster))
@@ -129,8 +129,8 @@ def _measured(asked: CompareRequest, how: How) -> CompareResult:
     results = run.merged(parts)
     write_samples(ready.run.setting.others, results, run_dir)
     document = _document(ready, [result.record() for result in results])
-    if how.executor is not None and how.executor.ranks > 1:
-        document["ranks"] = how.executor.ranks
+    if (size := ranks_of(how.executor)) > 1:
+        document["ranks"] = size
     document["differences"] = differences(results, _baseline(run))
     document["to_best"] = to_best(results)
     return CompareResult(document=document, run_dir=run_dir)

@@ -16,12 +16,10 @@ Begin: TypeAlias = Callable[[Ranks | None], Callable[..., Any]]
 
 
 class Executor(Protocol):
-    """Runs jobs. What they give is small; who asked keeps it."""
+    """Runs jobs. What they give is small; who asked keeps it.
 
-    @property
-    def ranks(self) -> int:
-        """Processes that read each sequence together in a worker."""
-        ...
+    One whose workers are several processes tells their number as ``ranks``.
+    """
 
     def order(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """In which order it would take them."""
@@ -52,8 +50,6 @@ class Executor(Protocol):
 class SerialExecutor:
     """One job after the other, in this process."""
 
-    ranks = 1
-
     def order(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """As they were asked for."""
         return jobs
@@ -71,3 +67,8 @@ class SerialExecutor:
         work = begin(None)
         for task in tasks:
             yield task, work(task)
+
+
+def ranks_of(executor: Executor | None) -> int:
+    """Processes that read each sequence together in a worker."""
+    return int(getattr(executor, "ranks", 1))

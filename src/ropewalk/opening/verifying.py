@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.executor import Executor, SerialExecutor
+from ropewalk.evaluation.executor import Executor, SerialExecutor, ranks_of
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.ranked.leading import LeadingMethods, LeadingPredictor, opened
 from ropewalk.opening.checkpoints import CheckpointSource, identity, open_checkpoint
@@ -83,9 +83,7 @@ class VerifyJob:
 
 def _processes(ranks: Ranks | None, executor: Executor | None) -> int:
     """That read each sequence together."""
-    if ranks is not None:
-        return ranks.size
-    return 1 if executor is None else executor.ranks
+    return ranks_of(executor) if ranks is None else ranks.size
 
 
 def _store(out: str | Path | None, loaded: LoadedModel, facts: dict[str, Any]) -> Store:
@@ -103,7 +101,7 @@ def _on_workers(
         yield method, records
 
 
-def _verifier(job: VerifyJob, ranks: Ranks | None) -> Measure:
+def _verifier(job: VerifyJob, ranks: Ranks | None = None) -> Measure:
     """Measures one method after the other in this process, on a model that stays open."""
     _, subject = job.opened(ranks)
     return lambda task: subject.records(*task)
