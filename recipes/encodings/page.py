@@ -113,6 +113,7 @@ def _costs() -> str:
         return "Not measured yet: `ropewalk bench encodings`.\n"
     document = result(COSTS)
     machine, shape = document["machine"], document["shape"]
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     rows = [
         [
             name if name.startswith("x-") else _name(name),
@@ -128,7 +129,7 @@ def _costs() -> str:
         f"Times over RoPE's, medians and quartiles: forward and backward of {shape['training'][0]} "
         f"x {shape['training'][1]} tokens, forward of {shape['inference'][1]:,}; {shape['heads']} "
         f"heads of {shape['head_dim']} channels in {shape['dtype']} (torch {machine['torch']}, "
-        f"{machine['threads']} threads, {machine['instructions']}).\n"
+        f"{threads}, {machine['instructions']}).\n"
     )
 
 
