@@ -1,8 +1,8 @@
 """The comparison of the demo model, for the README.
 
-ropewalk compare --out runs/demo-compare
-cp runs/demo-compare/results.json docs/results/demo.json
-cp runs/demo-compare/curve.* docs/images/
+ropewalk compare
+cp ropewalk-runs/demo-tail/results.json docs/results/demo.json
+cp ropewalk-runs/demo-tail/curve.* docs/images/
 """
 
 from recipes.pages import README, Blocks, result
@@ -15,7 +15,8 @@ def blocks() -> Blocks:
     text = (
         f"Perplexity of the demo model by context length ({document['protocol']}: "
         f"{document['cells'][0]['tokens_scored']:,} tokens scored in each cell). "
-        f"{takeaway(document)}\n\n{markdown_table(document)}\n"
+        f"{takeaway(document)} Bold: the lowest of its column, and what is not worse by paired "
+        f"difference.\n\n{markdown_table(document)}\n"
         "From [docs/results/demo.json](docs/results/demo.json), which "
         "`ropewalk compare` wrote.\n"
     )

@@ -195,7 +195,7 @@ def test_the_table_of_measurements_is_the_committed_results(name):
     cells = {
         (cell["method"], cell["length"]): cell["nll"]
         for cell in document["cells"]
-        if cell["mode"] == "full"
+        if cell["mode"] == "full" and "task" not in cell
     }
     (spec,) = {spec for spec, _ in cells if spec in (name, f"{name}:step=32")}
     before = cells["none", 256]
