@@ -19,7 +19,14 @@ import typer
 from recipes.pages import RESULTS, write_result
 from recipes.run import environment
 from ropewalk.cluster.placing import NO_DEMAND
-from ropewalk.cluster.ray_executor import RayExecutor, _connected, _measuring, _Sent, ray_library
+from ropewalk.cluster.ray_executor import (
+    RayExecutor,
+    _connected,
+    _measuring,
+    _Sent,
+    _without,
+    ray_library,
+)
 from ropewalk.comparing.request import CompareRequest
 from ropewalk.comparing.setup import set_up
 from ropewalk.evaluation.jobs import Job, jobs_of
@@ -59,7 +66,7 @@ def measured(jobs: Sequence[Job], workers: int) -> dict[str, float]:
     """Seconds of all jobs on so many workers, and of their passes."""
     ray, executor = ray_library(), RayExecutor(workers=workers)
     with _connected(ray, None, workers):
-        pool = executor._pool(ray, _measuring, _Sent(ray).job, NO_DEMAND)
+        pool = executor._pool(ray, _measuring, _Sent(ray).job, _without, NO_DEMAND)
         try:
             shortest = min(jobs, key=lambda job: job.cost)
             list(pool.results(iter([shortest] * PRIMES)))

@@ -89,19 +89,30 @@ class RayExecutor:
         ray = ray_library()
         processes = None if self.workers is None else self.workers * self.ranks
         with _connected(ray, self.address, processes):
-            count, share = self._shares(ray.cluster_resources())
-            pool = Pool(
-                ray=ray,
-                start=lambda: self._worker(ray, share, begin),
-                sent=sent,
-                without=without,
-                count=count,
-                places=Places(demand=demand),
-            )
+            pool = self._pool(ray, begin, sent, without, demand)
             try:
                 yield from pool.results(iter(tasks))
             finally:
                 pool.close()
+
+    def _pool(
+        self,
+        ray: Any,
+        begin: Begin,
+        sent: Callable[[Any], tuple[Any, ...]],
+        without: Callable[[Any, RankFailed], tuple[Any, Any | None]],
+        demand: Demand,
+    ) -> Pool:
+        """On the cluster that is connected."""
+        count, share = self._shares(ray.cluster_resources())
+        return Pool(
+            ray=ray,
+            start=lambda: self._worker(ray, share, begin),
+            sent=sent,
+            without=without,
+            count=count,
+            places=Places(demand=demand),
+        )
 
     def _worker(self, ray: Any, share: dict[str, float], begin: Begin) -> PoolWorker:
         if self.ranks == 1:
