@@ -47,7 +47,9 @@ def test_an_extension_is_what_it_says(spec):
             rw.assert_encoding(model, spec)
 
 
-@pytest.mark.parametrize("spec", ["dynamic_ntk", "rerope:window=12", "yarn:factor=2+log_n"])
+@pytest.mark.parametrize(
+    "spec", ["dynamic_ntk", "rerope:window=12", "yarn:factor=2+log_n", "nope", "alibi"]
+)
 def test_an_extension_with_attention_of_its_own(spec):
     model = tiny(num_hidden_layers=2)
     with rw.extend(model, spec):

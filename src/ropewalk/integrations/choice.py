@@ -19,6 +19,11 @@ def native_of(layout: ModelLayout) -> Wanted:
     return {layer.name: layer.native for layer in layout.layers if layer.native is not None}
 
 
+def of_positioned(layout: ModelLayout, wanted: Wanted) -> Wanted:
+    """Without the layers that have no positions, to which only scales of a row come."""
+    return {name: wanted[name] for name in native_of(layout)}
+
+
 def wanted_in(layout: ModelLayout, encode: Encode) -> Wanted:
     """What ``encode`` asks for, layer by layer.
 

@@ -19,7 +19,7 @@ from ropewalk.integrations.attending import (
     rotates_at_birth,
 )
 from ropewalk.integrations.call import Horizon
-from ropewalk.integrations.choice import Wanted, native_of, wanted_in
+from ropewalk.integrations.choice import Wanted, native_of, of_positioned, wanted_in
 from ropewalk.integrations.entrance import Entrance, PositionsEntrance, rotary_entrance
 from ropewalk.integrations.feeding import WHOLE, Feeding
 from ropewalk.integrations.guards import Guards
@@ -153,9 +153,9 @@ class Extension(Removable):
         if seam is Seam.ROTARY:
             self._install_rotaries(wanted, AttentionEntrance)
         elif any(rotates_at_birth(encoding) for encoding in wanted.values()):
-            rotating = {name: each for name, each in wanted.items() if each.frequencies}
-            self._require_one_encoding(rotating)
-            self._install_rotaries(rotating, AttentionEntrance)
+            positioned = of_positioned(self.layout, wanted)
+            self._require_one_encoding(positioned)
+            self._install_rotaries(positioned, AttentionEntrance)
         else:
             self._require_no_other_reader()
             for rotary in self.layout.rotaries:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ropewalk.core.encoding import Encoding
 from ropewalk.core.errors import RopewalkError
+from ropewalk.integrations.choice import of_positioned
 from ropewalk.integrations.extension import EXTENSION, Extension
 from ropewalk.integrations.modes import at_rest
 from ropewalk.integrations.placement import input_device
@@ -99,7 +100,7 @@ def encodings_in_force(model: nn.Module) -> list[Encoding] | None:
     """Of an extension whose attention rotates, in full or in part; None without one."""
     extension = getattr(unwrapped(model), EXTENSION, None)
     if isinstance(extension, Extension) and extension.seam is Seam.ATTENTION:
-        return [each for each in extension.wanted.values() if each.frequencies is not None]
+        return list(of_positioned(extension.layout, extension.wanted).values())
     return None
 
 
