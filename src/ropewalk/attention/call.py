@@ -159,12 +159,12 @@ class Call:
 
     def by_diagonals(self, encoding: Encoding) -> bool:
         """Whether all pieces of all parts are diagonal."""
-        return all(
-            piece.shape is Shape.DIAGONAL
-            for part in self.parts(encoding)
-            for tile in part.tiles
-            for piece in tile.pieces
-        )
+
+        def find() -> bool:
+            tiles = (tile for part in self.parts(encoding) for tile in part.tiles)
+            return all(piece.shape is Shape.DIAGONAL for tile in tiles for piece in tile.pieces)
+
+        return self.shared.once(("by diagonals", encoding), find)
 
     def distances(self) -> tuple[int, int]:
         """The lowest and the highest m - n of all rows and keys."""

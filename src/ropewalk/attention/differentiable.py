@@ -6,7 +6,7 @@ as forward did, asks each share for its gradients under the merged log-sum-exp
 back: the adjoint of a rotation turns the other way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -45,8 +45,9 @@ class _Setting:
     def __init__(self, rotary: Rotary, call: Call, softmax: Softmax, highest: int) -> None:
         self.rotary, self.call, self.softmax, self._highest = rotary, call, softmax, highest
 
-    def bias(self, numbers: Tensor | None) -> DistanceBias | None:
-        return None if numbers is None else DistanceBias(numbers, self._highest)
+    def parts(self, q: Tensor, k: Tensor, v: Tensor, numbers: Tensor | None) -> Iterator[FusedPart]:
+        bias = None if numbers is None else DistanceBias(numbers, self._highest)
+        return fused_parts(q, k, v, self.rotary, call=self.call, softmax=self.softmax, bias=bias)
 
 
 class _Attention(torch.autograd.Function):
@@ -54,15 +55,7 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         *tensors, setting = inputs
         q, k, v, _, _, numbers = tensors
-        found = merged_attention(
-            q,
-            k,
-            v,
-            setting.rotary,
-            call=setting.call,
-            softmax=setting.softmax,
-            bias=setting.bias(numbers),
-        )
+        found = merged_attention(q, v, setting.parts(q, k, v, numbers))
         ctx.setting = setting
         ctx.save_for_backward(*tensors, found.out, found.lse)
         return found.out
@@ -73,16 +66,7 @@ class _Attention(torch.autograd.Function):
         q, k, v, sinks, weights, numbers, out, lse = ctx.saved_tensors
         whole, setting = Partial(out, lse), ctx.setting
         sums = _Sums(q, k, v, weights, numbers)
-        parts = fused_parts(
-            q,
-            k,
-            v,
-            setting.rotary,
-            call=setting.call,
-            softmax=setting.softmax,
-            bias=setting.bias(numbers),
-        )
-        for here in parts:
+        for here in setting.parts(q, k, v, numbers):
             sums.add(here, grad, whole)
         d_sinks = None if sinks is None else _of_sinks(sinks, grad, whole)
         return (*sums.results(), d_sinks, sums.of_weights, sums.of_numbers, None)

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from ropewalk.attention.call import Call, Part
+from ropewalk.attention.diagonals import LEAST
 from ropewalk.attention.rotary import Rotary
 from ropewalk.attention.tiles import Piece
 from ropewalk.core.rotation import work_dtype
 from ropewalk.core.score_mods import Block
 
-NONE = 60.0
-"""A weight of e^-60 counts as none: a float32 has 24 bits, e^-16.6."""
 LEAST_ROWS = 128
 
 
@@ -52,9 +51,9 @@ class DistanceBias:
         return cls(bias[0, :, :, 0].to(work_dtype(q.dtype)).contiguous(), highest)
 
     def certain(self, q: Tensor, k: Tensor, scale: float) -> "DistanceBias":
-        """Without the distances whose weights are certainly below e^-60 in all rows.
+        """Without the distances whose weights are certainly too small to count in any row.
 
-            c_0 - c_d > 60 + 2 scale max|q| max|k|
+            c_0 - c_d > -ln(least) + 2 scale max|q| max|k|
 
         since no score is farther from 0 than the norms say and each row sees itself. Under steep
         slopes most of these weights are no normal numbers, of which each product costs a hundred
@@ -68,7 +67,7 @@ class DistanceBias:
         most_q, most_k = (x.to(self.numbers.dtype).norm(dim=-1).amax(dim=(0, 2)) for x in (q, k))
         spread = 2 * scale * most_q * most_k.repeat_interleave(len(most_q) // len(most_k))
         own = self.numbers[:, self.highest, None]
-        nothing = own - self.numbers > NONE + spread[:, None]
+        nothing = own - self.numbers > spread[:, None] - LEAST[own.dtype]
         return replace(self, numbers=self.numbers.masked_fill(nothing, float("-inf")))
 
     def start(self, piece: Piece, part: Part) -> int:

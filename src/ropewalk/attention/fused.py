@@ -27,30 +27,22 @@ def attend_fused(
     Softcap and dropout are not applied.
     """
     bias = DistanceBias.of(rotary, call, q)
-    if bias is not None and rotary.encoding.frequencies is None and q.dtype != torch.float64:
+    if bias is not None and rotary.encoding.frequencies is None:
         bias = bias.certain(q, k, softmax.scale_of(q))
-    return merged_attention(q, k, v, rotary, call=call, softmax=softmax, bias=bias).out
+    parts = fused_parts(q, k, v, rotary, call=call, softmax=softmax, bias=bias)
+    return merged_attention(q, v, parts).out
 
 
-def merged_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rotary: Rotary,
-    *,
-    call: Call,
-    softmax: Softmax,
-    bias: DistanceBias | None,
-) -> Partial:
+def merged_attention(q: Tensor, v: Tensor, parts: "Iterator[FusedPart]") -> Partial:
     """As ``attend_fused``, with the log-sum-exp ``[b, h, m]`` of each row, float32 or float64.
 
-    bias  ``DistanceBias.of`` the layer
+    parts  ``fused_parts`` of the call
     """
     batch, heads, count, _ = q.shape
     # Models ask for the values of all heads of a token side by side.
     out = q.new_empty(batch, count, heads, v.shape[-1]).transpose(1, 2)
     lse = q.new_empty(batch, heads, count, dtype=work_dtype(q.dtype))
-    for here in fused_parts(q, k, v, rotary, call=call, softmax=softmax, bias=bias):
+    for here in parts:
         own, first = here.part.batch, here.part.first
         for tile in here.part.tiles:
             rows = slice(first + tile.first, first + tile.last)
@@ -69,7 +61,10 @@ def fused_parts(
     softmax: Softmax,
     bias: DistanceBias | None,
 ) -> "Iterator[FusedPart]":
-    """The rows of a call, cut, with their keys rotated."""
+    """The rows of a call, cut, with their keys rotated.
+
+    bias  ``DistanceBias.of`` the layer
+    """
     for part in call.parts(rotary.encoding):
         own = part.batch
         yield FusedPart(

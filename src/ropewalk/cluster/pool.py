@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ropewalk.cluster.placing import NO_DEMAND, Places
 from ropewalk.cluster.workers import PoolWorker
-from ropewalk.core.errors import RopewalkError
+from ropewalk.core.errors import RopewalkError, first_line
 from ropewalk.ranks.failing import PeerLost, RankFailed
 
 PATIENCE = 300.0
@@ -138,7 +138,7 @@ class Pool:
         self.failed += 1
         if self.failed > self.count + LOSSES:
             raise RopewalkError(
-                f"the cluster could not start a worker ({first_line(error)}): is this "
+                f"the cluster could not start a worker ({reason_of(error)}): is this "
                 "version of ropewalk installed on its nodes? --executor serial needs no cluster"
             ) from error
         self._one_more()
@@ -204,7 +204,7 @@ class Pool:
         self.losses.append(job)
         if sum(each is job for each in self.losses) == LOSSES:
             raise RopewalkError(
-                f"the cluster lost {LOSSES} workers over one cell ({first_line(error)}), as one "
+                f"the cluster lost {LOSSES} workers over one cell ({reason_of(error)}), as one "
                 "too large for a node's memory does: finished cells are kept; give a shorter "
                 "length, fewer workers, or --executor serial"
             ) from error
@@ -227,7 +227,6 @@ def cause_of(error: BaseException) -> BaseException:
     return cause if isinstance(cause, BaseException) else error
 
 
-def first_line(error: BaseException) -> str:
-    """Of what an error of the library says: the rest are traces of its processes."""
-    error = cause_of(error)
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def reason_of(error: BaseException) -> str:
+    """In one line: the rest are traces of the library's processes."""
+    return first_line(cause_of(error))

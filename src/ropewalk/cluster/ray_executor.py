@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ropewalk.cluster.groups import LOOPBACK, RankGroup
 from ropewalk.cluster.placing import NO_DEMAND, Demand, Places
-from ropewalk.cluster.pool import Pool, first_line
+from ropewalk.cluster.pool import Pool, reason_of
 from ropewalk.cluster.workers import OneProcess, PoolWorker
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.extras import require_extra
@@ -203,7 +203,7 @@ def _connected(ray: Any, address: str | None, processes: int | None) -> Iterator
         else:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # the library raises a bare one where a node does not start in time
-        reason = first_line(error)
+        reason = reason_of(error)
         if address is None:
             raise RopewalkError(
                 f"executor ray: no cluster could be started on this machine ({reason}); "

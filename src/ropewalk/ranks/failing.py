@@ -1,5 +1,7 @@
 """Why a rank cannot go on: for a reason of its own, or because another one is gone."""
 
+from ropewalk.core.errors import first_line
+
 
 class RankFailed(Exception):
     """A rank cannot go on, and the others cannot go on without it. Says why, in one line."""
@@ -7,10 +9,9 @@ class RankFailed(Exception):
     @classmethod
     def of(cls, rank: int, size: int, error: BaseException) -> "RankFailed":
         """error  what stopped the rank"""
-        first = next(iter(str(error).splitlines()), "") or type(error).__name__
         return cls(
-            f"rank {rank} of {size} cannot go on ({first}): finished cells are kept; ask for "
-            "shorter lengths or a smaller batch, or start more ranks"
+            f"rank {rank} of {size} cannot go on ({first_line(error)}): finished cells are kept; "
+            "ask for shorter lengths or a smaller batch, or start more ranks"
         )
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ropewalk.core.errors import first_line
 from ropewalk.ranks.failing import PeerLost
 
 LEADER = 0
@@ -95,5 +96,4 @@ def _meeting() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise PeerLost(f"another rank is gone ({first})") from error
+        raise PeerLost(f"another rank is gone ({first_line(error)})") from error
