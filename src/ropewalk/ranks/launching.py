@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import torch
 import torch.distributed as dist
@@ -71,12 +72,18 @@ def _grouped(device: int, **place: Any) -> Iterator[Ranks]:
         backend = "gloo"
     dist.init_process_group("gloo", timeout=words, **place)
     try:
-        tensors = dist.new_group(backend=backend, timeout=timedelta(minutes=EXCHANGE_MINUTES))
-        world = dist.group.WORLD
-        assert world is not None
-        yield Ranks(rank=dist.get_rank(), size=dist.get_world_size(), tensors=tensors, words=world)
+        yield _ranks(dist.new_group(backend=backend, timeout=timedelta(minutes=EXCHANGE_MINUTES)))
     finally:
         dist.destroy_process_group()
+
+
+def _ranks(tensors: Any) -> Ranks:
+    """Over the group of all processes, and another one of the same for tensors."""
+    world = dist.group.WORLD
+    assert world is not None
+    return Ranks(
+        rank=dist.get_rank(), size=dist.get_world_size(), tensors=ref(tensors), words=ref(world)
+    )
 
 
 def tell_torchrun(environment: Mapping[str, str], reason: str) -> None:

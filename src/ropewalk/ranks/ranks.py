@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import ReferenceType
 
 import torch
 import torch.distributed as dist
@@ -19,7 +20,10 @@ LEADER = 0
 class Ranks:
     """This process among its like. All call the same methods in the same order.
 
-    Every exchange raises PeerLost where another rank is gone, or does not come to it.
+    Every exchange raises PeerLost where another rank is gone, does not come to it, or all have
+    parted. The groups are the library's: they end with the block in which ranks are together,
+    whoever still holds this. A group that lives until the interpreter is taken down may abort it,
+    since gloo's threads free tensors (torch's pull request 179291).
 
     rank     its number; rank 0 leads
     size     P
@@ -29,8 +33,8 @@ class Ranks:
 
     rank: int
     size: int
-    tensors: dist.ProcessGroup
-    words: dist.ProcessGroup
+    tensors: ReferenceType[dist.ProcessGroup]
+    words: ReferenceType[dist.ProcessGroup]
 
     def swapped(
         self, parts: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]
@@ -43,13 +47,13 @@ class Ranks:
         numbers = [torch.Size(shape).numel() for shape in shapes]
         received = sent.new_empty(sum(numbers))
         width = sent.element_size()
-        with _meeting():
+        with _meeting(self.tensors) as group:
             dist.all_to_all_single(
                 received.view(torch.uint8),
                 sent.view(torch.uint8),
                 [width * number for number in numbers],
                 [width * part.numel() for part in parts],
-                group=self.tensors,
+                group=group,
             )
         pieces = received.split(numbers)
         return tuple(piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
@@ -60,29 +64,29 @@ class Ranks:
         room = own.new_zeros(own.shape[0], longest, *own.shape[2:])
         room[:, : own.shape[1]] = own
         found = [torch.empty_like(room) for _ in range(self.size)]
-        with _meeting():
-            dist.all_gather(found, room, group=self.tensors)
+        with _meeting(self.tensors) as group:
+            dist.all_gather(found, room, group=group)
         return tuple(each[:, :count] for each, count in zip(found, counts, strict=True))
 
     def summed(self, own: Tensor) -> Tensor:
         """The sum of what each rank has, on every rank."""
         total = own.clone()
-        with _meeting():
-            dist.all_reduce(total, group=self.tensors)
+        with _meeting(self.tensors) as group:
+            dist.all_reduce(total, group=group)
         return total
 
     def each_has(self, own: object) -> list[Any]:
         """What each rank has, by rank."""
         found: list[Any] = [None] * self.size
-        with _meeting():
-            dist.all_gather_object(found, own, group=self.words)
+        with _meeting(self.words) as group:
+            dist.all_gather_object(found, own, group=group)
         return found
 
     def told(self, word: object = None) -> Any:
         """The leader's word, on every rank."""
         told = [word]
-        with _meeting():
-            dist.broadcast_object_list(told, LEADER, group=self.words)
+        with _meeting(self.words) as group:
+            dist.broadcast_object_list(told, LEADER, group=group)
         return told[0]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ranks":
@@ -91,9 +95,12 @@ class Ranks:
 
 
 @contextmanager
-def _meeting() -> Iterator[None]:
-    """An exchange; what the library raises there is about the others."""
+def _meeting(place: ReferenceType[dist.ProcessGroup]) -> Iterator[dist.ProcessGroup]:
+    """An exchange over a group; what the library raises there is about the others."""
+    group = place()
+    if group is None:
+        raise PeerLost("the ranks have parted: start all of them again")
     try:
-        yield
+        yield group
     except RuntimeError as error:
         raise PeerLost(f"another rank is gone ({first_line(error)})") from error
