@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import ropewalk as rw
+from ropewalk.adapting.progressive import STAGES
 from ropewalk.cli.main import main
 from ropewalk.core.passes import FullPass
 from ropewalk.data import demo_book, toy_model
@@ -30,8 +31,18 @@ def texts(tmp_path):
 def test_a_model_goes_through_all_stages_and_the_checkpoint_states_both_lists(tmp_path, texts):
     train, kept = texts
     words = {"tune_length": 512, "steps": 3, "evaluations": 3, "documents": (1, 1, 2)}
-    out = tmp_path / "longer"
-    document = rw.adapt(toy_model(), 1024, texts=[train], heldout=[kept], out=out, **words)
+    out, told = tmp_path / "longer", []
+
+    def progress(work, share):
+        told.append((work, share))
+
+    document = rw.adapt(
+        toy_model(), 1024, texts=[train], heldout=[kept], out=out, progress=progress, **words
+    )
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert {work.partition(":")[0] for work, _ in told} == {*STAGES, "effects"}
+    assert any("step 2/3" in work for work, _ in told)
     block = json.loads((out / "checkpoint" / "config.json").read_text())["rope_parameters"]
     lists = {
         name: json.loads((out / name / "factors.json").read_text()) for name in ("short", "again")

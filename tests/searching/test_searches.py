@@ -36,12 +36,15 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory, text):
-    """A search of the toy model, as its document says, and its folder."""
-    out = tmp_path_factory.mktemp("search") / "found"
-    document = rw.search(
-        toy_model(), 512, texts=[text], out=out, documents=(2, 1, 2), evaluations=4, tail_tokens=64
-    )
-    return document, out
+    """A search of the toy model, as its document says, its folder, and what it told."""
+    out, told = tmp_path_factory.mktemp("search") / "found", []
+    words = {"documents": (2, 1, 2), "evaluations": 4, "tail_tokens": 64}
+
+    def progress(work, share):
+        told.append((work, share))
+
+    document = rw.search(toy_model(), 512, texts=[text], out=out, progress=progress, **words)
+    return document, out, told
 
 
 def numbered(count):
@@ -79,7 +82,7 @@ def test_heldout_texts_are_the_test_part_alone():
 
 
 def test_what_is_handed_out_is_what_the_document_says(found):
-    document, out = found
+    document, out, _ = found
     factors = json.loads((out / "factors.json").read_text())
     assert factors == document["factors"]
     assert all(each >= 1 for each in factors)
@@ -90,8 +93,17 @@ def test_what_is_handed_out_is_what_the_document_says(found):
     assert document["found"] == (rows[document["winner"]] is not rows[document["best_fixed"]])
 
 
+def test_progress_never_falls_from_the_first_schedule_to_the_test(found):
+    *_, told = found
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[0] == 0 < shares[-1] <= 1
+    parts = [work.partition(",")[0] for work, _ in told]
+    assert list(dict.fromkeys(parts)) == ["fixed schedules", "ramp", "choice", "test"]
+
+
 def test_the_spec_of_the_winner_turns_pairs_as_its_factors_say(found):
-    document, _ = found
+    document, *_ = found
     config = json.loads((toy_model() / "config.json").read_text())
     geometry = rw.RopeGeometry.from_config(config)
     wanted = geometry.inv_freq() / torch.tensor(document["factors"], dtype=torch.float64)
@@ -109,7 +121,7 @@ def test_the_spec_of_the_winner_turns_pairs_as_its_factors_say(found):
 @pytest.mark.parametrize("engine", ["transformers", "vllm", "sglang"])
 def test_engines_take_what_was_found(found, engine, tmp_path):
     """The schedule that the way chose, whether or not it won."""
-    document, _ = found
+    document, *_ = found
     chosen = document["rows"][0]
     path = tmp_path / "factors.json"
     path.write_text(json.dumps(chosen["factors"]))
@@ -126,7 +138,7 @@ def test_engines_take_what_was_found(found, engine, tmp_path):
 
 def test_the_loss_in_the_table_is_the_loss_of_the_model(found, text):
     """By hand: the model, extended, on the test documents; last tokens of each."""
-    document, _ = found
+    document, *_ = found
     loaded = open_checkpoint(toy_model())
     book = Document.read(text, loaded.require_tokenizer())
     tested = parts([stretches(book, 512)], (2, 1, 2)).test
@@ -141,7 +153,7 @@ def test_the_loss_in_the_table_is_the_loss_of_the_model(found, text):
 
 
 def test_a_second_run_measures_nothing_and_says_the_same(found, text):
-    document, out = found
+    document, out, _ = found
     cells = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
     again = rw.search(
         toy_model(), 512, texts=[text], out=out, documents=(2, 1, 2), evaluations=4, tail_tokens=64

@@ -28,6 +28,8 @@ from ropewalk.training.tuning.request import TuneRequest
 
 FOUND, TUNED, AGAIN, SHORT = "search", "tuned", "again", "short"
 """Folders of the stages."""
+STAGES = ("search", "tune", "search again", "short list")
+"""As progress names them."""
 BASE, CHECKPOINT = "base", "checkpoint"
 """Folders of what is measured of the model as it was, and of the result."""
 
@@ -48,12 +50,10 @@ class Lists:
 
 def extended(course: Course, progress: Told) -> dict[str, Any]:
     """Go through all stages; the document of ``ropewalk adapt``. RopewalkError for bad input."""
-    progress("search", 0.0)
-    first = _found(course)
-    progress("tune", SHARES[0])
-    trained = _tuned(course, first["method"])
+    first = _found(course, _within(progress, 0))
+    trained = _tuned(course, first["method"], _within(progress, 1))
     lists = _after_training(course, _candidate(first), progress)
-    progress("effects", 0.95)
+    progress("effects", 1.0)
     document = {
         "model": trained["model"],
         "trained_length": course.trained,
@@ -75,7 +75,13 @@ def extended(course: Course, progress: Told) -> dict[str, Any]:
     return document
 
 
-def _found(course: Course) -> dict[str, Any]:
+def _within(progress: Told, stage: int) -> Told:
+    """Of the whole, what a stage tells of itself."""
+    name, before, own = STAGES[stage], sum(SHARES[:stage]), SHARES[stage]
+    return lambda work, share: progress(f"{name}: {work}", before + own * share)
+
+
+def _found(course: Course, progress: Told) -> dict[str, Any]:
     """The first search, at the length of the training."""
     job = SearchJob(
         source=course.source,
@@ -86,10 +92,10 @@ def _found(course: Course) -> dict[str, Any]:
         budget=course.seconds(0),
         device=course.device,
     )
-    return job.run(lambda work, share: None)
+    return job.run(progress)
 
 
-def _tuned(course: Course, method: str) -> dict[str, Any]:
+def _tuned(course: Course, method: str, progress: Told) -> dict[str, Any]:
     """The training under what the first search found."""
     steps = () if course.steps is None else course.steps
     job = TuneJob(
@@ -101,17 +107,15 @@ def _tuned(course: Course, method: str) -> dict[str, Any]:
         budget=course.seconds(1),
         device=course.device,
     )
-    return job.run(lambda work, share: None)
+    return job.run(progress)
 
 
 def _after_training(course: Course, tuned: Candidate, progress: Told) -> Lists:
     subject = search_subject(course.out / TUNED, "float32", course.device)
     trained, asked, texts = course.trained, course.asked, Texts(search=course.heldout)
-    progress("search again", sum(SHARES[:2]))
     over = Contestants.over_tuned(subject, tuned, course.tuned, course.length)
     long = searched(subject, asked, over, course.length, texts=texts, out=course.out / AGAIN)
-    again = finished(long, course.seconds(2), time.monotonic(), progress)
-    progress("short list", sum(SHARES[:3]))
+    again = finished(long, course.seconds(2), time.monotonic(), _within(progress, 2))
     near = searched(
         subject,
         replace(asked, tail_tokens=max(1, trained // 4)),
@@ -121,7 +125,7 @@ def _after_training(course: Course, tuned: Candidate, progress: Told) -> Lists:
         out=course.out / SHORT,
         pinned=again["attention_factor"],
     )
-    short = finished(near, course.seconds(3), time.monotonic(), progress)
+    short = finished(near, course.seconds(3), time.monotonic(), _within(progress, 3))
     method = (
         f"longrope:short_factor=@{course.out / SHORT / 'factors.json'},"
         f"long_factor=@{course.out / AGAIN / 'factors.json'},factor={course.length / trained:.12g},"

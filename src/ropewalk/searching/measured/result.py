@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,35 @@ Told = Callable[[str, float], None]
 """Told what is going on, and the share of the whole that is done."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Course:
+    """How far a search is, through its parts: the way, the choice, the test."""
+
+    way: str
+    progress: Told
+    parts: list[Trials] = field(default_factory=list)
+    share: float = 0.0
+
+    def __call__(self, trials: Trials, units: int, closing: int) -> None:
+        """units, closing  of the way and of both parts after it, by estimate"""
+        if not self.parts or trials is not self.parts[-1]:
+            self.parts.append(trials)
+        first, *after = self.parts
+        way = first.units if after else first.allowance.units or units
+        done = sum(part.units for part in self.parts)
+        self.share = max(self.share, min(1.0, done / max(1, way + closing)))
+        best = f", best {first.curve[-1].value:.4f}" if first.curve else ""
+        name = (f"{self.way}{best}", "choice", "test")[len(after)]
+        self.progress(name, self.share)
+
+
 def finished(one: Search, seconds: float | None, begun: float, progress: Told) -> dict[str, Any]:
     """Run a search to its end and write what it gave."""
     meter = one.bench.meter
     budget = Budget(seconds=seconds, begun=begun, unit_seconds=meter.unit_seconds)
 
-    def told(trials: Trials, units: int) -> None:
-        best = "" if not trials.curve else f", best {trials.curve[-1].value:.4f}"
-        whole = trials.allowance.units or units
-        progress(f"{one.asked.way}{best}", min(1.0, trials.units / max(1, whole)))
-
     progress("fixed schedules", 0.0)
-    outcome = one.run(budget, told)
+    outcome = one.run(budget, _Course(way=one.asked.way, progress=progress))
     document = _document(one, outcome, begun)
     _write(document, one.folder.path)
     return document

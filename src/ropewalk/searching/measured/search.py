@@ -18,7 +18,14 @@ from ropewalk.evaluation.tasks.generator import Generator
 from ropewalk.evaluation.tasks.longppl import KeyTokens, longppl
 from ropewalk.evaluation.tasks.table import Materials, generator
 from ropewalk.evaluation.tasks.tokens import Tokens
-from ropewalk.searching.budget import SIZES, Budget, Sizes, closing_units, sizes_for
+from ropewalk.searching.budget import (
+    FINALIST_BARS,
+    SIZES,
+    Budget,
+    Sizes,
+    closing_units,
+    sizes_for,
+)
 from ropewalk.searching.measured.bench import Bench, Panel
 from ropewalk.searching.measured.contestants import Contestants, Subject
 from ropewalk.searching.outcome import Outcome
@@ -57,22 +64,23 @@ class Search:
     heldout: Stretches
     keys: Mapping[str, KeyTokens]
 
-    def run(self, budget: Budget, told: Callable[[Trials, int], None]) -> Outcome:
+    def run(self, budget: Budget, told: Callable[[Trials, int, int], None]) -> Outcome:
         """Search, choose, test.
 
-        told  called after each measurement, with the units of the way by estimate
+        told  called after each measurement, with the units of the way and of what follows it,
+              by estimate
 
         Raises RopewalkError for texts that are too short, and where nothing can be measured.
         """
         sizes = self.sizes(budget)
         dealt = parts(self.texts, sizes, self.heldout)
         problem, way = self._problem(dealt), read_way(self.asked.way)
-        units = way.units(problem, sizes[0])
+        units, closing = way.units(problem, sizes[0]), closing_units(*sizes[1:], FINALIST_BARS)
         trials = Trials(
             measure=self._panel(dealt.search, 0),
             documents=sizes[0],
             short_limit=self.asked.short_within,
-            told=lambda trials: told(trials, units),
+            told=lambda trials: told(trials, units, closing),
         )
         return search(
             way,
