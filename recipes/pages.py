@@ -27,7 +27,7 @@ README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "docs" / "results"
 RECIPES = (
-    "audit", "busy", "demo", "encodings", "families", "generators", "maps", "properties",
+    "adapt", "audit", "busy", "demo", "encodings", "families", "generators", "maps", "properties",
     "protocols", "retrieval", "scale", "search", "seed", "served", "smollm2", "speed", "tune",
     "verify",
 )  # fmt: skip

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from recipes.pages import IMAGES, ROOT, Blocks, result, table, where
+from recipes.search.plan import DEFAULT, NEEDLE, PUBLISHED
 from recipes.search.run import RESULT
 from ropewalk.reporting.figures import write_figure
 from ropewalk.reporting.searches import draw_descent, draw_factors
 
 ADAPT = ROOT / "docs" / "adapt.md"
-DEFAULT, PUBLISHED = "ramp", "evolution"
 PUBLISHED_EVALUATIONS = 1344
 
 
 def blocks() -> Blocks:
     document = result(RESULT)
-    searches: Mapping[str, Any] = document["searches"]
+    every: Mapping[str, Any] = document["searches"]
+    searches = {name: each for name, each in every.items() if each["objective"] == "loss"}
     _draw(searches)
-    first = searches[DEFAULT]
+    first = searches[DEFAULT.name]
     parts = first["documents"]
     texts = ", ".join(Path(name).stem for name in document["heldout"])
     setting = (
@@ -29,7 +30,7 @@ def blocks() -> Blocks:
         f"times its trained length; searched on {parts['search']} stretches of the demo book, "
         f"chosen on {parts['choice']}, tested on {parts['test']} of other texts ({texts}); the "
         f"last {first['tail_tokens']} tokens of each are scored ({where(document)}). With "
-        f"`{DEFAULT}`: {first['verdict']}.\n\n"
+        f"`{DEFAULT.name}`: {first['verdict']}.\n\n"
     )
     pictures = (
         "\n![Factors by pair](images/search-factors.svg)\n"
@@ -43,13 +44,41 @@ def blocks() -> Blocks:
             + _against_the_published(searches)
             + pictures,
             "search-schedules": _schedules(first),
+            "search-parts": _parts(document["parts"], every[NEEDLE.name]),
         }
     }
 
 
+def _parts(parts: Mapping[str, Any], needle: Mapping[str, Any]) -> str:
+    """Loss and needle loss of the same schedules on the same documents, against what was found."""
+    by_needle = {row["name"]: row for row in parts["needle"]}
+    rows = [
+        [
+            _name(row["name"]),
+            f"{row['attention_factor']:.4g}",
+            str(row["start_tokens"]),
+            *_measured(row),
+            *_measured(by_needle[row["name"]]),
+        ]
+        for row in parts["loss"]
+    ]
+    header = ["schedule", "magnitude", "start tokens", "loss", "to `found`", "needle", "to `found`"]
+    return table(header, rows) + f"\nWith the needle loss as objective: {needle['verdict']}.\n"
+
+
+def _measured(row: Mapping[str, Any]) -> tuple[str, str]:
+    apart = row["to_found"]
+    return f"{row['value']:.4f}", "-" if apart["ci95"] == [0.0, 0.0] else _apart(apart)
+
+
+def _name(name: str) -> str:
+    return f"`{name}`" if ":" in name or name == "found" else name
+
+
 def _draw(searches: Mapping[str, Any]) -> None:
-    write_figure(draw_factors(searches[DEFAULT]), IMAGES / "search-factors.svg")
-    write_figure(draw_descent(list(searches.values())), IMAGES / "search-demo.svg")
+    write_figure(draw_factors(searches[DEFAULT.name]), IMAGES / "search-factors.svg")
+    named = [{**document, "way": name} for name, document in searches.items()]
+    write_figure(draw_descent(named), IMAGES / "search-demo.svg")
 
 
 def _ways(searches: Mapping[str, Any]) -> str:
@@ -67,7 +96,7 @@ def _ways(searches: Mapping[str, Any]) -> str:
             ]
         )
     header = ["way", "evaluations", "million tokens", "search", "choice", "test"]
-    best = searches[DEFAULT]["best_fixed"]
+    best = searches[DEFAULT.name]["best_fixed"]
     return table([*header, f"to `{best}`", "to the closed-form ramp"], rows)
 
 
@@ -91,9 +120,9 @@ def _once(rows: Any) -> Any:
 
 def _against_the_published(searches: Mapping[str, Any]) -> str:
     """Tokens that the default way took to the loss that the published evolution ended with."""
-    if PUBLISHED not in searches or not searches[PUBLISHED]["way_curve"]:
+    if PUBLISHED.name not in searches or not searches[PUBLISHED.name]["way_curve"]:
         return ""
-    evolution, ours = searches[PUBLISHED], searches[DEFAULT]
+    evolution, ours = searches[PUBLISHED.name], searches[DEFAULT.name]
     reached = evolution["way_curve"][-1]["value"]
     tokens = next(
         (

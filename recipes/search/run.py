@@ -1,11 +1,12 @@
-"""Search factors for the demo model at 8 times its length, by every way, and keep what they found.
+"""Search factors for the demo model at 8 times its length, and keep what was found.
 
-    python -m recipes.search.run --heldout TEXT.txt ...   all ways, in turn
-    python -m recipes.search.run ramp --heldout ...       one of them
+    python -m recipes.search.run --heldout TEXT.txt ...          all searches, in turn
+    python -m recipes.search.run ramp cmaes --heldout ...        some of them
 
 Searched and chosen on the demo book; the verdict is told on the texts after --heldout. Writes
 docs/results/search-demo.json. Measurements stay in the run folder, so that a search that was
-stopped goes on with the same command, and the ways share what they have in common.
+stopped goes on with the same command, and the searches share what they have in common. What each
+part of a schedule brings is measured by recipes/search/parts.py.
 """
 
 from pathlib import Path
@@ -16,35 +17,33 @@ import typer
 import ropewalk as rw
 from recipes.pages import RESULTS, result, write_result
 from recipes.run import environment
+from recipes.search.plan import DOCUMENTS, LENGTH, RUNS, SearchRun
 
-LENGTH = "8x"
-DOCUMENTS = (4, 4, 16)
-EVALUATIONS = {"ramp": None, "evolution": 100, "cmaes": 40, "gradient": 40, "segments": 40}
-"""Budgets of the ways, each on all search documents; None: to the way's own end. The published
-evolution has 1,344, more than one core does in an hour."""
 RESULT = "search-demo"
 
 
 def main(
-    ways: Annotated[list[str] | None, typer.Argument()] = None,
+    names: Annotated[list[str] | None, typer.Argument()] = None,
     *,
     heldout: Annotated[list[Path] | None, typer.Option()] = None,
     out: Path = Path("runs") / RESULT,
 ) -> None:
-    """WAYS: which; without any, all."""
-    for way in ways or EVALUATIONS:
+    """NAMES: of recipes/search/plan.py; without any, all."""
+    for run in (run for run in RUNS if not names or run.name in names):
         document = rw.search(
             None,
             LENGTH,
             heldout=heldout or (),
             out=out,
-            way=way,
-            evaluations=EVALUATIONS[way],
+            way=run.way,
+            objective=run.objective,
+            start_tokens=run.start_tokens,
+            evaluations=run.evaluations,
             documents=DOCUMENTS,
             progress=Lines(),
         )
-        _keep(document, [path.name for path in heldout or []])
-        typer.echo(f"{way}: {document['verdict']}")
+        _keep(run, document, [path.name for path in heldout or []])
+        typer.echo(f"{run.name}: {document['verdict']}")
 
 
 class Lines:
@@ -59,18 +58,19 @@ class Lines:
             typer.echo(f"{share:4.0%}  {work}")
 
 
-def _keep(document: dict[str, Any], heldout: list[str]) -> None:
-    """Put a search beside those of other ways, without what a run folder alone has."""
+def _keep(run: SearchRun, document: dict[str, Any], heldout: list[str]) -> None:
+    """Put a search beside the others, without what a run folder alone has."""
     path = RESULTS / f"{RESULT}.json"
     kept = result(RESULT) if path.exists() else {"searches": {}}
     own = {key: value for key, value in document.items() if not key.startswith(("method", "run_"))}
-    searches = {**kept["searches"], document["way"]: own}
-    order = [way for way in EVALUATIONS if way in searches]
+    searches = {**kept["searches"], run.name: own}
+    order = [each.name for each in RUNS if each.name in searches]
     write_result(
         {
+            **kept,
             "heldout": heldout,
             "environment": environment(None, "float32", 1),
-            "searches": {way: searches[way] for way in order},
+            "searches": {name: searches[name] for name in order},
         },
         path,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 
 from recipes.pages import IMAGES, ROOT, Blocks, Record, result, table, where
-from recipes.tune.plan import LENGTH, RUNS, TRAINED, UNTUNED, TuneRun
+from recipes.tune.plan import LENGTH, RUNS, SEARCHED, TRAINED, UNTUNED, TuneRun
 from ropewalk.reporting.figures import line_style, write_figure
 
 ADAPT = ROOT / "docs" / "adapt.md"
@@ -46,7 +46,7 @@ def _rows(document: Record) -> Iterator[tuple[str, ...]]:
             continue
         if run["method"] not in seen and run["method"] != "native":
             seen.add(run["method"])
-            yield f"`{run['method']}`, untuned", "", *_figures(run, "before", run["method"]), "", ""
+            yield f"{_method(plan)}, untuned", "", *_figures(run, "before", run["method"]), "", ""
         share = run["won_back"]["share"]
         yield (
             _name(plan),
@@ -55,6 +55,10 @@ def _rows(document: Record) -> Iterator[tuple[str, ...]]:
             "" if share is None or run["method"] == "native" else f"{share:.0%}",
             str(run["cpu_seconds"]),
         )
+
+
+def _method(plan: TuneRun) -> str:
+    return plan.method if plan.method == SEARCHED else f"`{plan.method}`"
 
 
 def _name(plan: TuneRun) -> str:

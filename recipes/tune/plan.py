@@ -5,6 +5,9 @@ from typing import Any
 
 TRAINED, LENGTH = 256, 1024
 PI, YARN, ABF = "linear:factor=4", "yarn:factor=4", "abf:rope_theta=50000"
+BY_PARTS = "ntk_by_parts:factor=4"
+SEARCHED = "searched factors"
+"""Not a spec: what ``rw.search`` finds for the untuned model at ``LENGTH``, on the demo book."""
 TEXTS = (
     "austen_emma.txt",
     "austen_mansfield_park.txt",
@@ -58,6 +61,8 @@ RUNS = (
         words=SHORT,
     ),
     TuneRun(name="yarn-40", title="YaRN, full length", method=YARN, steps=STEPS),
+    TuneRun(name="by-parts-40", title="NTK-by-parts, full length", method=BY_PARTS, steps=STEPS),
+    TuneRun(name="searched-40", title="searched, full length", method=SEARCHED, steps=STEPS),
     TuneRun(
         name="pi-pose-40",
         title="PI, PoSE",

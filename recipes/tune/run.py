@@ -18,7 +18,17 @@ import typer
 
 import ropewalk as rw
 from recipes.pages import RESULTS, write_result
-from recipes.tune.plan import HELDOUT, LENGTH, MEASURED, RUNS, TEXTS, TRAINED, UNTUNED, TuneRun
+from recipes.tune.plan import (
+    HELDOUT,
+    LENGTH,
+    MEASURED,
+    RUNS,
+    SEARCHED,
+    TEXTS,
+    TRAINED,
+    UNTUNED,
+    TuneRun,
+)
 from ropewalk.data import demo_model
 
 
@@ -58,10 +68,11 @@ def _empty() -> dict[str, Any]:
 
 
 def _tuned(run: TuneRun, texts: Path, heldout: Path, out: Path) -> dict[str, Any]:
+    method = _searched(out.parent) if run.method == SEARCHED else run.method
     cpu = time.process_time()
     document = rw.tune(
         demo_model(),
-        run.method,
+        method,
         run.length,
         texts=[texts / name for name in TEXTS],
         heldout=[heldout / name for name in HELDOUT],
@@ -79,6 +90,13 @@ def _tuned(run: TuneRun, texts: Path, heldout: Path, out: Path) -> dict[str, Any
     if not log.exists():
         log.write_text(f"{time.process_time() - cpu:.0f}")
     return {**found, "cpu_seconds": int(log.read_text())}
+
+
+def _searched(out: Path) -> str:
+    """The spec of what a search by default finds."""
+    document = rw.search(None, LENGTH, out=out / "search", documents=(4, 4, 16))
+    typer.echo(document["verdict"])
+    return str(document["method"])
 
 
 def _untuned(heldout: Path, out: Path) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def texts(tmp_path):
 
 @pytest.mark.slow
 def test_a_model_goes_through_all_stages_and_the_checkpoint_states_both_lists(tmp_path, texts):
-    train, kept = texts
+    train, held = texts
     words = {"tune_length": 512, "steps": 3, "evaluations": 3, "documents": (1, 1, 2)}
     out, told = tmp_path / "longer", []
 
@@ -37,7 +37,7 @@ def test_a_model_goes_through_all_stages_and_the_checkpoint_states_both_lists(tm
         told.append((work, share))
 
     document = rw.adapt(
-        toy_model(), 1024, texts=[train], heldout=[kept], out=out, progress=progress, **words
+        toy_model(), 1024, texts=[train], heldout=[held], out=out, progress=progress, **words
     )
     shares = [share for _, share in told]
     assert shares == sorted(shares)
@@ -51,8 +51,12 @@ def test_a_model_goes_through_all_stages_and_the_checkpoint_states_both_lists(tm
     assert (block["short_factor"], block["long_factor"]) == (lists["short"], lists["again"])
     assert block["original_max_position_embeddings"] == 256
 
+    # A list for short texts stands there only where it beats what serves all lengths.
+    kept = document["stages"]["short"].startswith("nothing better than the list of the whole")
+    assert (lists["short"] == lists["again"]) == kept
+
     # The stock model computes what the table says of the last stage, on either side of L0.
-    book = Document.read(kept, open_checkpoint(toy_model()).require_tokenizer())
+    book = Document.read(held, open_checkpoint(toy_model()).require_tokenizer())
     tested = parts([stretches(book, 1024)], (1, 1, 2)).test
     stock = AutoModelForCausalLM.from_pretrained(out / "checkpoint", dtype=torch.float32)
     last, first = document["effects"][-1], document["effects"][0]
@@ -71,7 +75,7 @@ def test_a_model_goes_through_all_stages_and_the_checkpoint_states_both_lists(tm
     before = [scorer.token_losses(each.ids, 1024 - 128, FullPass()).mean() for each in tested]
     assert first["losses"]["1024"] == pytest.approx(float(sum(before) / 2), abs=1e-4)
 
-    again = rw.adapt(toy_model(), 1024, texts=[train], heldout=[kept], out=out, **words)
+    again = rw.adapt(toy_model(), 1024, texts=[train], heldout=[held], out=out, **words)
     assert {**again, "seconds": 0} == {**document, "seconds": 0}
 
 

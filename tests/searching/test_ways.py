@@ -8,7 +8,7 @@ import pytest
 
 import ropewalk as rw
 from ropewalk.core.errors import RopewalkError
-from ropewalk.searching.candidate import Candidate
+from ropewalk.searching.candidate import Candidate, Schedule
 from ropewalk.searching.measure import Score, Slope
 from ropewalk.searching.request import WAYS, read_way
 from ropewalk.searching.run import Contest, Panels, search
@@ -17,7 +17,7 @@ from ropewalk.searching.trials import Allowance, Trials
 from ropewalk.searching.ways.evolution import Evolution
 from ropewalk.searching.ways.segments import Segments
 from ropewalk.searching.ways.slopes import Slopes
-from ropewalk.searching.ways.way import START_TOKENS, Problem
+from ropewalk.searching.ways.way import START_TOKENS, Problem, Way
 
 GEOMETRY = rw.RopeGeometry(head_dim=32, rope_theta=10_000.0, trained_length=256)
 PAIRS, LENGTH = 16, 2048
@@ -199,6 +199,44 @@ def test_the_best_fixed_schedule_is_the_one_that_is_best_on_the_test_documents()
         for each in contest().fixed
     }
     assert rows[0].name == min(means, key=means.get)
+
+
+class Idle(Way):
+    """Finds nothing: what there is already decides."""
+
+    def units(self, problem, documents):
+        return 0
+
+    def search(self, problem, trials):
+        pass
+
+
+def against(in_force, tried):
+    """What an idle search hands out where one schedule is in force and another one is tried."""
+    measure = Landscape(noise=0.05)
+    ramp = Schedule(name="ramp", candidate=Candidate.of([8.0] * PAIRS))
+    fixed, others = (
+        (Schedule(name=name, candidate=each),)
+        for name, each in (("in force", in_force), ("tried", tried))
+    )
+    return search(
+        Idle(),
+        problem(measure),
+        Contest(fixed=fixed, ramp=ramp, tried=others),
+        Panels(search=measure, choice=Landscape(100), test=Landscape(200), documents=(4, 4, 12)),
+        Trials(measure=measure, documents=4),
+        lambda trials, bars: Allowance(),
+    )
+
+
+def test_what_is_tried_besides_is_handed_out_only_where_it_beats_what_is_in_force():
+    valley = Candidate.of(np.exp(VALLEY).tolist(), math.exp(MAGNITUDE))
+    beside = Candidate.of((np.exp(VALLEY) * 1.5).tolist(), math.exp(MAGNITUDE))
+    found, kept = against(beside, valley), against(valley, beside)
+    assert (found.winner.name, found.winner.candidate) == ("tried", valley)
+    assert found.verdict.startswith("tried beats in force: ")
+    assert (kept.winner.name, kept.winner.candidate) == ("in force", valley)
+    assert kept.verdict.startswith("nothing better than in force found: ")
 
 
 def test_a_search_whose_schedules_all_fail_says_so():

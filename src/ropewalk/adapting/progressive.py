@@ -119,7 +119,7 @@ def _after_training(course: Course, tuned: Candidate, progress: Told) -> Lists:
     near = searched(
         subject,
         replace(asked, tail_tokens=max(1, trained // 4)),
-        Contestants.for_short(subject, tuned, course.tuned),
+        Contestants.for_short(subject, _candidate(again), tuned, course.tuned),
         trained,
         texts=texts,
         out=course.out / SHORT,

@@ -39,21 +39,24 @@ class Contest:
 
     fixed       the bar: schedules without a search
     ramp        stands beside the winner, and is a finalist
+    tried       schedules that are no bar, and finalists where they do as well as the way's own
     finalists   of the way, that are measured on the choice documents
     """
 
     fixed: Sequence[Schedule]
     ramp: Schedule
+    tried: Sequence[Schedule] = ()
     finalists: int = FINALISTS
 
 
 def opening(contest: Contest, trials: Trials) -> tuple[Schedule, ...]:
-    """Race the fixed schedules, then the ramp; those of the fixed ones that no interval drops.
+    """Race the fixed schedules, then the others; those of the fixed ones that no interval drops.
 
     Raises RopewalkError if none can be measured.
     """
     trials.race([each.candidate for each in contest.fixed])
-    trials.race([contest.ramp.candidate])
+    for others in (contest.tried, [contest.ramp]):
+        trials.race([each.candidate for each in others])
     left = [
         each for each in contest.fixed if len(trials.scores[each.candidate]) == trials.documents
     ]
@@ -80,7 +83,8 @@ def search(
     started = replace(problem, starts=[each.candidate for each in fixed])
     ended = way.run(started, trials)
     finalists = _finalists(contest, trials)
-    names = {each.candidate: each.name for each in (*contest.fixed, contest.ramp)}
+    known = (*contest.tried, *contest.fixed, contest.ramp)
+    names = {each.candidate: each.name for each in known}
     bars = [each.candidate for each in fixed]
     choice = _whole(panels.choice, panels.documents[1], [*finalists, *bars], trials)
     chosen = min(finalists, key=choice.value)

@@ -9,6 +9,7 @@ from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.language_model import LanguageModel
 from ropewalk.evaluation.jobs import ModelSource
 from ropewalk.searching.candidate import Candidate, Schedule
+from ropewalk.searching.run import Contest
 from ropewalk.searching.schedules import closed_form_ramp, fixed_schedules
 
 
@@ -40,15 +41,13 @@ class Subject:
 class Contestants:
     """What a search has to beat, and what its schedules are laid over.
 
-    fixed     the bar
-    ramp      stands beside the winner
+    contest   the bar, the ramp beside the winner, what is tried besides
     geometry  whose trained length is stretched
     over      factors that the model was tuned with; None: plain RoPE
     reach     tokens that schedules stretch to; by default the length of the documents
     """
 
-    fixed: tuple[Schedule, ...]
-    ramp: Schedule
+    contest: Contest
     geometry: RopeGeometry
     over: Candidate | None = None
     reach: int | None = None
@@ -69,8 +68,10 @@ class Contestants:
         known = fixed_schedules(geometry, length)
         shipped = () if own in {each.candidate for each in known} else (own,)
         return cls(
-            fixed=(*known, *(Schedule(name="native", candidate=each) for each in shipped)),
-            ramp=closed_form_ramp(geometry, length),
+            contest=Contest(
+                fixed=(*known, *(Schedule(name="native", candidate=each) for each in shipped)),
+                ramp=closed_form_ramp(geometry, length),
+            ),
             geometry=geometry,
         )
 
@@ -93,20 +94,30 @@ class Contestants:
         fixed = [laid(each) for each in fixed_schedules(geometry, length)]
         own = Schedule(name="the tuned factors", candidate=tuned)
         return cls(
-            fixed=(own, *(each for each in fixed if each.candidate != tuned)),
-            ramp=laid(closed_form_ramp(geometry, length)),
+            contest=Contest(
+                fixed=(own, *(each for each in fixed if each.candidate != tuned)),
+                ramp=laid(closed_form_ramp(geometry, length)),
+            ),
             geometry=geometry,
             over=tuned,
         )
 
     @classmethod
-    def for_short(cls, subject: Subject, tuned: Candidate, tuned_length: int) -> "Contestants":
-        """For lengths within the trained one, of a model that was tuned with factors."""
-        known = fixed_schedules(subject.geometry, tuned_length)
+    def for_short(
+        cls, subject: Subject, in_force: Candidate, tuned: Candidate, tuned_length: int
+    ) -> "Contestants":
+        """For lengths within the trained one, of a model that was tuned with factors.
+
+        in_force  the list of the whole length, the bar: without a better one it serves all lengths
+        """
+        geometry = subject.geometry
         own = Schedule(name="the tuned factors", candidate=tuned)
         return cls(
-            fixed=(own, *(each for each in known if each.candidate != tuned)),
-            ramp=closed_form_ramp(subject.geometry, tuned_length),
-            geometry=subject.geometry,
+            contest=Contest(
+                fixed=(Schedule(name="the list of the whole length", candidate=in_force),),
+                ramp=closed_form_ramp(geometry, tuned_length),
+                tried=(own, *fixed_schedules(geometry, tuned_length)),
+            ),
+            geometry=geometry,
             reach=tuned_length,
         )

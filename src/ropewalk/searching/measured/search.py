@@ -30,7 +30,7 @@ from ropewalk.searching.measured.bench import Bench, Panel
 from ropewalk.searching.measured.contestants import Contestants, Subject
 from ropewalk.searching.outcome import Outcome
 from ropewalk.searching.request import Request, read_objective, read_way
-from ropewalk.searching.run import Contest, Panels, search
+from ropewalk.searching.run import Panels, search
 from ropewalk.searching.trials import Allowance, Trials
 from ropewalk.searching.ways.way import Problem
 from ropewalk.storage.folders import Folder, Key
@@ -85,7 +85,7 @@ class Search:
         return search(
             way,
             problem,
-            Contest(fixed=self.against.fixed, ramp=self.against.ramp),
+            self.against.contest,
             Panels(
                 search=trials.measure,
                 choice=self._panel(dealt.choice, sizes[0]),
@@ -106,7 +106,7 @@ class Search:
             return first, second, third
         require_room(self.texts, sum(SIZES[-1][: 2 if self.heldout else 3]))
         if budget.seconds is not None:
-            self._panel(self.texts[0][:1], 0)([self.against.fixed[0].candidate], range(1))
+            self._panel(self.texts[0][:1], 0)([self.against.contest.fixed[0].candidate], range(1))
         sizes = sizes_for(budget.units(), self._has_room)
         self._save("documents", budget, list(sizes))
         return sizes
@@ -133,7 +133,7 @@ class Search:
         return Problem(
             geometry=self.against.geometry,
             length=self.against.reach or self.bench.length,
-            starts=[each.candidate for each in self.against.fixed],
+            starts=[each.candidate for each in self.against.contest.fixed],
             start_tokens=self.asked.start_tokens,
             seed=self.asked.seed,
             slope=self._panel(dealt.search, 0).slope,
@@ -146,7 +146,7 @@ class Search:
             documents=tuple(documents),
             first=first,
             keys=[self.keys[each.digest] for each in documents] if self.keys else (),
-            plain=self.against.fixed[0].candidate,
+            plain=self.against.contest.fixed[0].candidate,
         )
 
     def _load(self, what: str, budget: Budget) -> list[Any] | None:

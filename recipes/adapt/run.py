@@ -1,0 +1,75 @@
+"""Take the demo model to 8 times its length in the stages of LongRoPE, into docs/results.
+
+    python -m recipes.adapt.run TEXTS HELDOUT
+
+TEXTS and HELDOUT are folders that hold the files named in recipes/tune/plan.py and below. Tuned at
+4 times the trained length. May be killed and started again: stages go on where they stopped.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+import ropewalk as rw
+from recipes.pages import RESULTS, write_result
+from recipes.run import environment
+from recipes.tune.plan import TEXTS
+
+RESULT = "adapt-demo"
+LENGTH, TUNED = "8x", "4x"
+HELDOUT = (
+    "bierce_devils_dictionary.txt",
+    "jargon_file_4_4_7.txt",
+    "loc_electronic_texts_1992.txt",
+    "melville_moby_dick.txt",
+    "sotu_1961_2021.txt",
+)
+STEPS = 160
+DOCUMENTS = (4, 4, 16)
+"""Of every search: to search, to choose and to test on."""
+
+
+def main(
+    texts: Path,
+    heldout: Path,
+    *,
+    out: Path = Path("runs") / RESULT,
+) -> None:
+    torch.set_num_threads(1)
+    begun = time.process_time()
+    document = rw.adapt(
+        None,
+        LENGTH,
+        texts=[texts / name for name in TEXTS],
+        heldout=[heldout / name for name in HELDOUT],
+        out=out,
+        tune_length=TUNED,
+        steps=STEPS,
+        documents=DOCUMENTS,
+        progress=lambda work, share: typer.echo(f"{share:4.0%}  {work}"),
+    )
+    kept = ("model", "trained_length", "tuned_length", "length", "stages", "effects")
+    write_result(
+        {
+            **_without_places(document, kept),
+            "steps": STEPS,
+            "documents": DOCUMENTS,
+            "texts": TEXTS,
+            "heldout": HELDOUT,
+            "environment": environment(None, "float32", 1),
+            "cpu_seconds": round(time.process_time() - begun),
+        },
+        RESULTS / f"{RESULT}.json",
+    )
+
+
+def _without_places(document: dict[str, Any], kept: tuple[str, ...]) -> dict[str, Any]:
+    """What does not name a folder of the run."""
+    return {key: document[key] for key in kept}
+
+
+if __name__ == "__main__":
+    typer.run(main)
