@@ -58,6 +58,15 @@ def test_an_extension_with_attention_of_its_own(spec):
             rw.assert_encoding(model, "linear:factor=2")
 
 
+@pytest.mark.parametrize(("spec", "other"), [("alibi", "nope"), ("nope", "alibi")])
+def test_extensions_that_rotate_nothing_are_told_apart(spec, other):
+    model = tiny(num_hidden_layers=2)
+    with rw.extend(model, spec):
+        rw.assert_encoding(model, spec)
+        with pytest.raises(rw.RopewalkError, match=f"is not {other}: expected no rotation"):
+            rw.assert_encoding(model, other)
+
+
 MORE = ("rerope:window=12", "log_n", "yarn:factor=2+log_n", "yarn:factor=2+temperature:tau=2")
 
 

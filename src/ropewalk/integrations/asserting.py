@@ -52,9 +52,10 @@ def assert_encoding(
     if in_force is not None:
         _require_in_force(spec, wanted, in_force)
         return
+    wanted = _rotating(wanted)
     if not wanted:
         raise RopewalkError(f"{spec} rotates nothing, and the model is not extended; extend it")
-    _require_rotation_alone(spec, wanted, _wanted(model, parse_spec(NATIVE), config))
+    _require_rotation_alone(spec, wanted, _rotating(_wanted(model, parse_spec(NATIVE), config)))
     farthest = 4 * max(each.geometry.trained_length for each in wanted)
     rotations = live_rotations(model, farthest)
     rotations += head_rotations(unwrapped(model), wanted[0], doublings_to(farthest))
@@ -80,7 +81,11 @@ def _wanted(
         found.append(encode(layer_type) or native(layer_type))
         if layer_type == "sliding_attention":
             found.append(native(layer_type))
-    return [each for each in found if each.frequencies is not None]
+    return found
+
+
+def _rotating(encodings: list[Encoding]) -> list[Encoding]:
+    return [each for each in encodings if each.frequencies is not None]
 
 
 def _require_rotation_alone(spec: str, wanted: list[Encoding], own: list[Encoding]) -> None:
@@ -100,18 +105,20 @@ def _require_rotation_alone(spec: str, wanted: list[Encoding], own: list[Encodin
 def _require_in_force(spec: str, wanted: list[Encoding], in_force: list[Encoding]) -> None:
     """An extension's own attention rotates: what it holds is what it applies."""
     plain = [exact(each).paired("half") for each in wanted]
-    expected = (
-        f"{type(plain[0].rotation).__name__} under {plain[0].length_policy}"
-        if plain
-        else "no rotation"
-    )
     for encoding in in_force:
-        same = exact(encoding).paired("half") in plain if plain else encoding.frequencies is None
-        if not same:
+        if exact(encoding).paired("half") not in plain:
             raise RopewalkError(
-                f"the extension in force is not {spec}: expected {expected}; remove it and extend "
-                "again"
+                f"the extension in force is not {spec}: expected {_described(plain[0])}, found "
+                f"{_described(encoding)}; remove it and extend again"
             )
+
+
+def _described(encoding: Encoding) -> str:
+    """Its rotation and what is added to scores, by the names of the code."""
+    turns = encoding.frequencies is not None
+    rotation = type(encoding.rotation).__name__ if turns else "no rotation"
+    policy = f" under {encoding.length_policy}" if turns else ""
+    return " and ".join([f"{rotation}{policy}", *(type(m).__name__ for m in encoding.score_mods)])
 
 
 def _likeness(model: nn.Module, spec: str, live: LiveRotation) -> str:
@@ -121,7 +128,7 @@ def _likeness(model: nn.Module, spec: str, live: LiveRotation) -> str:
     for name in LIKELY:
         for text in (name, f"{name}:factor={factor}"):
             try:
-                candidates = _wanted(model, parse_spec(text))
+                candidates = _rotating(_wanted(model, parse_spec(text)))
             except RopewalkError:
                 continue
             if any(live.difference(each) is None for each in candidates):
