@@ -60,10 +60,17 @@ def main(
             "texts": TEXTS,
             "heldout": HELDOUT,
             "environment": environment(None, "float32", 1),
-            "cpu_seconds": round(time.process_time() - begun),
+            "cpu_seconds": _spent(out / "cpu_seconds", time.process_time() - begun),
         },
         RESULTS / f"{RESULT}.json",
     )
+
+
+def _spent(log: Path, seconds: float) -> int:
+    """Of this run and of those before it that the folder goes on from."""
+    before = int(log.read_text()) if log.exists() else 0
+    log.write_text(f"{before + seconds:.0f}")
+    return int(log.read_text())
 
 
 def _without_places(document: dict[str, Any], kept: tuple[str, ...]) -> dict[str, Any]:

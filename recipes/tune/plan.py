@@ -46,37 +46,32 @@ STEPS = 40
 SHORT = {"batch": 16}
 """Windows of the trained length: as many tokens a step as four of 1,024."""
 
+
+def _at_both_rates(name: str, title: str, method: str, **words: Any) -> tuple[TuneRun, TuneRun]:
+    """``STEPS`` steps at each rate."""
+    return (
+        TuneRun(name=f"{name}-40", title=title, method=method, steps=STEPS, **words),
+        TuneRun(name=f"{name}-low-40", title=title, method=method, steps=STEPS, rate=LOW, **words),
+    )
+
+
+FULL = "full length"
 RUNS = (
-    TuneRun(name="pi-320", title="PI, full length", method=PI, steps=8 * STEPS),
-    TuneRun(name="pi", title="PI, full length", method=PI, steps=4 * STEPS),
-    TuneRun(name="pi-low", title="PI, full length", method=PI, steps=4 * STEPS, rate=LOW),
-    TuneRun(name="pi-40", title="PI, full length", method=PI, steps=STEPS),
-    TuneRun(name="pi-low-40", title="PI, full length", method=PI, steps=STEPS, rate=LOW),
+    TuneRun(name="pi-320", title=f"PI, {FULL}", method=PI, steps=8 * STEPS),
+    TuneRun(name="pi", title=f"PI, {FULL}", method=PI, steps=4 * STEPS),
+    TuneRun(name="pi-low", title=f"PI, {FULL}", method=PI, steps=4 * STEPS, rate=LOW),
+    *_at_both_rates("pi", f"PI, {FULL}", PI),
+    *_at_both_rates("pi-pose", "PI, PoSE", PI, words={**SHORT, "sampler": "pose"}),
+    *_at_both_rates("pi-cream", "PI, CREAM", PI, words={**SHORT, "sampler": "cream"}),
+    *_at_both_rates("yarn", f"YaRN, {FULL}", YARN),
+    *_at_both_rates("by-parts", f"NTK-by-parts, {FULL}", BY_PARTS),
+    *_at_both_rates("abf", f"ABF 50,000, {FULL}", ABF),
+    *_at_both_rates("searched", f"searched, {FULL}", SEARCHED),
     TuneRun(
-        name="control-40",
-        title="control: no method, 256 tokens",
-        method="native",
-        steps=STEPS,
-        length=TRAINED,
-        words=SHORT,
+        name="searched-low", title=f"searched, {FULL}", method=SEARCHED, steps=4 * STEPS, rate=LOW
     ),
-    TuneRun(name="yarn-40", title="YaRN, full length", method=YARN, steps=STEPS),
-    TuneRun(name="by-parts-40", title="NTK-by-parts, full length", method=BY_PARTS, steps=STEPS),
-    TuneRun(name="searched-40", title="searched, full length", method=SEARCHED, steps=STEPS),
-    TuneRun(
-        name="pi-pose-40",
-        title="PI, PoSE",
-        method=PI,
-        steps=STEPS,
-        words={**SHORT, "sampler": "pose"},
-    ),
-    TuneRun(name="abf-40", title="ABF 50,000, full length", method=ABF, steps=STEPS),
-    TuneRun(
-        name="pi-cream-40",
-        title="PI, CREAM",
-        method=PI,
-        steps=STEPS,
-        words={**SHORT, "sampler": "cream"},
+    *_at_both_rates(
+        "control", "control: no method, 256 tokens", "native", length=TRAINED, words=SHORT
     ),
 )
 UNTUNED = "self_extend"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 SHOWN = ("yarn", "linear", "ntk_aware")
 """Fixed schedules beside the winner in the picture of factors."""
+WIDE = 8
+"""Times as many tokens as the shortest search, from which on the axis is a log scale."""
 HEADER = ("schedule", "magnitude", "search", "choice", "test", "to the best fixed one (95 %)")
 
 
@@ -115,8 +117,7 @@ def draw_descent(documents: Sequence[Record]) -> "Figure":
         axis.plot(tokens, values, drawstyle="steps-post", label=f"way {document['way']}", **style)
     first = documents[0]
     _draw_bars(axis, first)
-    axis.set_xlim(left=0)
-    axis.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1000:,.3g}k")
+    _scale_tokens(axis, [document["token_evaluations"] for document in documents])
     axis.set_xlabel("tokens through the model")
     axis.set_ylabel(f"best {first['objective']} on the search documents (nats)")
     number = first["documents"]["search"]
@@ -126,6 +127,18 @@ def draw_descent(documents: Sequence[Record]) -> "Figure":
     open_frame(axis)
     add_legend(axis)
     return figure
+
+
+def _scale_tokens(axis: "Axes", ends: Sequence[float]) -> None:
+    """From 0; a log scale where one search took so many that the others would be a stroke."""
+    from matplotlib.ticker import NullFormatter
+
+    if max(ends) > WIDE * min(ends):
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_xlim(left=0)
+    axis.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1000:,.4g}k")
 
 
 def _draw_bars(axis: "Axes", document: Record) -> None:
