@@ -17,7 +17,7 @@ from ropewalk.adapting.stages import Stages
 from ropewalk.cli.main import main
 from ropewalk.training.claiming import claimed
 from ropewalk.training.tuning.fitting import last_whole
-from ropewalk.training.tuning.run import Clock
+from ropewalk.training.tuning.run import Clock, TuningFolder
 from ropewalk.training.tuning.tuner import WHOLE, Tuner
 from training.tuning_inputs import LENGTH, TRAINED, checkpoint, quick_tune, text
 
@@ -253,6 +253,13 @@ def test_a_model_without_a_tokenizer_is_refused(book, tmp_path):
     bare = checkpoint(tmp_path / "bare", tokenizer=False)
     with pytest.raises(rw.RopewalkError, match="no tokenizer"):
         quick_tune(bare, "linear:factor=4", texts=[book], out=tmp_path / "new")
+
+
+@pytest.mark.parametrize("note", [b"{", b"[]", b"\xff", b'{"release": 0}'])
+def test_settings_that_are_not_ours_are_told_in_one_line(note, tmp_path):
+    (tmp_path / "settings.json").write_bytes(note)
+    with pytest.raises(rw.RopewalkError, match="holds a tuning with other settings"):
+        TuningFolder(tmp_path).claim({})
 
 
 def test_another_checkpoint_is_not_written_over(base, book, tmp_path):

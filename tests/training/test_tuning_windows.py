@@ -181,6 +181,8 @@ def test_cream_refuses_lengths_without_a_middle():
         ("posee", "did you mean pose"),
         ("pose:chunks=3", "unknown key 'chunks'"),
         ("cream:sigma=wide", "expected a number"),
+        ("cream:sigma=0", "finite number above 0"),
+        ("cream:sigma=nan", "finite number above 0"),
         ("", "expected one of full, pose, cream"),
     ],
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ropewalk.core.seconds import require_seconds
 from ropewalk.data import demo_book
 from ropewalk.evaluation.executor import Executor
 from ropewalk.evaluation.request import length_in_tokens
@@ -41,6 +42,7 @@ class SearchJob:
     def run(self, progress: Told) -> dict[str, Any]:
         """The document of ``ropewalk search``. Raises RopewalkError for bad input."""
         begun = time.monotonic()
+        require_seconds(self.budget)  # before a model is loaded and a folder made
         subject = search_subject(self.source, self.dtype, self.device)
         tokens = length_in_tokens(self.length, subject.geometry.trained_length)
         one = searched(

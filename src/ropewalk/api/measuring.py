@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ropewalk.cluster.described import Cluster
 from ropewalk.comparing.perplexity import losses
-from ropewalk.comparing.request import CompareRequest, ServedWords, Words
+from ropewalk.comparing.request import CompareRequest, ServedWords
 from ropewalk.comparing.result import CompareResult
 from ropewalk.comparing.run import How, compared, planned
+from ropewalk.core.several import Words
 from ropewalk.evaluation.cells import Record
 from ropewalk.evaluation.documents import Tokenizer
 from ropewalk.evaluation.executor import Executor

@@ -1,10 +1,10 @@
 """search: factors for LongRoPE's lists, of a checkpoint, against the fixed schedules."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ropewalk.adapting.search import SearchJob
+from ropewalk.core.several import Words, several
 from ropewalk.evaluation.executor import Executor
 from ropewalk.searching.measured.result import Told
 from ropewalk.searching.request import Request
@@ -14,8 +14,8 @@ def search(
     source: str | Path | None,
     length: int | str,
     *,
-    texts: Sequence[str | Path] = (),
-    heldout: Sequence[str | Path] = (),
+    texts: Words = (),
+    heldout: Words = (),
     out: str | Path | None = None,
     budget: float | None = None,
     dtype: str = "float32",
@@ -44,8 +44,8 @@ def search(
         source=source,
         length=length,
         request=Request(**request),
-        texts=texts,
-        heldout=heldout,
+        texts=several(texts),
+        heldout=several(heldout),
         out=out,
         budget=budget,
         dtype=dtype,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.adapting.tuning import TuneJob
+from ropewalk.core.several import Words, several
 from ropewalk.training.tuning.request import TuneRequest
 
 
@@ -13,9 +14,9 @@ def tune(
     method: str | Sequence[str],
     length: int | str | Sequence[int | str],
     *,
-    texts: Sequence[str | Path],
+    texts: Words,
     out: str | Path,
-    heldout: Sequence[str | Path] = (),
+    heldout: Words = (),
     budget: float | None = None,
     device: str | None = None,
     progress: Callable[[str, float], None] = lambda work, share: None,
@@ -42,8 +43,8 @@ def tune(
     job = TuneJob(
         source=source,
         request=TuneRequest(method=method, length=length, **request),
-        texts=texts,
-        heldout=heldout,
+        texts=several(texts),
+        heldout=several(heldout),
         out=Path(out),
         budget=budget,
         device=device,

@@ -51,7 +51,7 @@ def adapt(  # noqa: PLR0913 (one parameter an option)
         texts=text,
         out=out,
         heldout=heldout or (),
-        tune_length=None if tune_length is None else read_length(tune_length),
+        tune_length=None if tune_length is None else read_length(tune_length, "--tune-length"),
         steps=steps,
         budget=budget,
         device=device,

@@ -120,19 +120,19 @@ RankCount = Annotated[
 _LENGTH = re.compile(r"[0-9]+|[0-9]+(\.[0-9]+)?x")
 
 
-def read_length(text: str) -> int | str:
+def read_length(text: str, option: str = "--length") -> int | str:
     """A number of tokens as int; a multiple of the trained length, like ``2x``, as it stands.
 
     Raises RopewalkError for anything else and for fewer than 2 tokens.
     """
     if not _LENGTH.fullmatch(text):
         raise RopewalkError(
-            f"--length {text}: expected tokens or a multiple of the trained length, like 4096 or 2x"
+            f"{option} {text}: expected tokens or a multiple of the trained length, like 4096 or 2x"
         )
     if text.endswith("x"):
         return text
     if int(text) < 2:
-        raise RopewalkError(f"--length {text}: expected at least 2 tokens")
+        raise RopewalkError(f"{option} {text}: expected at least 2 tokens")
     return int(text)
 
 
@@ -140,4 +140,5 @@ def require_files(paths: list[Path]) -> None:
     """Raise RopewalkError for the first path that is no file."""
     for path in paths:
         if not path.is_file():
-            raise RopewalkError(f"--text {path}: no such file; expected a UTF-8 text file")
+            found = "a folder" if path.is_dir() else "no such file"
+            raise RopewalkError(f"--text {path}: {found}; expected a UTF-8 text file")

@@ -80,7 +80,7 @@ def tune(  # noqa: PLR0913 (one parameter an option)
         "batch": batch,
         "at_once": at_once,
         "learning_rate": learning_rate,
-        "lengths": [read_length(each) for each in measure or []],
+        "lengths": [read_length(each, "--measure") for each in measure or []],
         "windows": windows,
         "evaluate_every": evaluate_every,
         "save_every": save_every,

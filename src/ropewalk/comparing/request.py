@@ -8,13 +8,14 @@ from typing import Any
 from torch import nn
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.seconds import require_seconds
+from ropewalk.core.several import Words, several
 from ropewalk.data import demo_book
 from ropewalk.evaluation.bos import check_bos
 from ropewalk.evaluation.request import Request
 from ropewalk.evaluation.tasks.retrieval import TRIALS
 from ropewalk.ranks.ranks import Ranks
 
-Words = str | Path | Sequence[str | Path]
 SEVERAL = ("methods", "lengths", "modes", "lines", "tasks")
 """Words of which there may be one or several."""
 
@@ -93,18 +94,17 @@ class CompareRequest:
         **request: Any,
     ) -> "CompareRequest":
         """From the words of ``compare``. Raises RopewalkError for a mistyped one."""
-        several: dict[str, Any] = {name: _several(request.pop(name, ())) for name in SEVERAL}
-        asked = Request(**several, **request)
+        words: dict[str, Any] = {name: several(request.pop(name, ())) for name in SEVERAL}
+        asked = Request(**words, **request)
         asked.check()
         check_bos(bos)
-        if budget is not None and not budget > 0:
-            raise RopewalkError(f"budget {budget:g}: expected seconds above 0")
+        require_seconds(budget)
         return cls(
             place=place,
             tokenizer=tokenizer,
             request=asked,
             materials=Materials(
-                texts=tuple(map(Path, _several(texts))),
+                texts=tuple(map(Path, several(texts))),
                 trials=trials,
                 bos=bos,
                 questions=None if questions is None else Path(questions),
@@ -116,8 +116,3 @@ class CompareRequest:
             out=None if out is None else Path(out),
             served=served,
         )
-
-
-def _several(words: Any) -> tuple[Any, ...]:
-    """One word is one of several."""
-    return (words,) if isinstance(words, str | int | Path) else tuple(words)

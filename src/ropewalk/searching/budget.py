@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ropewalk.core.errors import RopewalkError
+from ropewalk.core.seconds import require_seconds
 from ropewalk.searching.trials import Allowance
 
 SIZES = ((8, 8, 24), (4, 4, 12), (2, 2, 6))
@@ -55,8 +55,7 @@ class Budget:
     unit_seconds: Callable[[], float]
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not self.seconds > 0:
-            raise RopewalkError(f"budget={self.seconds}: expected seconds above 0")
+        require_seconds(self.seconds)
 
     @property
     def left(self) -> float:

@@ -137,6 +137,10 @@ class CREAM(PositionSampler):
 
     sigma: float = 3.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma < float("inf"):
+            raise RopewalkError(f"cream:sigma={self.sigma}: expected a finite number above 0")
+
     def check(self, lengths: Lengths) -> None:
         s, tokens = lengths.factor, lengths.trained
         if s < 2 or 8 * s >= tokens:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.seconds import require_seconds
 from ropewalk.storage.files import write_whole
 
 _Found = TypeVar("_Found")
@@ -25,6 +26,9 @@ class Clock:
 
     begun: float
     budget: float | None
+
+    def __post_init__(self) -> None:
+        require_seconds(self.budget)
 
     @property
     def used(self) -> float:
@@ -61,10 +65,10 @@ class TuningFolder:
         """Note the settings, or refuse a folder with those of another run."""
         text = json.dumps(settings, indent=1, sort_keys=True, default=str) + "\n"
         note = self.path / "settings.json"
-        if note.exists() and note.read_text("utf-8") != text:
-            found = json.loads(note.read_text("utf-8"))
-            wanted = json.loads(text)
-            name = next(key for key in wanted if found.get(key) != wanted[key])
+        if note.exists() and note.read_bytes() != text.encode():
+            found, wanted = _settings(note), json.loads(text)
+            differing = (key for key in wanted if found.get(key) != wanted[key])
+            name = next(differing, "of another release")
             raise RopewalkError(
                 f"{self.path.parent} holds a tuning with other settings ({name}; {note}): expected "
                 "the same, or a new folder"
@@ -93,3 +97,12 @@ class TuningFolder:
     def stage(self, number: int) -> "TuningFolder":
         """Of the stage of that number, from 1 on."""
         return TuningFolder(self.path / f"stage-{number}")
+
+
+def _settings(note: Path) -> Mapping[str, Any]:
+    """Settings that were noted; none where the note cannot be read."""
+    try:
+        found = json.loads(note.read_text("utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
