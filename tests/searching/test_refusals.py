@@ -1,5 +1,6 @@
 """What a search refuses, in one line."""
 
+import json
 import shutil
 
 import pytest
@@ -9,6 +10,8 @@ from safetensors.torch import load_file, save_file
 import ropewalk as rw
 from ropewalk.cli.main import main
 from ropewalk.data import demo_book, toy_model
+from ropewalk.methods.sidecar import sidecar_of
+from ropewalk.methods.spec import parse_spec
 
 SMALL = ["--length", "512", "--documents", "2", "1", "2", "--tail-tokens", "64"]
 
@@ -51,10 +54,42 @@ def test_a_tail_longer_than_the_length_leaves_no_folder(capsys, tmp_path):
     assert not out.exists()
 
 
-@pytest.mark.parametrize("budget", ["-1", "0", "nan"])
+@pytest.mark.parametrize("budget", ["-1", "0", "nan", "inf"])
 def test_no_seconds_are_no_budget(capsys, tmp_path, budget):
     words = [*SMALL, "--budget", budget, "--out", str(tmp_path / "new")]
     assert "seconds above 0" in refusal(capsys, str(toy_model()), *words)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("option", ["--text", "--heldout"])
+def test_a_text_that_would_be_searched_and_tested_on_is_told(capsys, tmp_path, option):
+    """By its tokens: a copy is the same text."""
+    first, copy = tmp_path / "first.txt", tmp_path / "copy.txt"
+    for file in (first, copy):
+        file.write_text(demo_book().read_text("utf-8")[:10_000], "utf-8")
+    words = [*SMALL, "--text", str(first), option, str(copy), "--out", str(tmp_path / "new")]
+    assert "first.txt and copy.txt hold the same" in refusal(capsys, str(toy_model()), *words)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["a+b", "a,b"])
+def test_a_folder_whose_files_no_spec_can_name_is_told(capsys, tmp_path, name):
+    """``longrope:short_factor=@a+b/factors.json`` would be two methods."""
+    words = [*SMALL, "--out", str(tmp_path / name)]
+    assert "without + and comma" in refusal(capsys, str(toy_model()), *words)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_checkpoint_whose_method_no_config_says_is_not_searched(capsys, tmp_path):
+    """Its method would be left out of every measurement, without a word."""
+    stated = shutil.copytree(toy_model(), tmp_path / "stated")
+    (stated / "ropewalk.json").write_text(json.dumps(sidecar_of(parse_spec("nope"))))
+    assert "states nope in ropewalk.json" in refusal(capsys, str(stated), *SMALL)
+
+
+def test_one_text_is_one_of_several(tmp_path):
+    with pytest.raises(rw.RopewalkError, match=r"nowhere\.txt cannot be read"):
+        rw.search(toy_model(), 512, texts=str(tmp_path / "nowhere.txt"))
 
 
 def test_an_absurd_length_is_told_as_one(capsys):

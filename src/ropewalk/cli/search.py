@@ -1,5 +1,6 @@
 """``ropewalk search``: factors for LongRoPE's lists, against the fixed schedules."""
 
+import shlex
 from typing import Any
 
 import typer
@@ -107,5 +108,5 @@ def _print(document: dict[str, Any]) -> None:
 
     print_table(HEADER, search_rows(document))
     typer.echo(f"{document['verdict'][0].upper()}{document['verdict'][1:]}.")
-    typer.echo(f"Use:   --method {document['method']}")
+    typer.echo(f"Use:   --method {shlex.quote(document['method'])}")
     typer.echo(f"Files: {document['run_dir']}")

@@ -78,6 +78,20 @@ def require_room(texts: Sequence[Sequence[Document]], count: int) -> None:
         )
 
 
+def require_different(texts: Sequence[Document]) -> None:
+    """Raise RopewalkError for two texts of the same tokens: they would be searched and tested on,
+    or count twice where every stretch is to count once.
+    """
+    known: dict[str, str] = {}
+    for text in texts:
+        if text.digest in known:
+            raise RopewalkError(
+                f"{known[text.digest]} and {text.name} hold the same tokens: expected texts that "
+                "differ, since parts share no token; drop one"
+            )
+        known[text.digest] = text.name
+
+
 def _shares(pieces: int, sizes: Sequence[int]) -> list[int]:
     """``pieces`` divided in proportion, nothing left over."""
     ends = [round(pieces * sum(sizes[: part + 1]) / sum(sizes)) for part in range(len(sizes))]

@@ -111,6 +111,15 @@ def parameter(method: str, known: Mapping[str, Parameter], name: str) -> Paramet
     raise RopewalkError(f"{method}: unknown key {name}: expected {', '.join(known)}{hint}")
 
 
+def require_nameable(folder: Path) -> None:
+    """Raise RopewalkError for a folder of which no spec can name a file."""
+    if found := [mark for mark in "+," if mark in str(folder)]:
+        raise RopewalkError(
+            f"{folder}: a method is to name files there, and {found[0]} divides it: expected a "
+            "folder without + and comma; give another --out"
+        )
+
+
 def _without_none(annotation: Any) -> Any:
     kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
     optional = NoneType in get_args(annotation)

@@ -5,7 +5,9 @@ from pathlib import Path
 from torch import nn
 
 from ropewalk.configs.shape import read_model
+from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.request import length_in_tokens
+from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.methods import TransformersMethods
 from ropewalk.integrations.predictor import TransformersPredictor
 from ropewalk.integrations.scoring import TransformersScorer
@@ -19,8 +21,25 @@ from ropewalk.verification.subject import Subject as VerifySubject
 
 
 def search_subject(source: str | Path | None, dtype: str, device: str | None) -> SearchSubject:
-    """Raises RopewalkError for a checkpoint that cannot be loaded."""
+    """Raises RopewalkError for a checkpoint that cannot be loaded, and as ``search_subject_of``."""
     loaded = open_checkpoint(source, dtype=dtype, device=device)
+    return search_subject_of(loaded, source, dtype, device)
+
+
+def search_subject_of(
+    loaded: LoadedModel, source: str | Path | None, dtype: str, device: str | None
+) -> SearchSubject:
+    """Of a checkpoint that is open already.
+
+    Raises RopewalkError for one without a tokenizer, and for one whose method no config says: a
+    schedule would take its place, and nothing would be measured of the model as it ships.
+    """
+    if loaded.method is not None:
+        raise RopewalkError(
+            f"{loaded.name} states {loaded.method.text} in ropewalk.json, and a searched schedule "
+            "would take its place: expected a checkpoint whose config.json says what it does; "
+            "search the model that it was made of"
+        )
     return SearchSubject(
         name=loaded.name,
         weights=identity(loaded),

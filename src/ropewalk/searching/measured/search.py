@@ -13,11 +13,18 @@ from ropewalk.evaluation.folders import default_run_folder
 from ropewalk.evaluation.protocols.tail import Tail
 from ropewalk.evaluation.runs import RunFolder
 from ropewalk.evaluation.setting import Setting
-from ropewalk.evaluation.stretches import Parts, parts, require_room, stretches
+from ropewalk.evaluation.stretches import (
+    Parts,
+    parts,
+    require_different,
+    require_room,
+    stretches,
+)
 from ropewalk.evaluation.tasks.generator import Generator
 from ropewalk.evaluation.tasks.longppl import KeyTokens, longppl
 from ropewalk.evaluation.tasks.table import Materials, generator
 from ropewalk.evaluation.tasks.tokens import Tokens
+from ropewalk.methods.parameters import require_nameable
 from ropewalk.searching.budget import (
     FINALIST_BARS,
     SIZES,
@@ -181,6 +188,9 @@ def searched(
         [Document.read(text, subject.tokenizer) for text in files]
         for files in (texts.search, texts.heldout)
     )
+    require_different((*read, *kept))
+    place = Path(out or default_run_folder(subject.name, "search"))
+    require_nameable(place)
     scored = asked.tail_tokens or max(1, length // 4)
     setting = _setting(subject, (*read, *kept), scored)
     pieces: Stretches = [stretches(each, length) for each in read]
@@ -188,7 +198,7 @@ def searched(
     require_room(pieces, sum((asked.documents or SIZES[-1])[: 2 if kept else 3]))
     setting.protocol.check(length, next(chain(*pieces)))
     manifest = {**setting.manifest(), "command": "search", "length": length, "pinned": pinned}
-    folder = Folder.open(Path(out or default_run_folder(subject.name, "search")), manifest)
+    folder = Folder.open(place, manifest)
     objective, keys = read_objective(asked.objective), dict[str, KeyTokens]()
     if objective.has("longppl"):
         keys = _keys([*pieces, *tested], subject.model, setting)
