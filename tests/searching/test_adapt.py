@@ -1,6 +1,8 @@
 """Search, tune, search again, a short list: the checkpoint at the end, and its table."""
 
 import json
+import shutil
+import sys
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.stretches import parts, stretches
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.opening.checkpoints import open_checkpoint
+from tests.training.tuning_inputs import checkpoint, text
 
 
 @pytest.fixture
@@ -108,10 +111,91 @@ def test_a_text_too_short_for_a_later_stage_is_told_before_the_search(
     assert not out.exists()
 
 
-def test_a_budget_of_nothing_is_told_before_the_search(tmp_path, texts):
+@pytest.mark.parametrize(
+    ("budget", "said"), [(0, "seconds above 0"), (0.01, r"50% are for the training.*give at least")]
+)
+def test_a_budget_for_nothing_is_told_before_the_search(tmp_path, texts, budget, said):
     given = {"texts": [texts[0]], "heldout": [texts[1]], "out": tmp_path / "longer"}
-    with pytest.raises(rw.RopewalkError, match="expected seconds above 0"):
-        rw.adapt(toy_model(), 1024, budget=0, **given)
+    with pytest.raises(rw.RopewalkError, match=said):
+        rw.adapt(toy_model(), 1024, tune_length=512, budget=budget, **given)
+    assert not (tmp_path / "longer").exists()
+
+
+def test_what_a_training_lacks_is_told_before_the_search(tmp_path, texts, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    given = {"texts": [texts[0]], "heldout": [texts[1]], "out": tmp_path / "longer"}
+    with pytest.raises(rw.RopewalkError, match=r"ropewalk\[tune\]"):
+        rw.adapt(toy_model(), 1024, tune_length=512, **given)
+    assert not (tmp_path / "longer").exists()
+
+
+@pytest.mark.parametrize("folder", ["tuned", "checkpoint"])
+def test_a_checkpoint_of_somebody_is_told_before_the_search(tmp_path, texts, folder):
+    out = tmp_path / "longer"
+    shutil.copytree(toy_model(), out / folder)
+    with pytest.raises(rw.RopewalkError, match="holds a checkpoint already"):
+        rw.adapt(toy_model(), 1024, tune_length=512, texts=[texts[0]], heldout=[texts[1]], out=out)
+    assert [each.name for each in out.iterdir()] == [folder]
+
+
+def test_a_copy_of_a_text_that_is_trained_on_is_not_held_out(tmp_path, texts):
+    copy = shutil.copy(texts[0], tmp_path / "copy.txt")
+    with pytest.raises(rw.RopewalkError, match="to train on and to measure on"):
+        rw.adapt(toy_model(), 1024, texts=texts[0], heldout=copy, out=tmp_path / "longer")
+    assert not (tmp_path / "longer").exists()
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory):
+    """A model that ships with YaRN, through all stages: its place, its texts, the words, what was
+    said and where.
+    """
+    place = tmp_path_factory.mktemp("scaled")
+    yarn = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 2.0}
+    block = {**yarn, "original_max_position_embeddings": 32}
+    model = checkpoint(place / "model", rope_parameters=block, max_position_embeddings=64)
+    kept = text(place, "kept.txt", 2_000, 0)
+    words = {
+        "texts": text(place, "train.txt", 4_000),
+        "heldout": kept,
+        "out": place / "longer",
+        "tune_length": 128,
+        "steps": 1,
+        "evaluations": 1,
+        "documents": (1, 1, 2),
+    }
+    return model, kept, words, rw.adapt(model, 256, **words)
+
+
+def test_a_model_as_it_was_is_what_it_ships_with(scaled):
+    model, kept, _, document = scaled
+    book = Document.read(kept, open_checkpoint(model).require_tokenizer())
+    tested = parts([stretches(book, 256)], (1, 1, 2)).test
+    stock = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with torch.no_grad():
+        logits = [stock(each.ids[None]).logits[0, -17:-1].double() for each in tested]
+    nats = [
+        torch.nn.functional.cross_entropy(each, own.ids[-16:]).item()
+        for each, own in zip(logits, tested, strict=True)
+    ]
+    said = document["effects"][0]["losses"]["256"]
+    assert said == pytest.approx(sum(nats) / 2, abs=1e-4)
+
+
+def test_the_card_says_that_the_weights_were_tuned(scaled):
+    card = (scaled[2]["out"] / "checkpoint" / "README.md").read_text()
+    assert "The weights of model, tuned for 1 steps at 128 tokens" in card
+    assert "Nothing was trained" not in card
+
+
+def test_a_checkpoint_of_other_lists_is_not_taken_for_what_was_found(scaled):
+    model, _, words, _ = scaled
+    config = words["out"] / "checkpoint" / "config.json"
+    stated = json.loads(config.read_text())
+    stated["rope_parameters"]["long_factor"][-1] *= 2
+    config.write_text(json.dumps(stated))
+    with pytest.raises(rw.RopewalkError, match="states other lists than were found now"):
+        rw.adapt(model, 256, **words)
 
 
 def test_texts_that_are_both_trained_on_and_held_out_are_refused(capsys, tmp_path, texts):

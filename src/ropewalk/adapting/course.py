@@ -1,11 +1,11 @@
 """Lengths, texts and seconds of all stages of a progressive extension."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.core.seconds import require_seconds
 from ropewalk.data import demo_book
 from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.request import length_in_tokens
@@ -14,10 +14,15 @@ from ropewalk.searching.budget import SIZES
 from ropewalk.searching.measured.contestants import Subject
 from ropewalk.searching.request import Request
 from ropewalk.training.tuning.positions import FullLength, Lengths
+from ropewalk.training.tuning.request import TuneRequest
 from ropewalk.training.tuning.windows import require_window
 
 STRETCH = 8
 """Of a second search, without training: the longest that LongRoPE found to hold."""
+FOUND, TUNED, AGAIN, SHORT = "search", "tuned", "again", "short"
+"""Folders of the stages."""
+BASE, CHECKPOINT = "base", "checkpoint"
+"""Folders of what is measured of the model as it was, and of the result."""
 SHARES = (0.2, 0.5, 0.2, 0.1)
 """Of a budget: search, tune, search again, the short list."""
 
@@ -61,13 +66,13 @@ class Course:
         steps: int | None,
         budget: float | None,
         device: str | None,
+        begun: float,
     ) -> "Course":
         """From words; the bundled book is held out where no text is.
 
         Raises RopewalkError for what some stage could not do.
         """
-        if budget is not None and not budget > 0:
-            raise RopewalkError(f"budget {budget:g}: expected seconds above 0")
+        require_seconds(budget)
         tokens, tuned = _lengths(base.geometry.trained_length, length, tune_length)
         kept = [Path(text) for text in heldout] or [demo_book()]
         files = [Path(text) for text in texts]
@@ -91,13 +96,18 @@ class Course:
             steps=steps,
             budget=budget,
             device=device,
-            begun=time.monotonic(),
+            begun=begun,
         )
 
     @property
     def trained(self) -> int:
         """L0."""
         return self.base.geometry.trained_length
+
+    def request(self, method: str) -> TuneRequest:
+        """Of the training, under a method."""
+        steps = () if self.steps is None else self.steps
+        return TuneRequest(method=method, length=self.tuned, steps=steps)
 
     def seconds(self, stage: int) -> float | None:
         """What a stage may take."""

@@ -8,12 +8,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ropewalk.adapting.course import SHARES, Course
+from ropewalk.adapting.course import AGAIN, BASE, CHECKPOINT, FOUND, SHARES, SHORT, TUNED, Course
 from ropewalk.adapting.search import SearchJob
 from ropewalk.adapting.tuning import TuneJob
+from ropewalk.core.errors import RopewalkError
+from ropewalk.engines.answer import TRANSFORMERS
+from ropewalk.engines.export.portable import require_computed
 from ropewalk.evaluation.stretches import parts
 from ropewalk.integrations.folders import CONFIG
-from ropewalk.integrations.sources import fetch
+from ropewalk.integrations.sources import fetch, read_config
 from ropewalk.opening.shapes import shape_of
 from ropewalk.opening.subjects import search_subject
 from ropewalk.searching.candidate import Candidate
@@ -24,14 +27,9 @@ from ropewalk.searching.measured.result import Told, finished
 from ropewalk.searching.measured.search import Search, Texts, searched
 from ropewalk.shipping.folder import ship_folder
 from ropewalk.storage.files import write_whole
-from ropewalk.training.tuning.request import TuneRequest
 
-FOUND, TUNED, AGAIN, SHORT = "search", "tuned", "again", "short"
-"""Folders of the stages."""
 STAGES = ("search", "tune", "search again", "short list")
 """As progress names them."""
-BASE, CHECKPOINT = "base", "checkpoint"
-"""Folders of what is measured of the model as it was, and of the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ def extended(course: Course, progress: Told) -> dict[str, Any]:
         "checkpoint": str(course.out / CHECKPOINT),
         "seconds": time.monotonic() - course.begun,
     }
-    _ship(course, lists.method)
+    _ship(course, lists.method, trained["steps"])
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     write_whole(course.out / "adapt.json", text.encode())
     return document
@@ -97,10 +95,9 @@ def _found(course: Course, progress: Told) -> dict[str, Any]:
 
 def _tuned(course: Course, method: str, progress: Told) -> dict[str, Any]:
     """The training under what the first search found."""
-    steps = () if course.steps is None else course.steps
     job = TuneJob(
         source=course.source,
-        request=TuneRequest(method=method, length=course.tuned, steps=steps),
+        request=course.request(method),
         texts=course.texts,
         heldout=course.heldout,
         out=course.out / TUNED,
@@ -138,7 +135,8 @@ def _effects(course: Course, first: Candidate, lists: Lists) -> list[dict[str, A
     """Of every stage, on the test stretches of the second search."""
     lengths = sorted({course.trained, course.tuned, course.length})
     again, short = _candidate(lists.again), _candidate(lists.short)
-    plain = Candidate.of([1.0] * len(first.divisors))
+    native = course.base.native.rotation
+    shipped = {each: Candidate.from_frequencies(native, each) for each in lengths}
     against = Contestants.of(course.base, course.length)
     texts, out = Texts(search=course.heldout), course.out / BASE
     base = searched(course.base, course.asked, against, course.length, texts=texts, out=out).bench
@@ -151,7 +149,7 @@ def _effects(course: Course, first: Candidate, lists: Lists) -> list[dict[str, A
     last = stage("short list", lists.long.bench, again)
     return effects(
         [
-            stage("as it was", base, plain),
+            Effect(stage="as it was", bench=base, lists=shipped),
             stage("search", base, first),
             stage("tune", lists.long.bench, first),
             stage("search again", lists.long.bench, again),
@@ -161,13 +159,38 @@ def _effects(course: Course, first: Candidate, lists: Lists) -> list[dict[str, A
     )
 
 
-def _ship(course: Course, method: str) -> None:
+def _ship(course: Course, method: str, steps: int) -> None:
     """The checkpoint that states both lists, unless it stands there already."""
-    place = course.out / CHECKPOINT
+    place, tuned = course.out / CHECKPOINT, fetch(course.out / TUNED)
     if (place / CONFIG).exists():
+        _require_stated(course, method)
         return
-    tuned = fetch(course.out / TUNED)
-    ship_folder(tuned, method, "transformers", length=course.length, place=place, read=shape_of)
+    ship_folder(
+        tuned,
+        method,
+        TRANSFORMERS,
+        length=course.length,
+        place=place,
+        read=shape_of,
+        base=course.base.name,
+        trained=f"tuned for {steps} steps at {course.tuned:,} tokens",
+    )
+
+
+def _require_stated(course: Course, method: str) -> None:
+    """Raise RopewalkError for a checkpoint of another run of these stages, with other lists."""
+    place = course.out / CHECKPOINT
+    written, tuned = (
+        shape_of(read_config(folder / CONFIG)) for folder in (place, course.out / TUNED)
+    )
+    try:
+        require_computed(written, tuned, method, TRANSFORMERS, course.length)
+    except RopewalkError as error:
+        raise RopewalkError(
+            f"{place} states other lists than were found now: expected those of an earlier run of "
+            "the same command; delete that folder and run again, or give another --out; all "
+            "stages are kept"
+        ) from error
 
 
 def _candidate(document: dict[str, Any]) -> Candidate:

@@ -1,12 +1,15 @@
 """adapt: search, tune, search again, a short list."""
 
-from collections.abc import Sequence
+import time
 from pathlib import Path
 from typing import Any
 
 from ropewalk.adapting.course import Course
 from ropewalk.adapting.progressive import extended
-from ropewalk.opening.subjects import search_subject
+from ropewalk.adapting.rehearsal import rehearse
+from ropewalk.core.several import Words, several
+from ropewalk.opening.checkpoints import open_checkpoint
+from ropewalk.opening.subjects import search_subject_of
 from ropewalk.searching.measured.result import Told
 from ropewalk.searching.request import Request
 
@@ -15,9 +18,9 @@ def adapt(
     source: str | Path | None,
     length: int | str,
     *,
-    texts: Sequence[str | Path],
+    texts: Words,
     out: str | Path,
-    heldout: Sequence[str | Path] = (),
+    heldout: Words = (),
     tune_length: int | str | None = None,
     steps: int | None = None,
     budget: float | None = None,
@@ -41,17 +44,23 @@ def adapt(
 
     Source: Ding et al. 2024, LongRoPE, arXiv:2402.13753, section 3.4.
     """
+    begun = time.monotonic()
+    asked = Request(**request)  # a mistyped word is told before a model is loaded
+    loaded = open_checkpoint(source, device=device)
+    loading_seconds = time.monotonic() - begun
     course = Course.of(
         source,
-        search_subject(source, "float32", device),
-        Request(**request),
+        search_subject_of(loaded, source, "float32", device),
+        asked,
         length,
         tune_length,
         out=Path(out),
-        texts=texts,
-        heldout=heldout,
+        texts=several(texts),
+        heldout=several(heldout),
         steps=steps,
         budget=budget,
         device=device,
+        begun=begun,
     )
+    rehearse(course, loaded, loading_seconds)
     return extended(course, progress)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def model_card(document: Mapping[str, Any], *, base: str, version: str) -> str:
+def model_card(document: Mapping[str, Any], *, base: str, version: str, trained: str = "") -> str:
     """Markdown with the hub's front matter.
 
     document  what ``export --out`` reports: method, length, engines, commands
     base      what the weights are of: a hub id, or a folder's name
     version   of the code that wrote it
+    trained   what was done to these weights; empty for nothing
     """
     hub = (
         [f"base_model: {base}"] if base.count("/") == 1 and not base.startswith((".", "/")) else []
@@ -30,9 +31,10 @@ def model_card(document: Mapping[str, Any], *, base: str, version: str) -> str:
             "",
             f"# {base}, {document['method']}",
             "",
-            f"The weights of {base}, unchanged, under another position encoding: "
-            f"`{document['method']}`, for contexts up to {document['length']:,} tokens. Nothing "
-            "was trained for it here. The licence is that of the base model.",
+            f"The weights of {base}, {trained or 'unchanged'}, under another position encoding: "
+            f"`{document['method']}`, for contexts up to {document['length']:,} tokens. "
+            f"{'' if trained else 'Nothing was trained for it here. '}The licence is that of the "
+            "base model.",
             "",
             "| engine | computes it | serve with |",
             "|---|---|---|",

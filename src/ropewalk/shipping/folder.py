@@ -23,10 +23,14 @@ def ship_folder(
     length: int | None,
     place: Path,
     read: ReadShape,
+    base: str | None = None,
+    trained: str = "",
 ) -> dict[str, Any]:
     """Write ``place`` from a checkpoint, and say what each engine makes of it.
 
-    read  makes the shape of a parsed config.json
+    read     makes the shape of a parsed config.json
+    base     of ``model_card``; by default the checkpoint's name
+    trained  of ``model_card``
 
     Returns what ``portable_block`` does, its commands with the folder's place, and ``out``.
     Raises RopewalkError as it does, and as ``write_folder`` and ``copying`` do.
@@ -46,7 +50,9 @@ def ship_folder(
         check=check,
         patch=document["config"],
         remove=document["remove"],
-        card=model_card(document, base=checkpoint.name, version=code_version()),
+        card=model_card(
+            document, base=base or checkpoint.name, version=code_version(), trained=trained
+        ),
     )
     commands = document["commands"]
     placed = {name: text.replace(" MODEL ", f" {place} ") for name, text in commands.items()}
