@@ -2,16 +2,18 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from evaluation.tasks.tokenizers_made import BOOK, demo
+from evaluation.tasks.tokenizers_made import BOOK, byte_tokenizer, demo
 from ropewalk.core.answering import ForcedAnswer
 from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import FullPass
 from ropewalk.evaluation.bootstrap import paired_difference
+from ropewalk.evaluation.tasks.generator import Place
 from ropewalk.evaluation.tasks.judging import judged
 from ropewalk.evaluation.tasks.retrieval import Retrieval
 from ropewalk.evaluation.tasks.sample import Sample
@@ -214,6 +216,26 @@ def test_of_several_answers_all_must_stand_in_the_text():
     assert answered(" b, A and c", "a", "b", "c").right
     partly = answered(" a, bb", "a", "b")
     assert (partly.recall, partly.right, partly.wrong) == (0.5, False, True)
+
+
+def test_a_right_answer_is_not_empty():
+    verdict = answered(" \u2192", "\u2192")
+    assert (verdict.right, verdict.empty, verdict.wrong) == (True, False, False)
+
+
+@pytest.mark.parametrize("name", ["induction", "key_value"])
+def test_random_tokens_are_judged_by_ids_not_by_a_text_that_many_have(name):
+    """A byte that is no character of its own reads as the same sign as any other."""
+    tokens = Tokens.of(byte_tokenizer())
+    made = generator(name, Materials(tokens=tokens, texts=()))
+    right = tuple(range(0xB0, 0xB4))[: made.room]
+    sample = made.sample(Place(length=512, depth=0.5, seed=1, trial=0), tokens)
+    sample = replace(sample, answer=(tokens.text(right),), candidates=(right,))
+    other = [each + 4 for each in right]
+    assert tokens.text(other) == sample.answer[0]
+    assert made.verdict(tokens.text(right), right, sample) == (True, None, 1.0, False)
+    assert made.verdict(tokens.text(other), other, sample) == (False, None, 0.0, False)
+    assert made.verdict("", (), sample) == (False, None, 0.0, True)
 
 
 def test_wilson_s_interval_is_where_the_normal_test_turns():

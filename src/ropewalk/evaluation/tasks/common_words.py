@@ -24,6 +24,8 @@ from ropewalk.evaluation.tasks.tokens import Tokens
 
 COMMON = 10
 FEWEST_OTHERS = 10
+EXAMPLE = 20
+"""Words of the example."""
 SHORT_TOKENS = 4096
 ENTRY_TOKENS = 3
 """A word, its number and the point, at least; where they are fewer, noise fills the list up."""
@@ -50,10 +52,18 @@ class CommonWords(Generator):
     haystack: Noise
     words: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        fewest = EXAMPLE + COMMON + FEWEST_OTHERS
+        if len(self.words) < fewest:
+            raise RopewalkError(
+                f"cwe: the texts hold {len(self.words)} different lower-case words of 4 to 10 "
+                f"letters a to z: expected at least {fewest}; give a longer --text"
+            )
+
     def sample(self, place: Place, tokens: Tokens) -> Sample:
         rng = self.randomness(place)
         words = [self.words[number] for number in rng.permutation(len(self.words))]
-        example, words = _example(rng, words[:20]), words[20:]
+        example, words = _example(rng, words[:EXAMPLE]), words[EXAMPLE:]
         common, others = words[:COMMON], words[COMMON:]
         draft = Draft(
             task=self.name,

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ropewalk.core.errors import RopewalkError
 from ropewalk.evaluation.tasks.fitting import Draft, fitted
 from ropewalk.evaluation.tasks.generator import Generator, Place
 from ropewalk.evaluation.tasks.haystacks import Lines, Prose
@@ -38,9 +39,18 @@ class Coreference(Generator):
 
     @classmethod
     def of(cls, prose: Prose) -> "Coreference":
-        """Notes are the sentences of more than six words, no two with the same beginning."""
+        """Notes are the sentences of more than six words, no two with the same beginning.
+
+        Raises RopewalkError for fewer than four.
+        """
         long = [each for each in prose.sentences if len(each.split()) > WORDS]
-        return cls(notes=tuple({_beginning(each): each for each in long}.values()))
+        notes = tuple({_beginning(each): each for each in long}.values())
+        if len(notes) < ALIKE:
+            raise RopewalkError(
+                f"coreference: {len(notes)} sentences of more than {WORDS} words begin "
+                f"differently: expected at least {ALIKE}; give a longer --text"
+            )
+        return cls(notes=notes)
 
     def sample(self, place: Place, tokens: Tokens) -> Sample:
         rng = self.randomness(place)

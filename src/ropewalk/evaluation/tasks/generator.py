@@ -2,10 +2,12 @@
 
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ropewalk.evaluation.tasks.judging import Verdict, judged
 from ropewalk.evaluation.tasks.sample import Sample
 from ropewalk.evaluation.tasks.tokens import Tokens
 
@@ -42,6 +44,10 @@ class Generator(ABC):
     def ranked(self) -> bool:
         """Whether other answers stand in the text, among which the right one is ranked."""
         return True
+
+    def verdict(self, text: str, ids: Sequence[int], sample: Sample) -> Verdict:
+        """Of a generated answer: its text, and the ids before a special token."""
+        return judged(text, ids, sample)
 
     @abstractmethod
     def sample(self, place: Place, tokens: Tokens) -> Sample:

@@ -86,7 +86,7 @@ class GraphWalk(Generator):
         answers = [
             (nodes[at], self.answer(edges, nodes[at])) for at in rng.permutation(len(nodes))[:64]
         ]
-        low, high = ASKED
+        low, high = ASKED[0], min(ASKED[1], (len(nodes) - 1) // 2)  # as many others are wrong
         return min(answers, key=lambda each: max(low - len(each[1]), len(each[1]) - high, 0))
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.tasks.generator import Generator, Place
-from ropewalk.evaluation.tasks.random_tokens import DISTRACTORS, drawn, sample_of
+from ropewalk.evaluation.tasks.generator import Place
+from ropewalk.evaluation.tasks.random_tokens import DISTRACTORS, RandomTokens, drawn, sample_of
 from ropewalk.evaluation.tasks.sample import Sample
 from ropewalk.evaluation.tasks.tokens import Tokens
 
@@ -23,7 +23,7 @@ SPAN = CUE + COPIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Induction(Generator):
+class Induction(RandomTokens):
     """Samples of the task.
 
     pool  ids to draw from

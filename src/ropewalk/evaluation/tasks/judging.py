@@ -3,10 +3,11 @@
     exact           the answer stands first, as a whole word (of several answers: all stand in it)
     first_integer   the first integer is the answer, where the answer is one
     recall          share of the answers that stand in it as whole words, in any case of letters
-    empty           nothing that could be an answer: no integer, or no letter and no digit
+    empty           not right, and nothing that could be an answer: no integer, or no letter and
+                    no digit
 
 Right is ``first_integer`` where it applies, else ``exact``; wrong is what is neither right nor
-empty.
+empty. Of answers that are random tokens the ids decide, since several may have one text.
 
 Source: RULER, scripts/eval/synthetic/constants.py (``string_match_all``: recall).
 Deviation: an answer must be a whole word, so that 1234567 is not found in 12345678.
@@ -48,13 +49,17 @@ def judged(text: str, ids: Sequence[int], sample: Sample) -> Verdict:
     else:
         same_ids = tuple(ids[: len(answer_ids)]) == answer_ids
         exact = same_ids or _stands_in(text.lstrip()[: len(first) + 1], first)
-    numeric = not more and first.isdecimal()
-    return Verdict(
-        exact=exact,
-        first_integer=bool(found and found[0] == first) if numeric else None,
-        recall=recall,
-        empty=not found if numeric else not any(each.isalnum() for each in text),
-    )
+    if not more and first.isdecimal():
+        first_integer = bool(found and found[0] == first)
+        return Verdict(exact=exact, first_integer=first_integer, recall=recall, empty=not found)
+    nothing = not exact and not any(each.isalnum() for each in text)
+    return Verdict(exact=exact, first_integer=None, recall=recall, empty=nothing)
+
+
+def judged_by_ids(ids: Sequence[int], sample: Sample) -> Verdict:
+    """Of generated ids alone."""
+    exact = tuple(ids[: len(sample.candidates[0])]) == sample.candidates[0]
+    return Verdict(exact=exact, first_integer=None, recall=float(exact), empty=not ids)
 
 
 def _stands_in(text: str, word: str) -> bool:

@@ -15,14 +15,14 @@ from typing import ClassVar
 import numpy as np
 
 from ropewalk.core.errors import RopewalkError
-from ropewalk.evaluation.tasks.generator import Generator, Place
-from ropewalk.evaluation.tasks.random_tokens import DISTRACTORS, drawn, sample_of
+from ropewalk.evaluation.tasks.generator import Place
+from ropewalk.evaluation.tasks.random_tokens import DISTRACTORS, RandomTokens, drawn, sample_of
 from ropewalk.evaluation.tasks.sample import Sample
 from ropewalk.evaluation.tasks.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class KeyValue(Generator):
+class KeyValue(RandomTokens):
     """Samples of the task.
 
     pool     ids to draw from, without the separators

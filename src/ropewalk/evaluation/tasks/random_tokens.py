@@ -4,10 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ropewalk.evaluation.tasks.generator import Generator
+from ropewalk.evaluation.tasks.judging import Verdict, judged_by_ids
 from ropewalk.evaluation.tasks.sample import Sample
 from ropewalk.evaluation.tasks.tokens import Tokens
 
 DISTRACTORS = 3
+
+
+class RandomTokens(Generator):
+    """Answers are ids: several of them may have the same text, or none."""
+
+    def verdict(self, text: str, ids: Sequence[int], sample: Sample) -> Verdict:
+        return judged_by_ids(ids, sample)
 
 
 def drawn(rng: np.random.Generator, pool: Sequence[int], count: int) -> list[int]:

@@ -25,7 +25,6 @@ from ropewalk.evaluation.cost import call_cost, pass_cost
 from ropewalk.evaluation.free_memory import free_bytes
 from ropewalk.evaluation.protocols.protocol import OnePassPerLength, Sharing
 from ropewalk.evaluation.tasks.generator import Generator, Place
-from ropewalk.evaluation.tasks.judging import judged
 from ropewalk.evaluation.tasks.sample import Sample
 from ropewalk.evaluation.tasks.task import Advance, Task
 from ropewalk.evaluation.tasks.tokens import Tokens
@@ -162,7 +161,7 @@ class Retrieval(Task):
         room = max(each.max_new_tokens for each in samples)
         for sample, row in zip(samples, reader.greedy(room, stops).tolist(), strict=True):
             ids = list(_until(row[: sample.max_new_tokens], stops))
-            verdict = judged(self.tokens.text(ids), ids, sample)
+            verdict = self.generator.verdict(self.tokens.text(ids), ids, sample)
             values = {name: getattr(verdict, name) for name in (*_COUNTED, "recall")}
             yield {
                 name: Ratio(float(value), 1) for name, value in values.items() if value is not None
