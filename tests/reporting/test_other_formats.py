@@ -77,6 +77,33 @@ def test_tasks_are_written_as_the_harness_writes_them(tmp_path):
         )
 
 
+def test_two_runs_of_one_name_are_not_written_over_one_another(tmp_path):
+    """Nor is anything written of the first one."""
+    content = document(task_cell("none", 256, (1.0,) * 5))
+    runs = [write_run(tmp_path / each / "run", content) for each in ("a", "b")]
+    with pytest.raises(RopewalkError, match="for two run folders named run: expected different"):
+        report_lm_eval(runs, tmp_path / "out")
+    bare = write_run(tmp_path / "loss", document(loss_cell("none", 256, 4.0)))
+    with pytest.raises(RopewalkError, match="loss has no measured cell of a task"):
+        report_lm_eval([runs[0], bare], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_toy_s_cells_are_not_told_of_the_demo(tmp_path):
+    cells = [loss_cell("none", 256, 4.0), task_cell("none", 256, (1.0,) * 5) | {"model": "toy"}]
+    run = write_run(tmp_path / "run", document(*cells, model="demo"))
+    (file,) = report_lm_eval(run, tmp_path / "out")
+    assert file.parent.name == "toy__none"
+    found = json.loads(file.read_text())
+    assert found["model_name"] == found["config"]["model_args"]["pretrained"] == "toy"
+    assert found["config"]["model_sha"] is None
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_parquet(rw.report(run, tmp_path / "cells.parquet"))
+    assert list(frame["model"]) == ["demo", "toy"]
+    card = rw.report(run, tmp_path / "card.md").read_text()
+    assert "\nOf model toy. Task induction, mode full" in card
+
+
 def test_what_is_no_finished_run_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(RopewalkError, match="no such folder"):
         rw.report(tmp_path / "nowhere", tmp_path / "a.html")

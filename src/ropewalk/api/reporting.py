@@ -35,10 +35,10 @@ def markdown(runs: Runs) -> str:
 def report_lm_eval(runs: Runs, folder: str | Path) -> list[Path]:
     """Write task cells as lm-evaluation-harness writes its results: a file for each method.
 
-    Raises RopewalkError for what is no run folder, a run without measured tasks, or a file that
-    cannot be written.
+    Raises RopewalkError for what is no run folder, a run without measured tasks, two of one model
+    and method whose folders have one name, or a file that cannot be written.
     """
-    return [file for run in read_runs(runs) for file in write_lm_eval(run, Path(folder))]
+    return write_lm_eval(read_runs(runs), Path(folder))
 
 
 def read_runs(runs: Runs) -> list[RunRecord]:

@@ -7,7 +7,7 @@ from typing import Any
 from ropewalk.reporting.markdown import code, markdown_table
 from ropewalk.reporting.page.answer import answer
 from ropewalk.reporting.page.grid import Grid, task_grid
-from ropewalk.reporting.records import loss_records
+from ropewalk.reporting.records import loss_records, model_of
 from ropewalk.reporting.run_record import RunRecord
 from ropewalk.reporting.standings import standings
 
@@ -38,7 +38,9 @@ def _task_lines(document: Mapping[str, Any], task: str, mode: str) -> Iterator[s
     columns = standings(document)
     here = {n: found for (t, m, n), found in columns.items() if (t, m) == (task, mode)}
     grid = task_grid(task, mode, cells, here, document["trained_length"])
-    yield f"{_plain(grid.caption.replace('* best', 'Bold: best'))}\n"
+    models = dict.fromkeys(model_of(document, cell) for cell in cells)
+    other = "" if list(models) == [document["model"]] else f"Of model {', '.join(models)}. "
+    yield f"{_plain(other + grid.caption.replace('* best', 'Bold: best'))}\n"
     yield from _grid(grid)
     yield ""
 

@@ -10,42 +10,61 @@ generated. A standard error is that of a share of trials; of a loss, a quarter o
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ropewalk.core.errors import RopewalkError
+from ropewalk.reporting.records import model_of
 from ropewalk.reporting.run_record import RunRecord
 from ropewalk.reporting.tasks import LONGPPL
 from ropewalk.storage.files import write_whole
 
 
-def write_lm_eval(run: RunRecord, folder: Path) -> list[Path]:
+def write_lm_eval(runs: Iterable[RunRecord], folder: Path) -> list[Path]:
     """``<model>__<method>/results_<run>.json`` in the folder, as the harness lays them out.
 
-    Raises RopewalkError for a run without cells of tasks, or what cannot be written.
+    Raises RopewalkError, before anything is written, for a run without cells of tasks and for two
+    of one model and method whose folders have one name; and for what cannot be written.
     """
+    made: dict[Path, str] = {}
+    for run in runs:
+        for file, text in _files(run, folder).items():
+            if file in made:
+                raise RopewalkError(
+                    f"{file} would be written for two run folders named {run.name}: expected "
+                    "different names; rename one, or give each a --lm-eval DIR of its own"
+                )
+            made[file] = text
+    return [write_whole(file, text.encode()) for file, text in made.items()]
+
+
+def _files(run: RunRecord, folder: Path) -> dict[Path, str]:
+    """What is to be written of a run, by file."""
     cells = [cell for cell in run.document["cells"] if "task" in cell and cell["status"] == "ok"]
     if not cells:
         raise RopewalkError(
             f"{run.name} has no measured cell of a task: expected a run of compare --task"
         )
-    written = []
-    for method in dict.fromkeys(cell["method"] for cell in cells):
-        document = results(run, method)
-        name = _file_name(f"{run.document['model']}__{method}")
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        written.append(write_whole(folder / name / f"results_{run.name}.json", text.encode()))
-    return written
+    files = {}
+    named = [(model_of(run.document, cell), cell["method"]) for cell in cells]
+    for model, method in dict.fromkeys(named):
+        found = results(run, model, method)
+        text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+        name = _file_name(f"{model}__{method}")
+        files[folder / name / f"results_{run.name}.json"] = f"{text}\n"
+    return files
 
 
-def results(run: RunRecord, method: str) -> dict[str, Any]:
-    """The document of one method."""
+def results(run: RunRecord, model: str, method: str) -> dict[str, Any]:
+    """The document of one model and method."""
     cells = [
         cell
         for cell in run.document["cells"]
         if cell.get("task") and cell["status"] == "ok" and cell["method"] == method
+        if model_of(run.document, cell) == model
     ]
+    own = model == run.document["model"]
     tasks = list(dict.fromkeys(cell["task"] for cell in cells))
     by_task = {task: [cell for cell in cells if cell["task"] == task] for task in tasks}
     version = run.manifest.get("version")
@@ -62,13 +81,13 @@ def results(run: RunRecord, method: str) -> dict[str, Any]:
         "n-samples": {task: _samples(own) for task, own in by_task.items()},
         "config": {
             "model": "ropewalk",
-            "model_args": {"pretrained": run.document["model"], "method": method},
+            "model_args": {"pretrained": model, "method": method},
             "model_dtype": run.manifest.get("dtype"),
-            "model_sha": run.manifest.get("weights"),
+            "model_sha": run.manifest.get("weights") if own else None,
         },
         "git_hash": next((o.get("commit") for o in run.origins if o.get("commit")), None),
         "model_source": "ropewalk",
-        "model_name": run.document["model"],
+        "model_name": model,
     }
 
 

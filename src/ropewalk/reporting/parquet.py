@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ropewalk.core.extras import require_extra
+from ropewalk.reporting.records import model_of
 from ropewalk.reporting.run_record import RunRecord
 from ropewalk.storage.files import write_whole
 
@@ -26,8 +27,9 @@ def write_parquet(runs: Sequence[RunRecord], file: Path) -> Path:
     import pandas
 
     frames = [
-        frame_of(run.document["cells"]).assign(run=run.name, model=run.document["model"])
+        frame_of(cells).assign(run=run.name, model=[model_of(run.document, each) for each in cells])
         for run in runs
+        for cells in [run.document["cells"]]
     ]
     stream = io.BytesIO()
     pandas.concat(frames, ignore_index=True).to_parquet(stream, index=False)

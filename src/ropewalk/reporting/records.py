@@ -158,5 +158,10 @@ def loss_records(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [record for record in document["cells"] if "task" not in record]
 
 
+def model_of(document: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """The model of a cell: the document's, unless the record names one (the toy's)."""
+    return str(record.get("model", document["model"]))
+
+
 def _baseline_first(method: str) -> int:
     return 0 if method == PLAIN else 1
