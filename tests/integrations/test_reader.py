@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 import ropewalk as rw
 from recipes.families.sharpened import logits, tiny, token_ids
+from ropewalk.core.errors import RopewalkError
 from ropewalk.core.passes import ChunkedPass, DecodePass, FullPass, StreamPass
 from ropewalk.integrations.scoring import TransformersScorer
 
@@ -50,3 +51,18 @@ def test_greedy_answers_are_those_of_generate(model, split):
     ended = reader.greedy(5, {stop, int(stock[1, 0])})
     assert torch.equal(ended, stock[:, : ended.shape[1]])
     assert 1 < ended.shape[1] < 5
+
+
+def test_ids_of_another_model_s_tokenizer_are_told_before_they_are_looked_up():
+    """On a GPU an embedding that is not there ends the process, and with it the run."""
+    model = tiny("llama", num_hidden_layers=2)
+    scorer, ids = TransformersScorer(model), token_ids(1, 8)
+    known = model.get_input_embeddings().num_embeddings
+    beyond = torch.cat([ids, torch.tensor([[known]])], dim=1)
+    for ask in (
+        lambda: scorer.token_losses(beyond[0], 1, FullPass()),
+        lambda: scorer.read(beyond, FullPass()),
+        lambda: scorer.read(ids, FullPass()).forced(beyond),
+    ):
+        with pytest.raises(RopewalkError, match=f"id {known}: .*ids below {known}; expected the t"):
+            ask()

@@ -44,6 +44,21 @@ def input_device(model: nn.Module) -> torch.device:
     return next((each.device for each in model.parameters()), _CPU)
 
 
+def placed_ids(model: nn.Module, ids: Tensor) -> Tensor:
+    """Ids where a model takes them.
+
+    Raises RopewalkError for one without an embedding, which on a GPU would end the process.
+    """
+    take_in = getattr(model, "get_input_embeddings", lambda: None)
+    known = getattr(take_in(), "num_embeddings", None)
+    if known is not None and ids.numel() and int(ids.max()) >= known:
+        raise RopewalkError(
+            f"token id {int(ids.max())}: the model has embeddings for ids below {known}; expected "
+            "the tokenizer that it was trained with; put its files into the folder"
+        )
+    return ids.to(input_device(model))
+
+
 def weight_of(module: nn.Module) -> Tensor:
     """Its weight as it is now, fetched where it waits elsewhere between calls of the module.
 

@@ -13,7 +13,7 @@ from ropewalk.core.passes import Pass
 from ropewalk.integrations.cache_names import cache_argument, cache_in
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
-from ropewalk.integrations.placement import input_device
+from ropewalk.integrations.placement import input_device, placed_ids
 
 
 class TransformersReader:
@@ -27,7 +27,7 @@ class TransformersReader:
         self._model = model
         self._device = input_device(model)
         self._cache: Any = None
-        states = prompts.new_empty(0)
+        states, prompts = prompts.new_empty(0), placed_ids(model, prompts)
         with evaluating(model):
             for start, stop in split.calls(prompts.shape[1]):
                 states, self._cache = self._fed(prompts[:, start:stop], self._cache)
@@ -36,7 +36,7 @@ class TransformersReader:
     @torch.no_grad()
     def forced(self, continuations: Tensor) -> ForcedAnswer:
         """As ``Reader.forced``."""
-        targets = continuations.to(self._device)
+        targets = placed_ids(self._model, continuations)
         with evaluating(self._model):
             states = self._last
             if targets.shape[1] > 1:

@@ -13,7 +13,7 @@ from ropewalk.core.passes import Pass
 from ropewalk.integrations.cache_names import cache_argument, cache_in
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
-from ropewalk.integrations.placement import input_device
+from ropewalk.integrations.placement import placed_ids
 from ropewalk.integrations.reader import TransformersReader
 from ropewalk.integrations.slopes import wave_slope
 
@@ -34,7 +34,7 @@ class TransformersScorer:
     @torch.no_grad()
     def token_losses(self, ids: Tensor, first: int, split: Pass) -> Tensor:
         """As ``LanguageModel.token_losses``: nats."""
-        rows = ids.reshape(-1, ids.shape[-1]).to(input_device(self.model))
+        rows = placed_ids(self.model, ids.reshape(-1, ids.shape[-1]))
         targets = rows[:, first:]
         with evaluating(self.model):
             hidden = self._hidden_states(rows, split)[:, first - 1 : -1]

@@ -18,7 +18,7 @@ from ropewalk.core.geometry import RopeGeometry
 from ropewalk.core.language_model import WaveSlope
 from ropewalk.core.loss import token_losses
 from ropewalk.integrations.output_layer import decoder_of, family_head
-from ropewalk.integrations.placement import input_device
+from ropewalk.integrations.placement import input_device, placed_ids
 from ropewalk.integrations.rotary import EncodedRotary
 
 
@@ -57,7 +57,7 @@ def wave_slope(model: nn.Module, ids: Tensor, first: int) -> WaveSlope:
     pairs = len(rotaries[0].encoding.rotation.inv_freq(ids.shape[-1]))
     u = torch.zeros(pairs, dtype=torch.float64, device=device, requires_grad=True)
     v = torch.zeros((), dtype=torch.float64, device=device, requires_grad=True)
-    row = ids[None].to(device)
+    row = placed_ids(model, ids[None])
     with torch.enable_grad(), _frozen(model), _bent(rotaries, u, v):
         states = decoder_of(model)(row, use_cache=False).last_hidden_state[0, first - 1 : -1]
         with family_head(model) as head:

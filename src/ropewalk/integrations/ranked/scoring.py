@@ -12,7 +12,7 @@ from ropewalk.core.passes import Pass
 from ropewalk.integrations.cache_names import cache_argument, cache_in
 from ropewalk.integrations.modes import evaluating
 from ropewalk.integrations.output_layer import decoder_of, family_head
-from ropewalk.integrations.placement import input_device
+from ropewalk.integrations.placement import placed_ids
 from ropewalk.integrations.ranked.shares import share_of
 from ropewalk.ranks.ranks import Ranks
 
@@ -20,7 +20,7 @@ from ropewalk.ranks.ranks import Ranks
 @torch.no_grad()
 def shared_losses(model: nn.Module, ranks: Ranks, ids: Tensor, first: int, split: Pass) -> Tensor:
     """As ``LanguageModel.token_losses``, on every rank, of a model whose passes are shared out."""
-    rows = ids.reshape(-1, ids.shape[-1]).to(input_device(model))
+    rows = placed_ids(model, ids.reshape(-1, ids.shape[-1]))
     count = rows.shape[1]
     losses = torch.zeros(len(rows), count - first, dtype=torch.float64, device=rows.device)
     calls = list(split.calls(count))
