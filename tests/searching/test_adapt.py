@@ -17,7 +17,7 @@ from ropewalk.evaluation.documents import Document
 from ropewalk.evaluation.stretches import parts, stretches
 from ropewalk.integrations.scoring import TransformersScorer
 from ropewalk.opening.checkpoints import open_checkpoint
-from tests.training.tuning_inputs import checkpoint, text
+from training.tuning_inputs import checkpoint, text
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from ropewalk.configs.shape import read_model
 from ropewalk.integrations.config_classes import completed_by_transformers
 from ropewalk.integrations.loading import load_config
 from ropewalk.methods.spec import parse_spec
+from ropewalk.training.tuning.card import won_back_sentence
 from training.tuning_inputs import LENGTH, TRAINED, checkpoint, quick_tune, text
 
 STATED = [
@@ -213,6 +214,20 @@ def test_the_table_tells_before_during_and_after(base, book, tmp_path):
     lengths = {cell["length"] for cell in document["cells"]}
     assert lengths == {TRAINED, 2 * TRAINED, LENGTH}
     assert {cell["status"] for cell in document["cells"]} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.834, "tuning won 83% back"),
+        (22.3, "won back all that the method lost untuned, and more"),
+        (-0.2, "won back nothing of what the method lost untuned: it lost more"),
+    ],
+)
+def test_a_share_outside_the_whole_is_said_in_words(share, said):
+    """A loss next to nothing makes shares of any size."""
+    assert said in won_back_sentence({"share": share})
+    assert won_back_sentence({"share": None}) == ""
 
 
 def test_figures_are_those_of_the_saved_checkpoint(base, book, tmp_path):

@@ -106,13 +106,12 @@ def _tuned(
 
 
 def _print(document: dict[str, Any]) -> None:
-    from ropewalk.training.tuning.card import tuned_table
+    from ropewalk.training.tuning.card import tuned_table, won_back_sentence
 
     header, rows = tuned_table(document)
     print_table(["nats a token", *header[1:]], rows)
-    share = document["won_back"]["share"]
-    if share is not None:
-        typer.echo(f"Of what the method lost untuned, tuning won {share:.0%} back.")
+    if said := won_back_sentence(document["won_back"]):
+        typer.echo(said)
     typer.echo(
         f"{document['checkpoint']}: {document['steps']} steps, {document['tokens']:,} tokens; "
         f"{document['stated_by']} states {document['method']}; read back, with the same logits."

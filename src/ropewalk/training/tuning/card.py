@@ -79,7 +79,8 @@ Nats a token, lower is better ({document["protocol"]}; each length scores the sa
 
 {lines}
 
-{_shares(document["won_back"])}
+{won_back_sentence(document["won_back"])}
+
 ## Training
 
 {_stages(document["stages"])}
@@ -93,10 +94,16 @@ of four of its rows, as this checkpoint gave them in float32 when it was saved.
 """
 
 
-def _shares(told: Mapping[str, Any]) -> str:
-    if told["share"] is None:
+def won_back_sentence(told: Mapping[str, Any]) -> str:
+    """What ``won_back`` found; empty where it found nothing. A share of next to nothing is none."""
+    share = told["share"]
+    if share is None:
         return ""
-    return f"Of what the method lost untuned, tuning won {told['share']:.0%} back.\n"
+    if share > 1:
+        return "Tuning won back all that the method lost untuned, and more."
+    if share < 0:
+        return "Tuning won back nothing of what the method lost untuned: it lost more."
+    return f"Of what the method lost untuned, tuning won {share:.0%} back."
 
 
 def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
