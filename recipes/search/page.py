@@ -88,7 +88,7 @@ def _ways(searches: Mapping[str, Any]) -> str:
         rows.append(
             [
                 f"`{way}`",
-                f"{document['evaluations']:.0f}",
+                f"{document['evaluations']:,.0f}",
                 f"{document['token_evaluations'] / 1e6:.2f}",
                 *(f"{chosen[part]:.4f}" for part in ("search", "choice", "test")),
                 _apart(chosen["to_best_fixed"]),

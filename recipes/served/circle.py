@@ -83,7 +83,7 @@ def _kept(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked(cell: Cell, start: Start, engines: Path, out: Path) -> dict[str, Any]:
-    with _server(cell, start, engines, out) as url:
+    with server(cell, start, engines, out) as url:
         return verify_served(
             folder_of(cell.local, out / "models"),
             url,
@@ -95,7 +95,7 @@ def _asked(cell: Cell, start: Start, engines: Path, out: Path) -> dict[str, Any]
 
 
 @contextmanager
-def _server(cell: Cell, start: Start, engines: Path, out: Path) -> Iterator[str]:
+def server(cell: Cell, start: Start, engines: Path, out: Path) -> Iterator[str]:
     """The URL of the server; llama.cpp's by xllamacpp where it was not built."""
     engine, port = ENGINES[cell.engine], free_port()
     if cell.engine == LLAMA_CPP and not engine.installed(engines):

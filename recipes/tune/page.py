@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 
 from recipes.pages import IMAGES, ROOT, Blocks, Record, result, table, where
-from recipes.tune.plan import LENGTH, RUNS, SEARCHED, TRAINED, UNTUNED, TuneRun
+from recipes.tune.plan import LENGTH, LOW, RUNS, SEARCHED, TRAINED, UNTUNED, TuneRun
 from ropewalk.reporting.figures import line_style, write_figure
 
 ADAPT = ROOT / "docs" / "adapt.md"
@@ -34,7 +34,7 @@ def text(document: Record) -> str:
         f"{where(document)}). A step is 4,096 tokens in every run.\n\n"
         f"{table(header, rows)}\n"
         "Won back: of the loss that the untuned method has at 1,024 above plain RoPE at 256.\n\n"
-        "![Loss of held-out texts while tuning](images/tune.svg)\n"
+        "![Loss of held-out texts while tuning, of the runs at the lower rate](images/tune.svg)\n"
     )
 
 
@@ -86,14 +86,14 @@ def _of_compare(document: Record) -> tuple[str, str]:
 
 
 def draw(document: Record) -> None:
-    """Loss against tokens trained, at both lengths."""
+    """Loss against tokens trained, at both lengths, of the runs at the lower rate."""
     figure = Figure(figsize=(10.5, 3.8), layout="constrained")
     axes = figure.subplots(1, 2, sharey=False)
     for panel, length in zip(axes, (TRAINED, LENGTH), strict=True):
         first = next(iter(document["runs"].values()))
         plain = _nll(first["cells"], "before", "none", TRAINED)
         panel.axhline(plain, color="0.6", linestyle=":", label=f"original at {TRAINED}")
-        ran = [plan for plan in RUNS if plan.name in document["runs"]]
+        ran = [plan for plan in RUNS if plan.rate == LOW and plan.name in document["runs"]]
         for number, plan in enumerate(ran, start=1):
             run = document["runs"][plan.name]
             style = {**line_style(number), "markersize": 4}

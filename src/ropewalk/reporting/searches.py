@@ -138,21 +138,26 @@ def _scale_tokens(axis: "Axes", ends: Sequence[float]) -> None:
         axis.xaxis.set_minor_formatter(NullFormatter())
     else:
         axis.set_xlim(left=0)
-    axis.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1000:,.4g}k")
+    axis.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1000:,.6g}k")
 
 
 def _draw_bars(axis: "Axes", document: Record) -> None:
-    """The best fixed schedule on the search documents, and the closed-form ramp."""
+    """The best fixed schedule on the search documents, and the closed-form ramp.
+
+    The lower one is named below its line, the other one above: they may lie close.
+    """
     ramp, fixed = document["rows"][1], [row for row in document["rows"][2:] if row["search"]]
     bars = [ramp, *sorted(fixed, key=lambda row: float(row["search"]))[:1]]
-    for place, row in enumerate(bars):
-        if row["search"] is not None:
-            axis.axhline(row["search"], color="grey", linewidth=1.0, linestyle=(0, (1, 2)))
-            axis.annotate(
-                row["name"], (1.0 - place, row["search"]), xycoords=("axes fraction", "data"),
-                xytext=(2 if place else -2, 3), textcoords="offset points",
-                ha="left" if place else "right", **NOTE,
-            )  # fmt: skip
+    drawn = [row for row in bars if row["search"] is not None]
+    lowest = min((float(row["search"]) for row in drawn), default=None)
+    for place, row in enumerate(drawn):
+        below = len(drawn) > 1 and row["search"] == lowest
+        axis.axhline(row["search"], color="grey", linewidth=1.0, linestyle=(0, (1, 2)))
+        axis.annotate(
+            row["name"], (1.0 - place, row["search"]), xycoords=("axes fraction", "data"),
+            xytext=(2 if place else -2, -3 if below else 3), textcoords="offset points",
+            ha="left" if place else "right", va="top" if below else "bottom", **NOTE,
+        )  # fmt: skip
 
 
 def _drawn(rows: Sequence[Record]) -> list[Record]:
