@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import ropewalk as rw
 from ropewalk.cli.main import main
@@ -115,3 +116,14 @@ def test_a_loss_that_is_not_finite_is_told(tmp_path):
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(rw.RopewalkError, match=r"not finite|its output"):
         rw.search(broken, 512, texts=[demo_book()], out=tmp_path / "g", documents=(2, 1, 2))
+
+
+def test_a_family_that_rotates_nothing_is_named(capsys, tmp_path):
+    """As tune and extend say it, not as a config that lacks a key."""
+    folder = tmp_path / "gpt2"
+    config = GPT2Config(vocab_size=512, n_positions=64, n_embd=32, n_layer=1, n_head=2)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    for file in toy_model().glob("tokenizer*"):
+        shutil.copy(file, folder)
+    said = refusal(capsys, str(folder), "--length", "2x")
+    assert "gpt2 has no rotary encoding; there is nothing to scale" in said

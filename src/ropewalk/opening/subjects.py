@@ -15,6 +15,7 @@ from ropewalk.integrations.session import config_of, native_of, trained_length_o
 from ropewalk.integrations.wrappers import measured
 from ropewalk.methods.spec import Spec
 from ropewalk.opening.checkpoints import CheckpointSource, identity, open_checkpoint
+from ropewalk.opening.shapes import shape_of
 from ropewalk.searching.measured.contestants import Subject as SearchSubject
 from ropewalk.verification.checks import Sample, default_length
 from ropewalk.verification.subject import Subject as VerifySubject
@@ -44,7 +45,7 @@ def search_subject_of(
         name=loaded.name,
         weights=identity(loaded),
         dtype=dtype,
-        geometry=read_model(config_of(loaded.model)).rope().geometry(),
+        geometry=shape_of(config_of(loaded.model)).rope().geometry(),
         native=native_of(loaded.model),
         tokenizer=loaded.require_tokenizer(),
         model=TransformersScorer(loaded.model),
