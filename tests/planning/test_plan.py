@@ -287,6 +287,12 @@ def test_a_person_reads_methods_memory_and_flags(file, capsys):
     assert "Key cache of 1 x 32,768 tokens in bf16: 0.70 GiB" in out
     for engine in ("transformers", "vllm", "sglang", "llama.cpp"):
         assert f"\n# {engine}\n" in out
+    assert "\nRecommended in an engine: yarn:factor=4\n" in out
+    assert main(["plan", file, "--length", "8x"]) == 0
+    said = (
+        "\nRecommended in an engine, after fine-tuning (without it up to 32,768): yarn:factor=8\n"
+    )
+    assert said in capsys.readouterr().out
     assert main(["plan", file, "--length", "1x"]) == 0
     assert capsys.readouterr().out.startswith("Nothing is needed")
     assert main(["plan", file, "--length", "600x"]) == 0

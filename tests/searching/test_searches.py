@@ -173,7 +173,8 @@ def test_the_command_prints_one_document_and_ends_with_0_whatever_was_found(caps
     assert main([*words, "--evaluations", "1"]) == 0
     shown = capsys.readouterr().out
     assert document["verdict"][1:] in shown
-    assert document["best_fixed"] in shown
+    used = "longrope:" if document["found"] else f"{document['best_fixed']}  (factors.json holds"
+    assert f"Use:   --method {used}" in shown
 
 
 @pytest.mark.slow

@@ -94,18 +94,26 @@ def _prices(document: Mapping[str, Any]) -> Iterator[str]:
             continue
         nats = price["nats_on_the_demo_model"]
         measured = "" if nats is None else f" ({_above(nats)} nats on the demo model)"
-        yield f"Recommended in {where}: {method}"
+        yield f"Recommended in {where}{_before(document, method)}: {method}"
         yield f"  short texts: {price['cost']}{measured}"
     refused = [row for row in document["methods"] if row["extend"] and row["status"] == "untuned"]
     if refused:
         yield f"Not in rw.extend: {', '.join(r['name'] for r in refused)} ({refused[0]['extend']})."
 
 
+def _before(document: Mapping[str, Any], method: str) -> str:
+    """What has to be done before a method is used; nothing for one that needs no training."""
+    for row in document["methods"]:
+        if method in (row["method"], row["served"]) and row["status"] == "fine-tuning":
+            return f", after fine-tuning (without it up to {number(row['reaches_untuned'])})"
+    return ""
+
+
 def _base(base: Mapping[str, Any] | None) -> Iterator[str]:
     if base is None:
         return
     meets = base["rope_theta"] >= base["lower_bound"]
-    bound = number(float(f"{base['lower_bound']:.2g}"))
+    bound = number(float(f"{base['lower_bound']:.3g}"))
     line = (
         f"Base {number(base['rope_theta'])}: {'above' if meets else 'below'} the published lower "
         f"bound of {bound} for this length"
@@ -116,7 +124,7 @@ def _base(base: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _print_methods(document: Mapping[str, Any]) -> None:
-    header = ("method", "status", "untuned to", "tuned to", "nats at 1x", "at 8x")
+    header = ("method", "status", "reach untuned", "reach tuned", "nats at 1x", "at 8x")
     print_table(header, [_method_row(row) for row in document["methods"]])
     for row in document["methods"]:
         if row["status"] != "out of reach":

@@ -108,5 +108,12 @@ def _print(document: dict[str, Any]) -> None:
 
     print_table(HEADER, search_rows(document))
     typer.echo(f"{document['verdict'][0].upper()}{document['verdict'][1:]}.")
-    typer.echo(f"Use:   --method {shlex.quote(document['method'])}")
+    typer.echo(f"Use:   --method {_used(document)}")
     typer.echo(f"Files: {document['run_dir']}")
+
+
+def _used(document: dict[str, Any]) -> str:
+    """What was found; else the best fixed schedule by its own name, which is shorter."""
+    if document["found"]:
+        return shlex.quote(document["method"])
+    return f"{document['best_fixed']}  (factors.json holds its factors)"

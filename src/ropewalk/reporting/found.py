@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ropewalk.reporting.records import PLAIN
-from ropewalk.reporting.tasks import LONGPPL, effective_length
+from ropewalk.reporting.tasks import LONGPPL, cut_short, effective_length
 
 
 def retrieval_sentences(document: Mapping[str, Any]) -> list[str]:
@@ -27,8 +27,19 @@ def _sentence(task: str, records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _found(task: str, records: Sequence[Mapping[str, Any]]) -> str:
-    methods = list(dict.fromkeys(record["method"] for record in records))
-    ran = [method for method in methods if _ran(records, method)]
+    """What ran, and of which methods a longer length did not."""
+    own = {m: [r for r in records if r["method"] == m] for m in _methods(records)}
+    cut = [method for method in own if _ran(records, method) and cut_short(own[method])]
+    said = _farthest(task, records)
+    return f"{said} Longer lengths were not measured of {_listed(cut)}." if cut else said
+
+
+def _methods(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(record["method"] for record in records))
+
+
+def _farthest(task: str, records: Sequence[Mapping[str, Any]]) -> str:
+    ran = [method for method in _methods(records) if _ran(records, method)]
     if not ran:
         return f"{task}: no cell could run."
     reached = {m: effective_length([r for r in records if r["method"] == m]) or 0 for m in ran}
@@ -50,9 +61,12 @@ def _ran(records: Sequence[Mapping[str, Any]], method: str) -> bool:
 
 
 def _names(methods: Sequence[str]) -> str:
-    if len(methods) == 1:
-        return f"{_plain(methods[0])} retrieves"
-    return f"{', '.join(map(_plain, methods[:-1]))} and {_plain(methods[-1])} retrieve"
+    return f"{_listed(methods)} {'retrieves' if len(methods) == 1 else 'retrieve'}"
+
+
+def _listed(methods: Sequence[str]) -> str:
+    *others, last = map(_plain, methods)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _plain(method: str) -> str:

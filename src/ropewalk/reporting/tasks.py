@@ -1,7 +1,7 @@
 """Cells of tasks as tables for a terminal: a task by method and length."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 from rich import box
@@ -80,14 +80,36 @@ def effective_length(records: Sequence[Mapping[str, Any]]) -> int | None:
     """The largest length, of one method's cells of a task, up to which every depth is retrieved.
 
     Of trials that are ranked, ranked first; else answered by greedy decoding. None: not even the
-    shortest; cells that did not run end the count.
+    shortest; cells that did not run end the count (``cut_short``).
     """
-    reached = None
-    for record in sorted(records, key=lambda each: each["length"]):
-        if record["status"] != "ok" or not all(map(_retrieved, record["depths"])):
-            break
-        reached = record["length"]
-    return reached
+    kept = _kept(records)
+    return kept[-1]["length"] if kept else None
+
+
+def cut_short(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the effective length ends at a cell that did not run: it may be larger."""
+    after = sorted(records, key=_length)[len(_kept(records)) :]
+    return bool(after) and after[0]["status"] != "ok"
+
+
+def reach(records: Sequence[Mapping[str, Any]]) -> str:
+    """The effective length for people; ``-`` for none, ``?`` where not even the shortest ran."""
+    length, more = effective_length(records), cut_short(records)
+    if length is None:
+        return "?" if more else "-"
+    return f"{length:,} or more" if more else f"{length:,}"
+
+
+def _kept(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The cells, shortest first, before the first that did not run or did not retrieve."""
+    ordered = sorted(records, key=_length)
+    return list(
+        takewhile(lambda r: r["status"] == "ok" and all(map(_retrieved, r["depths"])), ordered)
+    )
+
+
+def _length(record: Mapping[str, Any]) -> int:
+    return int(record["length"])
 
 
 def _retrieved(depth: Mapping[str, Any]) -> bool:
@@ -118,8 +140,7 @@ def _add_rows(
         own = {each["length"]: each for each in records if each["method"] == method}
         cells = [_cell(own.get(length)) for length in lengths]
         if len(table.columns) > 1 + len(lengths):
-            reached = effective_length(list(own.values()))
-            cells.append("-" if reached is None else f"{reached:,}")
+            cells.append(reach(list(own.values())))
         table.add_row(method, *cells)
 
 

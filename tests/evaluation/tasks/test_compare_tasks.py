@@ -7,7 +7,8 @@ import pytest
 from ropewalk import api
 from ropewalk.core.errors import RopewalkError
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.reporting.tasks import context_gains, effective_length, task_tables
+from ropewalk.reporting.found import retrieval_sentences
+from ropewalk.reporting.tasks import context_gains, effective_length, reach, task_tables
 
 REQUEST = {
     "methods": ["none", "linear"],
@@ -90,6 +91,29 @@ def test_the_effective_length_is_the_largest_at_which_every_depth_is_retrieved()
     assert effective_length([record(512, 1.0, 0.8), record(256, 1.0, 1.0)]) == 256
     assert effective_length([record(256, 0.5, 1.0), record(512, 1.0, 1.0)]) is None
     assert effective_length([record(256, 1.0), record(512, status="failed")]) == 256
+
+
+def test_an_effective_length_that_ends_where_nothing_was_measured_is_a_least_one():
+    skipped = record(512, status="skipped")
+    assert reach([record(256, 1.0), skipped]) == "256 or more"
+    assert reach([record(256, 1.0), record(512, 0.5)]) == "256"
+    assert reach([record(256, 1.0), record(512, 1.0)]) == "512"
+    assert reach([record(256, 0.5), skipped]) == "-"
+    assert reach([record(256, status="failed"), skipped]) == "?"
+
+
+def test_a_sentence_names_the_methods_whose_longer_lengths_were_not_measured():
+    lines = {"none": [record(256, 1.0), record(512, 1.0)], "yarn": [record(256, 1.0)]}
+    lines["yarn"].append(record(512, status="skipped"))
+    cells = [
+        {**each, "task": "induction", "mode": "full", "method": method}
+        for method, records in lines.items()
+        for each in records
+    ]
+    assert retrieval_sentences({"cells": cells}) == [
+        "Task induction: plain RoPE (none) retrieves at every depth up to 512 tokens. Longer "
+        "lengths were not measured of yarn."
+    ]
 
 
 def test_effective_lengths_stand_in_the_document_by_task_method_and_mode(run):

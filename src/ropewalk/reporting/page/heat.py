@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ropewalk.reporting.tasks import effective_length
+from ropewalk.reporting.tasks import effective_length, reach
 
 SHADES = 10
 """Shade of a share of one; 0 is a share of nothing."""
@@ -30,12 +30,15 @@ class Square:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """One method: ``rows`` are depths from the start of the text, each with a square a length."""
+    """One method: ``rows`` are depths from the start of the text, each with a square a length.
+
+    reaches  how far every depth is retrieved, in words; None: at no length
+    """
 
     method: str
     lengths: tuple[int, ...]
     rows: tuple[tuple[str, tuple[Square, ...]], ...]
-    reaches: int | None
+    reaches: str | None
 
 
 NOT_MEASURED = Square(ranked=None, generated=None)
@@ -63,7 +66,8 @@ def _heat_map(
         (name, tuple(squares.get(length, NOT_MEASURED) for length in lengths))
         for name, squares in depths.items()
     )
-    return HeatMap(method=method, lengths=lengths, rows=rows, reaches=effective_length(records))
+    reaches = None if effective_length(records) is None else reach(records)
+    return HeatMap(method=method, lengths=lengths, rows=rows, reaches=reaches)
 
 
 def _square(depth: Mapping[str, Any]) -> Square:
