@@ -17,6 +17,13 @@ import ropewalk as rw
 from recipes.pages import RESULTS, write_result
 from recipes.run import environment
 from recipes.tune.plan import TEXTS
+from ropewalk.evaluation.request import length_in_tokens
+from ropewalk.evaluation.stretches import parts
+from ropewalk.opening.subjects import search_subject
+from ropewalk.searching.measured.contestants import Contestants
+from ropewalk.searching.measured.effects import Effect, effects
+from ropewalk.searching.measured.search import Texts, searched
+from ropewalk.searching.request import Request
 
 RESULT = "adapt-demo"
 LENGTH, TUNED = "8x", "4x"
@@ -55,6 +62,7 @@ def main(
     write_result(
         {
             **_without_places(document, kept),
+            "untuned": _untuned([heldout / name for name in HELDOUT], out / "base"),
             "steps": STEPS,
             "documents": DOCUMENTS,
             "texts": TEXTS,
@@ -64,6 +72,31 @@ def main(
         },
         RESULTS / f"{RESULT}.json",
     )
+
+
+def _untuned(heldout: list[Path], out: Path) -> list[dict[str, Any]]:
+    """The fixed schedules for the whole length on the model as it was, on the same targets."""
+    subject = search_subject(None, "float32", None)
+    trained = subject.geometry.trained_length
+    length, tuned = (length_in_tokens(each, trained) for each in (LENGTH, TUNED))
+    one = searched(
+        subject,
+        Request(documents=DOCUMENTS),
+        Contestants.of(subject, length),
+        length,
+        texts=Texts(search=heldout),
+        out=out,
+    )
+    stages = [
+        Effect(
+            stage=each.name,
+            bench=one.bench,
+            lists=dict.fromkeys((trained, tuned, length), each.candidate),
+        )
+        for each in one.against.contest.fixed
+    ]
+    found = effects(stages, parts(one.texts, DOCUMENTS).test)
+    return [{"name": each["stage"], "losses": each["losses"]} for each in found]
 
 
 def _spent(log: Path, seconds: float) -> int:

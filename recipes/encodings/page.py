@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from recipes.encodings.claims import CLAIMS, ORDER, Study, answered, shown
 from recipes.pages import IMAGES, README, RESULTS, ROOT, Blocks, Record, result, table, where
 from ropewalk.reporting.figures import line_style, write_figure
+from ropewalk.reporting.records import PLAIN
 
 PAGE = ROOT / "docs" / "encodings.md"
 COSTS = "bench-encodings"
@@ -69,12 +70,16 @@ def _headline(document: Record) -> str:
     """The order of the survey, as it was measured."""
     study, last = Study(document), _lengths(document)[-1]
     found = sorted((name for name in ORDER if name in study), key=lambda n: study.nats(n, last))
-    told = ", ".join(f"`{name}` {study.nats(name, last):.2f}" for name in found)
+    told = ", ".join(f"{_plainly(name)} {study.nats(name, last):.2f}" for name in found)
     return (
         f"Trained at {document['trained_length']} bytes with one encoding each and read at "
         f"{last:,}, small decoders stand in this order, in nats a byte: {told}. The other lengths, "
         f"and what became of each claim of the survey: [docs/encodings.md](docs/encodings.md).\n"
     )
+
+
+def _plainly(name: str) -> str:
+    return f"plain RoPE (`{name}`)" if name == PLAIN else f"`{name}`"
 
 
 def _losses(document: Record, key: str) -> str:

@@ -12,6 +12,7 @@ from recipes.search.plan import DEFAULT, NEEDLE, PUBLISHED
 from recipes.search.run import RESULT
 from ropewalk.reporting.figures import write_figure
 from ropewalk.reporting.searches import draw_descent, draw_factors
+from ropewalk.searching.run import FOUND
 
 ADAPT = ROOT / "docs" / "adapt.md"
 PUBLISHED_EVALUATIONS = 1344
@@ -90,14 +91,20 @@ def _ways(searches: Mapping[str, Any]) -> str:
                 f"`{way}`",
                 f"{document['evaluations']:,.0f}",
                 f"{document['token_evaluations'] / 1e6:.2f}",
+                _own(chosen["name"]),
                 *(f"{chosen[part]:.4f}" for part in ("search", "choice", "test")),
                 _apart(chosen["to_best_fixed"]),
                 _apart(chosen["to_ramp"]),
             ]
         )
-    header = ["way", "evaluations", "million tokens", "search", "choice", "test"]
+    header = ["way", "evaluations", "million tokens", "chosen", "search", "choice", "test"]
     best = searches[DEFAULT.name]["best_fixed"]
     return table([*header, f"to `{best}`", "to the closed-form ramp"], rows)
+
+
+def _own(name: str) -> str:
+    """Whether what was chosen is the way's own, or the ramp by hand that stands in every choice."""
+    return "its own" if name == FOUND else "the closed-form ramp"
 
 
 def _schedules(document: Mapping[str, Any]) -> str:
@@ -137,7 +144,8 @@ def _against_the_published(searches: Mapping[str, Any]) -> str:
     ended = (
         f"LongRoPE's evolution, {evolution['evaluations']:,.0f} evaluations with those of the "
         f"fixed schedules ({took / 1e6:.1f} million tokens; {PUBLISHED_EVALUATIONS:,} of its own "
-        f"are {whole / 1e6:.1f}), came to {reached:.4f} nats on the search documents. "
+        f"are {whole / 1e6:.1f}), came to {reached:.4f} nats on the search documents "
+        "with what it tried itself. "
     )
     if tokens is None:
         return f"{ended}The default way did not reach that.\n"
