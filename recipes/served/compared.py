@@ -22,8 +22,9 @@ from recipes.served.plan import YARN, Cell
 
 RESULT = "compared-served"
 REQUEST: dict[str, Any] = {
+    # The last one leaves room for the token that a server answers with.
     "methods": (YARN,),
-    "lengths": ("1x", "2x", "4x"),
+    "lengths": (256, 512, 1000),
     "windows": 4,
     "tasks": ("loss", "induction", "needle"),
     "trials": 4,
@@ -47,7 +48,13 @@ def main(
         start = started_as(cell, places, out)
         with server(cell, start, places, out) as url:
             document = rw.compare(
-                model, served=url, engine=engine, out=out / engine, progress=Lines(), **REQUEST
+                model,
+                served=url,
+                engine=engine,
+                timeout=300,
+                out=out / engine,
+                progress=Lines(),
+                **REQUEST,
             ).document
         kept[engine] = list(_beside(document["cells"], here["cells"]))
         write_result({"environment": environment(None, "float32", 1), "engines": kept}, path)

@@ -4,7 +4,7 @@ python -m recipes.served.run
 python -m recipes.pages served
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from recipes.pages import ROOT, Blocks, Record, result, table
@@ -15,11 +15,33 @@ NOT_RUN = "not run"
 _LONGEST = 110
 
 
+BOTH = ("served", "here")
+
+
 def blocks() -> Blocks:
     cells: list[Record] = result("served")["cells"]
     of_part = {name: [each for each in cells if each["part"] == name] for name in PARTS}
     texts = {f"served-{name}": write(of_part[name]) for name, write in PARTS.items()}
-    return {SERVED: {**texts, "served-rest": _rest(cells)}}
+    compared = result("compared-served")["engines"]
+    return {SERVED: {**texts, "served-rest": _rest(cells), "served-compared": _compared(compared)}}
+
+
+def _compared(engines: Mapping[str, Sequence[Record]]) -> str:
+    """Nats through a server and here, and the answers that rank first in both."""
+    rows = [
+        [
+            engine,
+            f"`{each['task']}`",
+            f"{each['length']:,}",
+            *(f"{each[where]:.6f}" for where in BOTH),
+            *("" if each[f"{w}_rank_1"] is None else f"{each[f'{w}_rank_1']:.0%}" for w in BOTH),
+        ]
+        for engine, cells in engines.items()
+        for each in cells
+        if each["status"] == "ok"
+    ]
+    header = ["engine", "task", "length", "nats, served", "here", "ranked first, served", "here"]
+    return table(header, rows)
 
 
 def _own(cells: Sequence[Record]) -> str:
