@@ -39,11 +39,8 @@ def found(tmp_path_factory, text):
     """A search of the toy model, as its document says, its folder, and what it told."""
     out, told = tmp_path_factory.mktemp("search") / "found", []
     words = {"documents": (2, 1, 2), "evaluations": 4, "tail_tokens": 64}
-
-    def progress(work, share):
-        told.append((work, share))
-
-    document = rw.search(toy_model(), 512, texts=[text], out=out, progress=progress, **words)
+    words["progress"] = lambda work, share: told.append((work, share))
+    document = rw.search(toy_model(), 512, texts=[text], out=out, **words)
     return document, out, told
 
 

@@ -105,7 +105,9 @@ def _before(document: Mapping[str, Any], method: str) -> str:
     """What has to be done before a method is used; nothing for one that needs no training."""
     for row in document["methods"]:
         if method in (row["method"], row["served"]) and row["status"] == "fine-tuning":
-            return f", after fine-tuning (without it up to {number(row['reaches_untuned'])})"
+            untuned = row["reaches_untuned"]
+            known = "" if untuned is None else f" (without it up to {number(untuned)})"
+            return f", after fine-tuning{known}"
     return ""
 
 
