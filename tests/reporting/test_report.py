@@ -182,7 +182,7 @@ def test_what_is_no_comparison_is_refused(given):
         ),
         (
             {"none": (None, None, None, None), "yarn": (None, None, None, None)},
-            "No cell could run: out of memory",
+            "No loss was measured: out of memory",
         ),
         (
             {"none": (9.0, 8.0, None, None), "yarn": (9.0, 7.0, None, None)},

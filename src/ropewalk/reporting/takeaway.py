@@ -23,7 +23,7 @@ def takeaway(document: Mapping[str, Any]) -> str:
     table = comparison.tables[0]
     lengths = [length for length in table.lengths if table.measured(length)]
     if not lengths:
-        return f"No cell could run: {next(cell.reason for cell in comparison.cells)}"
+        return f"No loss was measured: {next(cell.reason for cell in comparison.cells)}"
     longest = lengths[-1]
     if longest <= comparison.trained_length:
         return _within(comparison, table, longest)
