@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.lost_ranks import REQUEST
-from cluster.programs import told
+from cluster.programs import PATIENT, told
 from ropewalk.api import compare
 from ropewalk.data import demo_model
 
@@ -27,6 +27,7 @@ def named(records):
     return {(each["method"], each["mode"], each["length"]): each for each in records}
 
 
+@PATIENT
 @pytest.mark.parametrize(
     "lost",
     [("rank",), pytest.param(("node", "rank"), marks=pytest.mark.slow)],

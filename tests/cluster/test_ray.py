@@ -8,7 +8,7 @@ import torch
 
 import ropewalk as rw
 from cluster.lost_node import REQUEST
-from cluster.programs import told
+from cluster.programs import PATIENT, told
 from ropewalk.api import compare
 from ropewalk.cluster.ray_executor import RayExecutor
 from ropewalk.cluster.table import executor_named
@@ -39,6 +39,7 @@ def serial(tmp_path_factory):
     return figures(json.loads(json.dumps(found.records)))
 
 
+@PATIENT
 def test_a_node_that_is_lost_costs_no_cell(serial, tmp_path):
     """Bit for bit what a serial run with a worker's thread count gives."""
     found = told(PROGRAM, tmp_path)
