@@ -35,6 +35,8 @@ HELDOUT = (
     "sotu_1961_2021.txt",
 )
 STEPS = 160
+KEPT = ("model", "trained_length", "tuned_length", "length", "stages", "effects")
+"""Of the document: what does not name a folder of the run."""
 DOCUMENTS = (4, 4, 16)
 """Of every search: to search, to choose and to test on."""
 
@@ -58,10 +60,9 @@ def main(
         documents=DOCUMENTS,
         progress=lambda work, share: typer.echo(f"{share:4.0%}  {work}"),
     )
-    kept = ("model", "trained_length", "tuned_length", "length", "stages", "effects")
     write_result(
         {
-            **_without_places(document, kept),
+            **{key: document[key] for key in KEPT},
             "untuned": _untuned([heldout / name for name in HELDOUT], out / "base"),
             "steps": STEPS,
             "documents": DOCUMENTS,
@@ -104,11 +105,6 @@ def _spent(log: Path, seconds: float) -> int:
     before = int(log.read_text()) if log.exists() else 0
     log.write_text(f"{before + seconds:.0f}")
     return int(log.read_text())
-
-
-def _without_places(document: dict[str, Any], kept: tuple[str, ...]) -> dict[str, Any]:
-    """What does not name a folder of the run."""
-    return {key: document[key] for key in kept}
 
 
 if __name__ == "__main__":

@@ -101,14 +101,13 @@ def _measured(panel: Panel, schedules: Mapping[str, Candidate]) -> list[dict[str
     losses = [[score.value for score in each] for each in scores]
     rows = []
     for (name, candidate), own in zip(schedules.items(), losses, strict=True):
-        apart = difference(own, losses[0])
         rows.append(
             {
                 "name": name,
                 "attention_factor": candidate.magnitude,
                 "start_tokens": candidate.start_tokens,
                 "value": sum(own) / len(own),
-                "to_found": {"value": apart.value, "ci95": [apart.low, apart.high]},
+                "to_found": difference(own, losses[0]).record(),
             }
         )
     return rows

@@ -17,9 +17,7 @@ from ropewalk.engines.export.portable import portable_block
 from ropewalk.integrations.folders import require_free
 from ropewalk.integrations.loading import LoadedModel
 from ropewalk.integrations.scoring import TransformersScorer
-from ropewalk.training.tuning.positions import Lengths
 from ropewalk.training.tuning.timing import step_seconds
-from ropewalk.training.tuning.windows import TextWindows
 
 MEASURED = 2 + MEASURED_DURING + RESERVED
 """Measurements of a training: two before it, those between steps, and its reserve."""
@@ -60,14 +58,7 @@ def _require_time(course: Course, budget: float, study: Study, loading_seconds: 
     """Raise RopewalkError for a budget whose part for the training does not hold one step."""
     request, model = study.request, study.loaded.model
     schedule = request.schedule(1, model.num_parameters())
-    windows = TextWindows(
-        documents=[each.ids for each in study.texts],
-        sampler=study.stages[0].sampler,
-        lengths=Lengths(trained=course.trained, target=course.tuned),
-        seed=request.seed,
-        count=schedule.batch,
-    )
-    step = step_seconds(model, windows, schedule)
+    step = step_seconds(model, study.windows(0, schedule.batch), schedule)
     model.eval()
     run = study.measuring.run(PLAIN)
     rate = run.cost_model(TransformersScorer(model)).seconds_per_token

@@ -15,13 +15,11 @@ from ropewalk.evaluation.cells import Record
 from ropewalk.integrations.asserting import RopewalkCallback
 from ropewalk.training.tuning.callbacks import Deadline, EverySteps, Told
 from ropewalk.training.tuning.fitting import fit
-from ropewalk.training.tuning.positions import Lengths
 from ropewalk.training.tuning.request import DEFAULT_STEPS, read_trained
 from ropewalk.training.tuning.run import Clock, TuningFolder
 from ropewalk.training.tuning.schedule import Schedule
 from ropewalk.training.tuning.seams import prove_seams
 from ropewalk.training.tuning.timing import step_seconds
-from ropewalk.training.tuning.windows import TextWindows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -82,7 +80,7 @@ class Stages:
             return self._untrained(number)
         with read_trained(study.request.parameters).installed(model):
             schedule = self._schedule(number, model, folder)
-            windows = self._windows(number, schedule.steps * schedule.batch)
+            windows = self.study.windows(number, schedule.steps * schedule.batch)
             prove_seams(model, windows)
             begun = time.monotonic()
 
@@ -133,16 +131,6 @@ class Stages:
             "cells": [],
         }
 
-    def _windows(self, number: int, count: int) -> TextWindows:
-        stage = self.study.stages[number]
-        return TextWindows(
-            documents=[each.ids for each in self.study.texts],
-            sampler=stage.sampler,
-            lengths=Lengths(trained=self.study.trained_length, target=stage.length),
-            seed=self.study.request.seed * 1000 + number,
-            count=count,
-        )
-
     def _schedule(self, number: int, model: "PreTrainedModel", folder: TuningFolder) -> Schedule:
         """As planned once: a run that goes on keeps to it, whatever its budget."""
         parameters = self.study.loaded.model.num_parameters()
@@ -153,7 +141,7 @@ class Stages:
             if self.clock.budget is None:
                 return most
             one = self.study.request.schedule(1, parameters)
-            seconds = step_seconds(model, self._windows(number, one.batch), one)
+            seconds = step_seconds(model, self.study.windows(number, one.batch), one)
             left = len(self.study.stages) - number
             measured = self._times_measured(most) * self.measuring_seconds
             fitting = self.clock.steps(seconds, self.reserve_seconds + measured * left, left)

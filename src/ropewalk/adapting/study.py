@@ -24,7 +24,7 @@ from ropewalk.methods.unscaled import none
 from ropewalk.opening.shapes import shape_of
 from ropewalk.training.tuning.positions import Lengths
 from ropewalk.training.tuning.request import Stage, TuneRequest, read_trained
-from ropewalk.training.tuning.windows import require_window
+from ropewalk.training.tuning.windows import TextWindows, require_window
 
 PLAIN = "none"
 
@@ -121,6 +121,17 @@ class Study:
     def probe(self) -> Tensor:
         """Ids ``[N]`` of a text that was not trained on, for logits to be kept and compared."""
         return self.measuring.documents[0].ids[: self.length]
+
+    def windows(self, number: int, count: int) -> TextWindows:
+        """So many windows of the texts, as the stage of that number (from 0) reads them."""
+        stage = self.stages[number]
+        return TextWindows(
+            documents=[each.ids for each in self.texts],
+            sampler=stage.sampler,
+            lengths=Lengths(trained=self.trained_length, target=stage.length),
+            seed=self.request.seed * 1000 + number,
+            count=count,
+        )
 
     def before(self) -> list[Record]:
         """The original, and the method in its weights as they are."""

@@ -108,8 +108,8 @@ def _require_in_force(spec: str, wanted: list[Encoding], in_force: list[Encoding
     for encoding in in_force:
         if exact(encoding).paired("half") not in plain:
             raise RopewalkError(
-                f"the extension in force is not {spec}: expected {_described(plain[0])}, found "
-                f"{_described(encoding)}; remove it and extend again"
+                f"the extension in force is not {spec}: expected {_described(plain[0])}; "
+                "remove it and extend again"
             )
 
 

@@ -28,36 +28,29 @@ def _sentence(task: str, records: Sequence[Mapping[str, Any]]) -> str:
 
 def _found(task: str, records: Sequence[Mapping[str, Any]]) -> str:
     """What ran, and of which methods a longer length did not."""
-    own = {m: [r for r in records if r["method"] == m] for m in _methods(records)}
-    cut = [method for method in own if _ran(records, method) and cut_short(own[method])]
-    said = _farthest(task, records)
+    methods = dict.fromkeys(record["method"] for record in records)
+    own = {method: [r for r in records if r["method"] == method] for method in methods}
+    ran = {m: cells for m, cells in own.items() if any(r["status"] == "ok" for r in cells)}
+    if not ran:
+        return f"{task}: no cell could run."
+    said = _farthest(task, ran, min(record["length"] for record in records))
+    cut = [method for method, cells in ran.items() if cut_short(cells)]
     return f"{said} Longer lengths were not measured of {_listed(cut)}." if cut else said
 
 
-def _methods(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(record["method"] for record in records))
-
-
-def _farthest(task: str, records: Sequence[Mapping[str, Any]]) -> str:
-    ran = [method for method in _methods(records) if _ran(records, method)]
-    if not ran:
-        return f"{task}: no cell could run."
-    reached = {m: effective_length([r for r in records if r["method"] == m]) or 0 for m in ran}
+def _farthest(task: str, ran: Mapping[str, Sequence[Mapping[str, Any]]], shortest: int) -> str:
+    """ran  the records of each method that ran; ``shortest`` of all that were asked for"""
+    reached = {method: effective_length(cells) or 0 for method, cells in ran.items()}
     farthest = max(reached.values())
     if farthest == 0:
-        shortest = min(record["length"] for record in records)
         return f"{task}: no method retrieves at every depth, not even at {shortest:,} tokens."
     best = [method for method in ran if reached[method] == farthest]
-    baseline = PLAIN if PLAIN in ran else ran[0]
+    baseline = PLAIN if PLAIN in ran else next(iter(ran))
     sentence = f"{task}: {_names(best)} at every depth up to {farthest:,} tokens"
     if baseline in best:
         return f"{sentence}."
     own = f"up to {reached[baseline]:,}" if reached[baseline] else "at no measured length"
     return f"{sentence}; {_plain(baseline)} {own}."
-
-
-def _ran(records: Sequence[Mapping[str, Any]], method: str) -> bool:
-    return any(record["method"] == method and record["status"] == "ok" for record in records)
 
 
 def _names(methods: Sequence[str]) -> str:

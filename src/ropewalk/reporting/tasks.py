@@ -1,7 +1,7 @@
 """Cells of tasks as tables for a terminal: a task by method and length."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import Any
 
 from rich import box
@@ -82,34 +82,32 @@ def effective_length(records: Sequence[Mapping[str, Any]]) -> int | None:
     Of trials that are ranked, ranked first; else answered by greedy decoding. None: not even the
     shortest; cells that did not run end the count (``cut_short``).
     """
-    kept = _kept(records)
-    return kept[-1]["length"] if kept else None
+    return _walked(records)[0]
 
 
 def cut_short(records: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the effective length ends at a cell that did not run: it may be larger."""
-    after = sorted(records, key=_length)[len(_kept(records)) :]
-    return bool(after) and after[0]["status"] != "ok"
+    return _walked(records)[1]
 
 
 def reach(records: Sequence[Mapping[str, Any]]) -> str:
     """The effective length for people; ``-`` for none, ``?`` where not even the shortest ran."""
-    length, more = effective_length(records), cut_short(records)
+    length, more = _walked(records)
     if length is None:
         return "?" if more else "-"
     return f"{length:,} or more" if more else f"{length:,}"
 
 
-def _kept(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The cells, shortest first, before the first that did not run or did not retrieve."""
-    ordered = sorted(records, key=_length)
-    return list(
-        takewhile(lambda r: r["status"] == "ok" and all(map(_retrieved, r["depths"])), ordered)
-    )
-
-
-def _length(record: Mapping[str, Any]) -> int:
-    return int(record["length"])
+def _walked(records: Sequence[Mapping[str, Any]]) -> tuple[int | None, bool]:
+    """The effective length, and whether a cell that did not run ended it."""
+    reached = None
+    for record in sorted(records, key=lambda each: each["length"]):
+        if record["status"] != "ok":
+            return reached, True
+        if not all(map(_retrieved, record["depths"])):
+            break
+        reached = record["length"]
+    return reached, False
 
 
 def _retrieved(depth: Mapping[str, Any]) -> bool:

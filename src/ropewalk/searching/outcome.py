@@ -117,8 +117,7 @@ class Outcome:
 def _apart(row: Row, other: Row) -> Mapping[str, Any] | None:
     if row.test is None or other.test is None or row.candidate == other.candidate:
         return None
-    apart = difference(row.tested, other.tested)
-    return {"value": apart.value, "ci95": [apart.low, apart.high]}
+    return difference(row.tested, other.tested).record()
 
 
 def _point(point: Point) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ Source: Student 1908, The Probable Error of a Mean; quantiles from tables of the
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _QUANTILES = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
@@ -27,6 +28,10 @@ class Difference:
     value: float
     low: float
     high: float
+
+    def record(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {"value": self.value, "ci95": [self.low, self.high]}
 
     @property
     def below_zero(self) -> bool:

@@ -42,7 +42,9 @@ def effects(stages: Sequence[Effect], documents: Sequence[Document]) -> list[dic
                 "stage": stage.stage,
                 "losses": {str(n): sum(each) / len(each) for n, each in values.items()},
                 "to_the_stage_before": {
-                    str(n): _apart(each, before[n]) for n, each in values.items() if n in before
+                    str(n): difference(each, before[n]).record()
+                    for n, each in values.items()
+                    if n in before
                 },
             }
         )
@@ -65,8 +67,3 @@ def _losses(stage: Effect, length: int, documents: Sequence[Document]) -> list[f
 def _nats(unit: Unit) -> float:
     above, below = unit.values[LOSS.name]
     return above / below
-
-
-def _apart(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    apart = difference(ours, theirs)
-    return {"value": apart.value, "ci95": [apart.low, apart.high]}

@@ -19,7 +19,7 @@ Told = Callable[[str, float], None]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Course:
+class _Gauge:
     """How far a search is, through its parts: the way, the choice, the test."""
 
     way: str
@@ -46,7 +46,7 @@ def finished(one: Search, seconds: float | None, begun: float, progress: Told) -
     budget = Budget(seconds=seconds, begun=begun, unit_seconds=meter.unit_seconds)
 
     progress("fixed schedules", 0.0)
-    outcome = one.run(budget, _Course(way=one.asked.way, progress=progress))
+    outcome = one.run(budget, _Gauge(way=one.asked.way, progress=progress))
     document = _document(one, outcome, begun)
     _write(document, one.folder.path)
     return document
